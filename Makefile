@@ -1,0 +1,41 @@
+# Everything a stranger needs: `make demo`, `make test`. Only Python 3.11+ and make are assumed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# e.g. PIP_ARGS="--extra-index-url URL" for the small CPU build of torch, see README.md
+PIP_ARGS ?=
+
+.PHONY: help install demo test test-slow lint clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+install: $(INSTALLED)  ## a virtual environment in .venv with everything in it
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(PIP_ARGS) --editable ".[dev]"
+	touch $@
+
+demo: install  ## watch real messages being labelled, on an embedded broker
+	$(BIN)/winnow demo
+
+test: install  ## the test suite, with coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not slow"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered
+
+test-slow: install  ## the long ones: floors of the built-in models on whole test sets
+	$(BIN)/python -m pytest -m slow
+
+lint: install  ## formatting, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:  ## what was built here
+	rm -rf $(VENV) .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

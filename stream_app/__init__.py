@@ -1,0 +1,6 @@
+"""Winnow: labels text as it flows through Kafka.
+
+Importing this package is cheap: torch and transformers are imported only where a model is loaded.
+"""
+
+__version__ = "0.1.0"

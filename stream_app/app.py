@@ -1,0 +1,318 @@
+"""The composition root: the only place where the parts of a worker are wired together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import faust
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from faust.types import StreamT
+
+from stream_app.agent import label_records
+from stream_app.codecs import CODECS
+from stream_app.core.errors import BrokerError, WinnowError
+from stream_app.core.health import Health
+from stream_app.core.label_record import ModelVersion
+from stream_app.core.messages import ParseSpec, Partition
+from stream_app.core.metrics import Metrics
+from stream_app.core.settings import KafkaSettings, RouteSettings, Settings
+from stream_app.engine import load_engine
+from stream_app.model.references import resolve
+from stream_app.model.tokenizer import Tokenizer
+from stream_app.pipeline.ack import AckTracker
+from stream_app.pipeline.admit import InFlight
+from stream_app.pipeline.classify import Classifier
+from stream_app.pipeline.encode import Encoder
+from stream_app.pipeline.parse import Parser
+from stream_app.pipeline.publish import Publisher
+from stream_app.pipeline.route import Route, new_threads
+from stream_app.services.broker import Broker, ask_broker
+from stream_app.services.consumer import GuardedConsumer, GuardedTransport, records
+from stream_app.services.lag import LagMonitor
+from stream_app.web.server import WebServer
+
+log = logging.getLogger(__name__)
+
+CANARY = "a short text that any working model can score"
+BROKER_RETRY_SECONDS = 1.0
+SETTLE_SECONDS = 2.0  # deliveries under way when partitions go; far below any session timeout
+ENVELOPE_BYTES = 1024 * 1024  # room for headers and key around the largest value
+NEVER = 100_000_000.0  # seconds; Faust takes 0 literally
+
+
+class Worker:
+    """One worker process: all routes, one consumer, one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._metrics = Metrics()
+        self._health = Health()
+        self._acks = AckTracker()
+        self._routes: dict[str, Route] = {}
+        self._failure: BaseException | None = None
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until SIGTERM or SIGINT; raises whatever made going on impossible."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        s = self._settings
+        web = WebServer(s.metrics.host, s.metrics.port, self._metrics.registry, self._health)
+        await web.start()
+        try:
+            if await self._prepare():
+                async with self._consuming():
+                    await self._stop.wait()
+        finally:
+            for route in self._routes.values():
+                await route.publisher.close()
+                route.close()
+            await web.stop()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _prepare(self) -> bool:
+        """Wait for the broker, load the models; False when told to stop meanwhile."""
+        stopped = asyncio.create_task(self._stop.wait())
+        prepared = asyncio.create_task(self._load_routes())
+        await asyncio.wait({stopped, prepared}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not prepared.done():
+            prepared.cancel()
+            await asyncio.wait({prepared})
+            return False
+        prepared.result()
+        return True
+
+    async def _await_broker(self) -> Broker:
+        """Wait for the broker; every topic of every route must exist on it."""
+        servers = self._settings.kafka.bootstrap_servers
+        while True:
+            try:
+                broker = await ask_broker(servers)
+                break
+            except (KafkaError, OSError) as error:
+                self._health.unready("broker", f"does not answer ({type(error).__name__})")
+                log.warning("waiting for a broker at %s", servers)
+                await asyncio.sleep(BROKER_RETRY_SECONDS)
+        self._health.unready("broker", None)
+        for route in self._settings.routes:
+            for topic in (route.input_topic, route.output_topic, route.dead_letter_topic):
+                if topic not in broker.topics:
+                    raise BrokerError(
+                        f"route {route.name}: topic {topic!r} does not exist on {servers}; "
+                        "make it: winnow topics create --config FILE"
+                    )
+        if not broker.idempotent_producers:
+            log.warning("this broker has no idempotent producers: use it for trials only")
+        return broker
+
+    async def _load_routes(self) -> None:
+        broker = await self._await_broker()
+        for settings in self._settings.routes:
+            log.info("route %s: loading %s", settings.name, settings.model)
+            route = await asyncio.to_thread(self._load_route, settings, broker)
+            self._routes[settings.name] = route
+
+    def _load_route(self, settings: RouteSettings, broker: Broker) -> Route:
+        """Everything one route needs, its model warm. Raises ModelError, ConfigError."""
+        engine_settings, kafka, name = self._settings.engine, self._settings.kafka, settings.name
+        artifact = resolve(settings.model)
+        tokenizer = Tokenizer(artifact)
+        engine = load_engine(engine_settings.backend, artifact, engine_settings.device)
+        engine.warm_up()
+        card, metrics = artifact.card, self._metrics
+        metrics.model_info.labels(name, card.version, settings.model).set(1)
+        metrics.model_bytes.labels(name, card.version).set(engine.memory_bytes)
+        names = {str(role): field for role, field in settings.field_names.items()}
+        spec = ParseSpec(names, settings.pass_fields)
+        return Route(
+            settings=settings,
+            model=ModelVersion(name=card.name, version=card.version, digest=artifact.digest),
+            parser=Parser(CODECS[settings.format], spec, settings.max_record_bytes),
+            encoder=Encoder(tokenizer, card.preparation),
+            engine=engine,
+            classifier=Classifier(
+                engine,
+                card,
+                settings.min_confidence,
+                tokenizer.encode([CANARY])[0],
+                lambda outcome: metrics.engine_failures.labels(name, outcome).inc(),
+            ),
+            publisher=Publisher(
+                name,
+                partial(_producer, kafka, settings, broker.idempotent_producers),
+                metrics.publish_failures.labels(name),
+            ),
+            acks=self._acks,
+            in_flight=InFlight(
+                settings.max_in_flight_records,
+                settings.max_in_flight_bytes,
+                self._consumer,
+                metrics.in_flight_records.labels(name),
+                metrics.in_flight_bytes.labels(name),
+            ),
+            metrics=metrics,
+            threads=new_threads(name),
+        )
+
+    @contextlib.asynccontextmanager
+    async def _consuming(self) -> AsyncIterator[None]:
+        """Faust consumes from here on; on the way out deliveries are settled and committed."""
+        with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
+            self._faust = app = _faust_app(self._settings, Path(folder))
+            app.transport = GuardedTransport(
+                app.conf.broker_consumer,
+                app,
+                acks=self._acks,
+                settle=self._settle,
+                revoked=self._forget,
+            )
+            for route in self._routes.values():
+                self._add_agent(app, route)
+            publishers = {name: route.publisher for name, route in self._routes.items()}
+            topics = {r.input_topic: r.name for r in self._settings.routes}
+            monitor = LagMonitor(
+                app, topics, publishers, self._acks, self._committed, self._metrics, self._health
+            )
+            app.on_before_shutdown.connect(self._before_shutdown, weak=False)
+            app.finalize()
+            await app.start()
+            await monitor.start()
+            crashed = asyncio.create_task(self._watch_crash(app))
+            self._health.unready("worker", None)
+            log.info("consuming %s", ", ".join(sorted(topics)))
+            try:
+                yield
+            finally:
+                self._health.unready("worker", "stopping")
+                crashed.cancel()
+                await monitor.stop()
+                await app.stop()
+
+    def _add_agent(self, app: faust.App, route: Route) -> None:
+        topic = app.topic(
+            route.settings.input_topic,
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
+        )
+
+        async def agent(stream: StreamT[bytes]) -> None:
+            assert isinstance(stream, faust.Stream)
+            try:
+                await label_records(records(stream, app), route)
+            except Exception as error:
+                self._fail(error, route.settings.name)
+
+        app.agent(topic, name=route.settings.name)(agent)
+
+    def _fail(self, error: BaseException, route: str) -> None:
+        """Nothing more may be acked: remember why, and stop the worker."""
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if isinstance(error, WinnowError):
+            self._failure = type(error)(f"route {route}: {error}")
+        else:
+            self._failure = error
+        self._acks.freeze()
+        self._stop.set()
+
+    async def _watch_crash(self, app: faust.App) -> None:
+        await app._crashed.wait()
+        self._failure = BrokerError(f"the consumer crashed ({app.crash_reason!r:.200})")
+        self._stop.set()
+
+    async def _before_shutdown(self, *_: object, **__: object) -> None:
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Start no delivery; await those under way, so that they are acked and can be committed."""
+        self._acks.freeze()
+        waiting = [asyncio.create_task(r.publisher.wait_idle()) for r in self._routes.values()]
+        _, late = await asyncio.wait(waiting, timeout=SETTLE_SECONDS)
+        for task in late:
+            task.cancel()
+        if late:
+            log.warning("%d deliveries still under way; they may come out twice", len(late))
+
+    def _forget(self, partitions: set[Partition]) -> None:
+        self._acks.forget(partitions)
+        for route in self._routes.values():
+            route.in_flight.forget(partitions)
+
+    def _committed(self, partition: Partition) -> int:
+        return self._consumer().committed(partition)
+
+    def _consumer(self) -> GuardedConsumer:
+        consumer = self._faust.consumer
+        assert isinstance(consumer, GuardedConsumer)
+        return consumer
+
+
+def run_worker(settings: Settings) -> int:
+    """Run a worker until it is told to stop; the process's exit code. Raises WinnowError."""
+    threads = settings.engine.threads
+    if threads:
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is imported, later on
+    asyncio.run(_run(settings))
+    return 0
+
+
+async def _run(settings: Settings) -> None:
+    await Worker(settings).run()
+
+
+def _producer(kafka: KafkaSettings, route: RouteSettings, idempotent: bool) -> AIOKafkaProducer:
+    return AIOKafkaProducer(
+        bootstrap_servers=kafka.bootstrap_servers,
+        enable_idempotence=idempotent,
+        acks="all",
+        linger_ms=0,
+        request_timeout_ms=20_000,
+        # a dead letter carries any value whole that a broker would deliver to us
+        max_request_size=max(route.max_record_bytes * 4, 64 * 1024 * 1024) + ENVELOPE_BYTES,
+    )
+
+
+def _faust_app(settings: Settings, folder: Path) -> faust.App:
+    """Faust, every default that matters set: replication, declared topics, timeouts, buffers."""
+    kafka = settings.kafka
+    return faust.App(
+        kafka.group_id,
+        broker=f"kafka://{kafka.bootstrap_servers.replace(',', ';')}",
+        datadir=folder,
+        store="memory://",
+        web_enabled=False,
+        autodiscover=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        topic_partitions=settings.topics.partitions,
+        topic_replication_factor=settings.topics.replication_factor,
+        consumer_auto_offset_reset=kafka.auto_offset_reset,
+        broker_session_timeout=kafka.session_timeout_seconds,
+        broker_heartbeat_interval=kafka.heartbeat_interval_seconds,
+        broker_rebalance_timeout=kafka.session_timeout_seconds,
+        broker_request_timeout=max(20.0, kafka.session_timeout_seconds + 5),
+        broker_commit_interval=kafka.commit_interval_seconds,
+        broker_commit_every=1_000_000_000,
+        broker_commit_livelock_soft_timeout=NEVER,
+        broker_max_poll_interval=NEVER,
+        broker_max_poll_records=256,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=65536,  # our own admission pauses long before
+        stream_publish_on_commit=False,
+        stream_processing_timeout=NEVER,
+        producer_acks=-1,
+    )

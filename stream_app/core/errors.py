@@ -1,0 +1,60 @@
+"""Every exception Winnow raises on purpose.
+
+WinnowError
+├── ConfigError      the configuration is wrong: fix the file or the environment
+├── ModelError       a model reference or artifact cannot be used
+├── SourceError      a file given to `produce` or `classify` cannot be read
+├── RecordError      this one record cannot be labelled: it goes to the dead letters
+├── EngineError      a batch could not be scored
+│   ├── OutOfMemory  ... because the device ran out of memory: a smaller batch may pass
+│   └── EngineSick   ... and the canary fails too: the process must end, nothing is acked
+└── BrokerError      the broker, or a topic on it, is not usable
+
+A message says what happened, to which route or file, and what to do. It never holds message text.
+"""
+
+from __future__ import annotations
+
+
+class WinnowError(Exception):
+    """Base of all errors a person can act on; the command line prints it without a traceback."""
+
+
+class ConfigError(WinnowError):
+    """The configuration is wrong."""
+
+
+class ModelError(WinnowError):
+    """A model reference or artifact cannot be used."""
+
+
+class SourceError(WinnowError):
+    """An input file cannot be read."""
+
+
+class RecordError(WinnowError):
+    """One record cannot be labelled.
+
+    `code` is one of a small fixed set (it becomes a metric label and the header `winnow-error`);
+    the message is for a person (the header `winnow-reason`).
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class EngineError(WinnowError):
+    """A batch could not be scored."""
+
+
+class OutOfMemory(EngineError):
+    """The device ran out of memory on this batch."""
+
+
+class EngineSick(EngineError):
+    """Even the canary batch fails: the engine, not the record, is at fault."""
+
+
+class BrokerError(WinnowError):
+    """The broker, or a topic on it, is not usable."""

@@ -1,0 +1,111 @@
+"""The label record: what goes to a route's output topic. Its JSON Schema is in docs/."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stream_app.core.messages import Headers, Message, Prediction, Record, Scalar
+
+ORIGIN_ID = "winnow-origin-id"
+CLOUD_EVENT_TYPE = "dev.winnow.label.v1"
+
+
+class ModelVersion(BaseModel):
+    """Which model made a label."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: str
+    digest: str = Field(description="sha256 over the digests of the artifact's files")
+
+
+class Source(BaseModel):
+    """Where the labelled record came from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int | None = Field(description="of the input record, milliseconds since the epoch")
+    message_id: str | None = None
+    fields: dict[str, Scalar] = Field(
+        default_factory=dict, description="the route's pass_fields that the record had"
+    )
+
+
+class LabelRecord(BaseModel):
+    """One labelled record. It never holds message text, other than fields asked for by name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(description="topic/partition/offset of the input, kept through a replay")
+    route: str
+    label: str = Field(description="always the label with the highest score")
+    labels: list[str] = Field(description="labels at or above their threshold (multi-label models)")
+    confidence: float = Field(description="calibrated score of `label`, 0 to 1")
+    scores: dict[str, float]
+    decision: str = Field(description="`label`, or `unsure` below the route's min_confidence")
+    model: ModelVersion
+    source: Source
+    classified_at: datetime
+
+
+def origin_id(record: Record) -> str:
+    """The id of a record, which a replay from the dead letters keeps."""
+    return record.header(ORIGIN_ID) or record.id
+
+
+def label_record(
+    record: Record,
+    message: Message,
+    prediction: Prediction,
+    route: str,
+    model: ModelVersion,
+    now: datetime,
+) -> LabelRecord:
+    """Put together what was read, what was decided and by which model."""
+    return LabelRecord(
+        id=origin_id(record),
+        route=route,
+        label=prediction.label,
+        labels=list(prediction.labels),
+        confidence=prediction.confidence,
+        scores=dict(prediction.scores),
+        decision=prediction.decision,
+        model=model,
+        source=Source(
+            topic=record.partition.topic,
+            partition=record.partition.number,
+            offset=record.offset,
+            timestamp=record.timestamp,
+            message_id=message.message_id,
+            fields=dict(message.fields),
+        ),
+        classified_at=now.astimezone(UTC),
+    )
+
+
+def cloud_event_headers(label: LabelRecord, incoming: Headers) -> Headers:
+    """CloudEvents 1.0 binary-mode headers, after the input's own (`traceparent` and the like).
+
+    Source: CloudEvents Kafka protocol binding 1.0.2, section 3.2.
+    """
+    kept = tuple(
+        (name, value)
+        for name, value in incoming
+        if not name.startswith(("ce_", "winnow-")) and name.lower() != "content-type"
+    )
+    source = f"/{label.source.topic}/{label.source.partition}"
+    return (
+        *kept,
+        ("ce_specversion", b"1.0"),
+        ("ce_id", label.id.encode()),
+        ("ce_type", CLOUD_EVENT_TYPE.encode()),
+        ("ce_source", source.encode()),
+        ("ce_time", label.classified_at.isoformat().encode()),
+        ("content-type", b"application/json"),
+    )

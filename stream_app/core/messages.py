@@ -1,0 +1,84 @@
+"""The things that flow: a record becomes a message, then tokens, then a prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+Headers = tuple[tuple[str, bytes], ...]
+Scalar = str | int | float | bool | None
+
+
+class Partition(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One Kafka record as it was consumed, raw. `timestamp` is in milliseconds since the epoch."""
+
+    partition: Partition
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    timestamp: int | None = None
+    generation: int = 0  # consumer group generation that delivered it
+
+    @property
+    def id(self) -> str:
+        """`topic/partition/offset`: the same for every delivery of this record."""
+        return f"{self.partition.topic}/{self.partition.number}/{self.offset}"
+
+    @property
+    def size(self) -> int:
+        """Bytes this record holds in memory while in flight."""
+        return len(self.value or b"") + len(self.key or b"") + sum(len(v) for _, v in self.headers)
+
+    def header(self, name: str) -> str | None:
+        """The last header called `name` as text, None where there is none."""
+        for key, value in reversed(self.headers):
+            if key == name:
+                return value.decode("utf-8", "replace")
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a codec found in a record: the words, and the named fields asked for."""
+
+    title: str = ""
+    body: str = ""
+    message_id: str | None = None
+    fields: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ParseSpec:
+    """What a route asks of its codec.
+
+    `names` maps a role (`title`, `subject`, `body`, `text`, `rating`, `id`) to the field that
+    plays it, for formats with named fields; `pass_fields` are the fields or headers to copy out.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    pass_fields: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Calibrated scores of one message, and what they say.
+
+    `label` always has the highest score; `labels` holds every label at or above its threshold
+    (multi-label models; for single-label models it is `(label,)`).
+    """
+
+    label: str
+    labels: tuple[str, ...]
+    confidence: float
+    scores: Mapping[str, float]
+    decision: str

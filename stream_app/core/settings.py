@@ -1,0 +1,264 @@
+"""The configuration: one TOML file, every key also from the environment, wrong values refused.
+
+`WINNOW_KAFKA__GROUP_ID=blue` overrides `[kafka] group_id`; `WINNOW_ROUTES__MAIL__MODEL=…` overrides
+`model` of the route named `mail` (a `-` in a route's name is written `_`).
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from stream_app.core.errors import ConfigError
+
+PREFIX = "WINNOW_"
+CONFIG_VARIABLE = "WINNOW_CONFIG"  # names the file itself, so it is not a key of it
+
+Role = Literal["title", "subject", "body", "text", "rating", "id"]
+
+
+def _topic(name: str) -> str:
+    allowed = name and len(name) <= 249 and all(c.isalnum() or c in "._-" for c in name)
+    if not allowed or not name.isascii():
+        raise ValueError("a topic name has 1 to 249 of: a-z A-Z 0-9 . _ -")
+    return name
+
+
+Topic = Annotated[str, AfterValidator(_topic)]
+
+
+def _names(value: Any) -> Any:
+    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]  # a list, or "a, b" (environment)
+
+
+class Section(BaseModel):
+    """A part of the configuration file; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(Section):
+    """`[kafka]`: where the broker is and how the consumer group behaves."""
+
+    bootstrap_servers: str = Field("127.0.0.1:9092", pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$")
+    group_id: str = Field("winnow", min_length=1)
+    auto_offset_reset: Literal["earliest", "latest"] = "earliest"
+    # a dead worker's partitions move after this long; 60 s, Faust's default, is too long for mail
+    session_timeout_seconds: float = Field(10.0, ge=1, le=300)
+    heartbeat_interval_seconds: float = Field(2.0, gt=0)
+    commit_interval_seconds: float = Field(0.5, gt=0)
+
+    @model_validator(mode="after")
+    def _heartbeats_fit(self) -> KafkaSettings:
+        if self.heartbeat_interval_seconds * 3 > self.session_timeout_seconds:
+            raise ValueError(
+                "heartbeat_interval_seconds must be at most a third of session_timeout_seconds"
+            )
+        return self
+
+
+class TopicSettings(Section):
+    """`[topics]`: what `winnow topics create` makes."""
+
+    partitions: int = Field(4, ge=1)
+    replication_factor: int = Field(1, ge=1)
+
+
+class MetricsSettings(Section):
+    """`[metrics]`: where /metrics, /healthz and /readyz are served."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(9108, ge=0, le=65535)  # 0 picks a free one
+
+
+class EngineSettings(Section):
+    """`[engine]`: how models run."""
+
+    backend: Literal["reference", "fake"] = "reference"
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    threads: int = Field(0, ge=0)  # of one process; 0 takes every core
+
+
+class RouteSettings(Section):
+    """`[[routes]]`: a topic in, a model, a topic out."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    format: Literal["rfc822", "json", "feed", "text"]
+    model: str = Field(min_length=1)
+    input_topic: Topic
+    output_topic: Topic
+    dead_letter_topic: Topic = ""  # <input_topic>.dlq where not given
+    pass_fields: Names = ()
+    field_names: dict[Role, str] = Field(default_factory=dict)  # format json: role -> field name
+    min_confidence: float = Field(0.0, ge=0, le=1)  # below it the decision is "unsure"
+    max_record_bytes: int = Field(10 * 1024 * 1024, gt=0)
+    max_batch_tokens: int = Field(4096, gt=0)
+    max_batch_records: int = Field(64, gt=0)
+    max_batch_delay_seconds: float = Field(0.02, ge=0, le=5)
+    max_in_flight_records: int = Field(512, gt=0)
+    max_in_flight_bytes: int = Field(64 * 1024 * 1024, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_dead_letters(cls, data: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(data, dict) and not data.get("dead_letter_topic"):
+            return {**data, "dead_letter_topic": f"{data.get('input_topic', '')}.dlq"}
+        return data
+
+    @model_validator(mode="after")
+    def _topics_differ(self) -> RouteSettings:
+        topics = (self.input_topic, self.output_topic, self.dead_letter_topic)
+        if len(set(topics)) < len(topics):
+            raise ValueError("input_topic, output_topic and dead_letter_topic must differ")
+        return self
+
+
+class _Environment(EnvSettingsSource):
+    """The environment, with a variable that names no key refused instead of ignored."""
+
+    def __call__(self) -> dict[str, Any]:
+        known = {f"{PREFIX}{name}".upper() for name in self.settings_cls.model_fields}
+        for variable in os.environ:
+            section = variable.split("__")[0].upper()
+            if section.startswith(PREFIX) and section not in known | {CONFIG_VARIABLE}:
+                allowed = ", ".join(sorted(f"{name}__…" for name in known))
+                raise ConfigError(f"environment: {variable} is not a setting; there are {allowed}")
+        return super().__call__()
+
+
+class Settings(BaseSettings):
+    """The whole configuration."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    topics: TopicSettings = TopicSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    engine: EngineSettings = EngineSettings()
+    routes: tuple[RouteSettings, ...] = Field(min_length=1)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file; nothing else is read."""
+        return (_Environment(settings_cls), init_settings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _routes_as_list(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Sources hold routes by name, so that one key of one route can be overridden."""
+        if isinstance(data.get("routes"), dict):
+            return {**data, "routes": list(data["routes"].values())}
+        return data
+
+    @model_validator(mode="after")
+    def _routes_apart(self) -> Settings:
+        outputs = {t for r in self.routes for t in (r.output_topic, r.dead_letter_topic)}
+        inputs = [route.input_topic for route in self.routes]
+        for route in self.routes:
+            if inputs.count(route.input_topic) > 1:
+                raise ValueError(f"two routes read input_topic {route.input_topic!r}")
+            if route.input_topic in outputs:
+                raise ValueError(
+                    f"route {route.name!r} reads {route.input_topic!r}, which a route writes: "
+                    "that is a loop"
+                )
+        return self
+
+
+def load_settings(file: Path | None) -> Settings:
+    """Read `file` and the environment. Raises ConfigError: the key, its value, what is allowed."""
+    data = _read(file) if file else {}
+    try:
+        return Settings(**data)
+    except ValidationError as error:
+        raise ConfigError(_explain(file, data, error)) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"configuration file {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration file {file} is not TOML: {error}") from None
+    if "routes" in data:
+        data["routes"] = _by_name(file, data["routes"])
+    return data
+
+
+def _by_name(file: Path, routes: Any) -> dict[str, Any]:
+    if not isinstance(routes, list) or not all(isinstance(route, dict) for route in routes):
+        raise ConfigError(f"{file}: routes must be tables, written [[routes]]")
+    named: dict[str, Any] = {}
+    for number, route in enumerate(routes, 1):
+        if "name" not in route:
+            raise ConfigError(f"{file}: route number {number} has no name")
+        key = str(route["name"]).lower().replace("-", "_")
+        if key in named:
+            raise ConfigError(f"{file}: two routes are named {route['name']!r}")
+        named[key] = route
+    return named
+
+
+def _explain(file: Path | None, data: dict[str, Any], error: ValidationError) -> str:
+    names = [str(route.get("name", "?")) for route in data.get("routes", {}).values()]
+    lines = []
+    for problem in error.errors():
+        where = list(map(str, problem["loc"]))
+        if len(where) > 1 and where[0] == "routes" and where[1].isdigit():
+            index = int(where[1])
+            name = names[index] if index < len(names) else where[1]
+            where[:2] = [f"routes[{name}]"]
+        value = problem["input"]
+        shown = f" = {value!r}" if isinstance(value, (str, int, float)) else ""
+        reason = _reason(problem["type"], problem["msg"], where)
+        lines.append(f"{'.'.join(where) or 'configuration'}{shown}: {reason}")
+    return "\n".join([f"{file or 'environment'}: the configuration is wrong", *lines])
+
+
+def _reason(kind: str, message: str, where: list[str]) -> str:
+    if kind == "extra_forbidden":
+        return f"no such key; there are: {', '.join(_keys(where[:-1]))}"
+    if kind == "missing":
+        return "this key is required"
+    return message.removeprefix("Value error, ")
+
+
+def _keys(section: list[str]) -> list[str]:
+    """The keys allowed in a section, given its path."""
+    if not section:
+        return list(Settings.model_fields)
+    if section[0].startswith("routes["):
+        return list(RouteSettings.model_fields)
+    kind = Settings.model_fields[section[0]].annotation
+    return list(getattr(kind, "model_fields", []))

@@ -1,0 +1,57 @@
+"""The shipped fake: deterministic logits from the token ids, no weights, no torch.
+
+It is for tests and for trying a pipeline out; what it says means nothing.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_app.engine.protocol import TokenIds
+from stream_app.model.artifact import Artifact
+
+
+class FakeEngine:
+    """Logits are a pure function of a text's ids. `before` runs ahead of each batch."""
+
+    def __init__(
+        self,
+        labels: tuple[str, ...],
+        before: Callable[[Sequence[TokenIds]], None] | None = None,
+    ) -> None:
+        self.labels = labels
+        self._before = before
+
+    def warm_up(self) -> None:
+        """Nothing to warm."""
+
+    def logits(self, batch: Sequence[TokenIds]) -> NDArray[np.float32]:
+        """float32 `[len(batch), labels]`; the crc32 of a text's ids picks its label."""
+        if self._before is not None:
+            self._before(batch)
+        out = np.zeros((len(batch), len(self.labels)), dtype=np.float32)
+        for row, ids in enumerate(batch):
+            out[row, zlib.crc32(np.asarray(ids, dtype=np.int32).tobytes()) % len(self.labels)] = 3.0
+        return out
+
+    def computed_tokens(self, batch: Sequence[TokenIds]) -> int:
+        """No padding: the tokens themselves."""
+        return sum(map(len, batch))
+
+    @property
+    def memory_bytes(self) -> int:
+        """No weights."""
+        return 0
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def load(artifact: Artifact, device: str) -> FakeEngine:
+    """A fake with the artifact's labels; `device` does not matter."""
+    del device
+    return FakeEngine(artifact.card.labels)

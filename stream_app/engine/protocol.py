@@ -1,0 +1,45 @@
+"""What every inference backend offers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+TokenIds = Sequence[int]
+
+
+class Engine(Protocol):
+    """A loaded model. Called from one thread at a time, never from the event loop."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label names, in the order of the logits' columns."""
+        ...
+
+    def warm_up(self) -> None:
+        """Run once over the shapes to come, so that the first record is not the slow one."""
+        ...
+
+    def logits(self, batch: Sequence[TokenIds]) -> NDArray[np.float32]:
+        """Raw scores before calibration, float32 `[len(batch), labels]`, rows in input order.
+
+        An empty batch gives `[0, labels]`. Raises OutOfMemory when the device has none left,
+        EngineError for any other failure.
+        """
+        ...
+
+    def computed_tokens(self, batch: Sequence[TokenIds]) -> int:
+        """Tokens this engine computes for `batch`, padding included."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes the weights hold on the device."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory back. The engine is not usable afterwards."""
+        ...

@@ -1,0 +1,70 @@
+"""Acknowledgement: which offset may be committed, and nothing beyond it.
+
+An offset is safe when every record delivered before it on its partition is done. "Before" is
+delivery order, not arithmetic: compaction and transactions leave gaps between offsets.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from stream_app.core.messages import Partition, Record
+
+
+class AckTracker:
+    """Follows the records of every partition this process owns. Used on the event loop only."""
+
+    def __init__(self) -> None:
+        self._open: dict[Partition, OrderedDict[int, Record]] = {}
+        self._done: dict[Partition, set[int]] = {}
+        self._last: dict[Partition, int] = {}  # last offset delivered
+        self._positions: dict[Partition, int] = {}  # next offset to commit
+        self._frozen = False
+
+    def deliver(self, record: Record) -> bool:
+        """Start following a record; False when this assignment already delivered it."""
+        partition = record.partition
+        if record.offset <= self._last.get(partition, -1):
+            return False
+        self._last[partition] = record.offset
+        self._open.setdefault(partition, OrderedDict())[record.offset] = record
+        return True
+
+    def done(self, record: Record) -> None:
+        """The record's label or dead letter is confirmed; the safe prefix may grow."""
+        queue = self._open.get(record.partition)
+        if queue is None or queue.get(record.offset) is not record:
+            return  # delivered by an earlier assignment: it is somebody else's now
+        done = self._done.setdefault(record.partition, set())
+        done.add(record.offset)
+        while queue and (first := next(iter(queue))) in done:
+            del queue[first]
+            done.discard(first)
+            self._positions[record.partition] = first + 1
+
+    def owns(self, record: Record) -> bool:
+        """Whether to go on with a record: delivered under this assignment, not done, not frozen."""
+        queue = self._open.get(record.partition)
+        return queue is not None and queue.get(record.offset) is record and not self._frozen
+
+    def freeze(self) -> None:
+        """Partitions are about to go: start nothing more, but `done` still counts."""
+        self._frozen = True
+
+    def positions(self) -> dict[Partition, int]:
+        """The next offset to commit of every partition that made progress."""
+        return dict(self._positions)
+
+    def oldest(self) -> dict[Partition, Record]:
+        """The oldest record still open of every partition that has one."""
+        return {p: next(iter(queue.values())) for p, queue in self._open.items() if queue}
+
+    def forget(self, partitions: Iterable[Partition]) -> None:
+        """These partitions are no longer ours: what is in flight for them must not be acked."""
+        for partition in partitions:
+            self._open.pop(partition, None)
+            self._done.pop(partition, None)
+            self._last.pop(partition, None)
+            self._positions.pop(partition, None)
+        self._frozen = False

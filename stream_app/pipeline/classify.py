@@ -1,0 +1,84 @@
+"""Classify: batches through the engine, and what to do when the engine fails.
+
+Retry once; out of memory halves the batch; a persistent error is bisected until the poison record
+stands alone. Before any record is blamed the canary must pass: an engine that fails the canary is
+sick, and a sick engine ends the process instead of dead-lettering a mailbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_app.core.errors import EngineError, EngineSick, OutOfMemory, RecordError
+from stream_app.engine.protocol import Engine, TokenIds
+from stream_app.model.artifact import ModelCard
+from stream_app.model.decision import decide
+from stream_app.pipeline.work import Work
+
+Row = NDArray[np.float32] | RecordError
+
+
+class Classifier:
+    """One route's engine with its failure rules. Runs off the event loop, one call at a time."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        card: ModelCard,
+        min_confidence: float,
+        canary: TokenIds,
+        failed: Callable[[str], None],
+    ) -> None:
+        self._engine = engine
+        self._card = card
+        self._min_confidence = min_confidence
+        self._canary = canary
+        self._failed = failed  # counts what was done about a failure
+
+    def __call__(self, works: Sequence[Work]) -> None:
+        """Give each work its prediction or its error. Raises EngineSick: then blames no record."""
+        rows = self.rows([work.tokens for work in works])
+        for work, row in zip(works, rows, strict=True):
+            if isinstance(row, RecordError):
+                work.error = row
+            else:
+                work.prediction = decide(row[None, :], self._card, self._min_confidence)[0]
+
+    def rows(self, batch: Sequence[TokenIds]) -> list[Row]:
+        """One row of logits a text, or the error of the text that cannot be scored."""
+        if not batch:
+            return []
+        try:
+            return list(self._engine.logits(batch))
+        except OutOfMemory as error:
+            return self._split(batch, error, "halved")
+        except Exception:  # whatever a backend raises, the record or the engine is at fault
+            self._failed("retried")
+        try:
+            return list(self._engine.logits(batch))
+        except Exception as error:
+            return self._split(batch, error, "bisected")
+
+    def _split(self, batch: Sequence[TokenIds], error: Exception, outcome: str) -> list[Row]:
+        if len(batch) == 1:
+            return [self._poison(error)]
+        self._failed(outcome)
+        middle = len(batch) // 2
+        return [*self.rows(batch[:middle]), *self.rows(batch[middle:])]
+
+    def _poison(self, error: Exception) -> RecordError:
+        try:
+            self._engine.logits([self._canary])
+        except Exception as sick:
+            raise EngineSick(
+                f"the engine fails its canary too ({type(sick).__name__}): restart the worker, "
+                "and check the device and the model files; nothing was acked"
+            ) from sick
+        self._failed("poison")
+        kind = type(error.__cause__ or error).__name__
+        code = "out_of_memory" if isinstance(error, OutOfMemory) else "engine_error"
+        detail = str(error) if isinstance(error, EngineError) else kind
+        return RecordError(code, f"the engine cannot score this record ({detail})")

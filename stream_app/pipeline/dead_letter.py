@@ -1,0 +1,62 @@
+"""Dead letters: the original record untouched, plus headers that tell a person what was wrong."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from stream_app.core.errors import RecordError
+from stream_app.core.label_record import ORIGIN_ID
+from stream_app.core.messages import Headers, Record
+
+ATTEMPTS = "winnow-attempts"
+SOURCE = "winnow-source"
+ERROR = "winnow-error"
+REASON = "winnow-reason"
+VALUE_SHA256 = "winnow-value-sha256"
+VALUE_BYTES = "winnow-value-bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record to publish. `fallback` takes its place where the topic refuses it as too large."""
+
+    topic: str
+    partition: int  # of the input: output goes to the same one, modulo the output's count
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    fallback: Outgoing | None = None
+
+
+def dead_letter(record: Record, error: RecordError, topic: str, route: str, model: str) -> Outgoing:
+    """The dead letter of a record; too large, it goes without value, then without key as well."""
+    headers = _headers(record, error, route, model)
+    number, value = record.partition.number, record.value or b""
+    without_value = (
+        *headers,
+        (VALUE_SHA256, hashlib.sha256(value).hexdigest().encode()),
+        (VALUE_BYTES, str(len(value)).encode()),
+    )
+    original = tuple(h for h in record.headers if not h[0].startswith("winnow-"))
+    bare = Outgoing(topic, number, None, None, without_value)
+    slim = Outgoing(topic, number, record.key, None, (*original, *without_value), bare)
+    return Outgoing(topic, number, record.key, record.value, (*original, *headers), slim)
+
+
+def _headers(record: Record, error: RecordError, route: str, model: str) -> Headers:
+    before = record.header(ATTEMPTS)
+    attempts = int(before) + 1 if before and before.isdecimal() else 1
+    headers = [
+        (ERROR, error.code),
+        (REASON, str(error)),
+        ("winnow-route", route),
+        (SOURCE, record.id),
+        ("winnow-timestamp", str(record.timestamp if record.timestamp is not None else "")),
+        (ATTEMPTS, str(attempts)),
+        ("winnow-model", model),
+    ]
+    origin = record.header(ORIGIN_ID)
+    if origin:
+        headers.append((ORIGIN_ID, origin))
+    return tuple((name, value.encode()) for name, value in headers)

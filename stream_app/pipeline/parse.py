@@ -1,0 +1,45 @@
+"""Parse: raw bytes -> Message, through the route's codec; what cannot be parsed gets its reason."""
+
+from __future__ import annotations
+
+from stream_app.codecs import Codec
+from stream_app.core.errors import RecordError
+from stream_app.core.messages import Message, ParseSpec, Record, Scalar
+
+
+class Parser:
+    """One route's way from a record to a message. Runs off the event loop."""
+
+    def __init__(self, codec: Codec, spec: ParseSpec, max_bytes: int) -> None:
+        self._codec = codec
+        self._spec = spec
+        self._max_bytes = max_bytes
+
+    def __call__(self, record: Record) -> Message:
+        """The message in a record. Raises RecordError with a reason for a person."""
+        if record.value is None:
+            raise RecordError("null_value", "the record has no value: there is nothing to label")
+        if len(record.value) > self._max_bytes:
+            raise RecordError(
+                "too_large",
+                f"the value has {len(record.value)} bytes; max_record_bytes of this route is "
+                f"{self._max_bytes}",
+            )
+        try:
+            message = self._codec(record.value, self._spec)
+        except RecordError:
+            raise
+        except Exception as error:  # a bug of ours must not stop the mail behind this record
+            raise RecordError(
+                "codec_failed", f"the codec failed with {type(error).__name__}: please report it"
+            ) from error
+        extra = self._from_headers(record, message)
+        if not extra:
+            return message
+        return Message(message.title, message.body, message.message_id, {**message.fields, **extra})
+
+    def _from_headers(self, record: Record, message: Message) -> dict[str, Scalar]:
+        """`pass_fields` that the message lacks but a Kafka header of the record has."""
+        wanted = [name for name in self._spec.pass_fields if name not in message.fields]
+        found = {name: record.header(name) for name in wanted}
+        return {name: value for name, value in found.items() if value is not None}

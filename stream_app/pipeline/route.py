@@ -1,0 +1,196 @@
+"""A route made ready: its steps, its threads and its metrics, with everything passed in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from stream_app.core.errors import RecordError
+from stream_app.core.label_record import (
+    LabelRecord,
+    ModelVersion,
+    cloud_event_headers,
+    label_record,
+)
+from stream_app.core.messages import Message, Prediction
+from stream_app.core.metrics import Metrics
+from stream_app.core.settings import RouteSettings
+from stream_app.engine.protocol import Engine
+from stream_app.pipeline.ack import AckTracker
+from stream_app.pipeline.admit import InFlight
+from stream_app.pipeline.batch import BatchLimits
+from stream_app.pipeline.classify import Classifier
+from stream_app.pipeline.dead_letter import Outgoing, dead_letter
+from stream_app.pipeline.encode import Encoder
+from stream_app.pipeline.parse import Parser
+from stream_app.pipeline.publish import Publisher
+from stream_app.pipeline.work import Batch, Work
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """A route's own threads, so that a slow route delays only itself. One each: order is kept."""
+
+    host: ThreadPoolExecutor  # parse and encode
+    device: ThreadPoolExecutor  # the engine
+
+
+def new_threads(route: str) -> Threads:
+    """A thread for the host's work and one for the device's."""
+    return Threads(
+        ThreadPoolExecutor(1, thread_name_prefix=f"{route}-host"),
+        ThreadPoolExecutor(1, thread_name_prefix=f"{route}-device"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The steps of one route. The agent calls them in order; each leaves its mark on the work."""
+
+    settings: RouteSettings
+    model: ModelVersion
+    parser: Parser
+    encoder: Encoder
+    engine: Engine
+    classifier: Classifier
+    publisher: Publisher
+    acks: AckTracker
+    in_flight: InFlight
+    metrics: Metrics
+    threads: Threads
+
+    @property
+    def limits(self) -> BatchLimits:
+        """When a batch closes."""
+        s = self.settings
+        return BatchLimits(s.max_batch_tokens, s.max_batch_records, s.max_batch_delay_seconds)
+
+    async def on_host(self, function: Callable[[Sequence[Work]], T], works: Sequence[Work]) -> T:
+        """Run a step on the route's host thread, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads.host, function, works)
+
+    async def on_device(self, function: Callable[[Batch], T], batch: Batch) -> T:
+        """Run a step on the route's device thread, off the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.threads.device, function, batch)
+
+    def parse(self, works: Sequence[Work]) -> None:
+        """Raw bytes to messages, in place."""
+        for work in works:
+            started = time.monotonic()
+            try:
+                work.message = self.parser(work.record)
+            except RecordError as error:
+                work.error = error
+            self._stage("parse", time.monotonic() - started)
+
+    def encode(self, works: Sequence[Work]) -> None:
+        """Messages to token ids, in place; all texts in one call to the tokenizer."""
+        started = time.monotonic()
+        texts, ready = [], []
+        for work in works:
+            if work.message is None:
+                continue
+            try:
+                texts.append(self.encoder.text(work.message))
+                ready.append(work)
+            except RecordError as error:
+                work.error = error
+        for work, tokens in zip(ready, self.encoder(texts), strict=True):
+            work.tokens = tokens
+        now = time.monotonic()
+        for work in works:
+            work.lap(now)
+            self._stage("encode", (now - started) / len(works))
+
+    def classify(self, batch: Batch) -> None:
+        """Token ids to predictions, in place. Raises EngineSick."""
+        scorable, started = batch.scorable, time.monotonic()
+        for work in scorable:
+            self._stage("queue", started - work.since)
+        self.classifier(scorable)
+        self._stage("inference", time.monotonic() - started)
+        tokens, name = batch.tokens, self.settings.name
+        computed = self.engine.computed_tokens([work.tokens for work in scorable])
+        self.metrics.batch_records.labels(name).observe(len(batch.works))
+        self.metrics.batch_tokens.labels(name).observe(tokens)
+        self.metrics.padding_ratio.labels(name).observe(1 - tokens / computed if computed else 0)
+
+    async def publish(self, works: Sequence[Work]) -> bool:
+        """Labels and dead letters to the broker, in delivery order; True once all are confirmed."""
+        started = time.monotonic()
+        outgoing = [self._outgoing(work) for work in works]
+        confirmed = await self.publisher.publish(
+            outgoing, lambda: any(self.acks.owns(work.record) for work in works)
+        )
+        self._stage("publish", time.monotonic() - started)
+        return confirmed
+
+    def ack(self, works: Sequence[Work]) -> None:
+        """These works are confirmed: their offsets may be committed."""
+        now = time.time()
+        for work in works:
+            self.acks.done(work.record)
+            self._count(work, now)
+
+    def drop(self, works: Sequence[Work]) -> None:
+        """Give the room of works back, whatever became of them."""
+        for work in works:
+            self.in_flight.leave(work.record)
+
+    def close(self) -> None:
+        """Let the threads end and give the model's memory back."""
+        for thread in (self.threads.host, self.threads.device):
+            thread.shutdown(wait=False, cancel_futures=True)
+        self.engine.close()
+
+    def _outgoing(self, work: Work) -> Outgoing:
+        record = work.record
+        if work.error is not None or work.message is None or work.prediction is None:
+            error = work.error or RecordError("internal", "no step gave this record a result")
+            return self._dead_letter(work, error)
+        label = self._label_record(work, work.message, work.prediction)
+        too_large = RecordError(
+            "label_too_large", "the output topic refuses this label: too large"
+        )
+        return Outgoing(
+            self.settings.output_topic,
+            record.partition.number,
+            record.key,
+            label.model_dump_json().encode(),
+            cloud_event_headers(label, record.headers),
+            fallback=self._dead_letter(work, too_large),
+        )
+
+    def _label_record(self, work: Work, message: Message, prediction: Prediction) -> LabelRecord:
+        return label_record(
+            work.record, message, prediction, self.settings.name, self.model, datetime.now(UTC)
+        )
+
+    def _dead_letter(self, work: Work, error: RecordError) -> Outgoing:
+        s, model = self.settings, f"{self.model.name}/{self.model.version}"
+        return dead_letter(work.record, error, s.dead_letter_topic, s.name, model)
+
+    def _stage(self, stage: str, seconds: float) -> None:
+        self.metrics.stage_seconds.labels(self.settings.name, stage).observe(seconds)
+
+    def _count(self, work: Work, now: float) -> None:
+        name, version, metrics = self.settings.name, self.model.version, self.metrics
+        if work.error is not None:
+            metrics.dead_lettered.labels(name, work.error.code).inc()
+            return
+        if work.prediction is not None:
+            metrics.labelled.labels(name, version).inc()
+            metrics.labels.labels(name, version, work.prediction.label).inc()
+            if work.prediction.decision != work.prediction.label:
+                metrics.unsure.labels(name, version).inc()
+        if work.record.timestamp is not None:
+            seconds = max(0.0, now - work.record.timestamp / 1000)
+            metrics.end_to_end_seconds.labels(name).observe(seconds)

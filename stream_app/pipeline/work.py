@@ -1,0 +1,43 @@
+"""What travels through the steps: a record with what has been made of it so far."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from stream_app.core.errors import RecordError
+from stream_app.core.messages import Message, Prediction, Record
+
+
+@dataclass(slots=True)
+class Work:
+    """One record in flight. Each step fills in its field; `error` sends it to the dead letters."""
+
+    record: Record
+    message: Message | None = None
+    tokens: list[int] = field(default_factory=list)
+    prediction: Prediction | None = None
+    error: RecordError | None = None
+    since: float = field(default_factory=time.monotonic)  # seconds, when the last step ended
+
+    def lap(self, now: float) -> float:
+        """Seconds since the last lap; the clock starts again."""
+        elapsed, self.since = now - self.since, now
+        return elapsed
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Works that go to the engine together, in delivery order; failed ones ride along unscored."""
+
+    works: tuple[Work, ...]
+
+    @property
+    def scorable(self) -> list[Work]:
+        """The works that have tokens to score."""
+        return [work for work in self.works if work.error is None]
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens in the batch, padding not counted."""
+        return sum(len(work.tokens) for work in self.works)

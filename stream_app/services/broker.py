@@ -1,0 +1,45 @@
+"""What a worker must know of its broker first: is it there, its topics, its abilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import IncompatibleBrokerVersion, UnknownError
+from aiokafka.protocol.metadata import MetadataRequest
+from aiokafka.protocol.transaction import InitProducerIdRequest
+
+TRANSACTION_TIMEOUT_MS = 60_000  # required by the request, without meaning for idempotence alone
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Its topics, and whether it has idempotent producers (the embedded broker has none)."""
+
+    topics: frozenset[str]
+    idempotent_producers: bool
+
+
+async def ask_broker(bootstrap_servers: str, timeout_ms: int = 5000) -> Broker:
+    """Ask once. Raises KafkaError or OSError while there is no broker."""
+    client = AIOKafkaClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=timeout_ms)
+    try:
+        await client.bootstrap()
+        node = client.get_random_node()
+        metadata = await client.send(node, MetadataRequest(None))
+        topics = frozenset(topic[1] for topic in metadata.topics if topic[0] == 0)
+        return Broker(topics, await _idempotent(client, node))
+    finally:
+        await client.close()
+
+
+async def _idempotent(client: AIOKafkaClient, node: int) -> bool:
+    """A broker without idempotence refuses the request outright; one that is busy says so."""
+    request = InitProducerIdRequest(
+        transactional_id=None, transaction_timeout_ms=TRANSACTION_TIMEOUT_MS
+    )
+    try:
+        answer = await client.send(node, request)
+    except IncompatibleBrokerVersion:
+        return False
+    return bool(answer.error_code != UnknownError.errno)

@@ -1,0 +1,108 @@
+"""The lag monitor: how far each partition is behind, what that says about health and readiness."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from faust import App
+from faust.types import TP
+from mode import Service
+
+from stream_app.core.health import Health
+from stream_app.core.messages import Partition, Record
+from stream_app.core.metrics import Metrics
+from stream_app.pipeline.ack import AckTracker
+from stream_app.pipeline.publish import Publisher
+
+EVERY_SECONDS = 2.0
+PATIENCE_SECONDS = 10.0  # for the broker's answer
+
+
+class LagMonitor(Service):
+    """Looks at every owned partition every two seconds."""
+
+    def __init__(
+        self,
+        app: App,
+        routes: Mapping[str, str],
+        publishers: Mapping[str, Publisher],
+        acks: AckTracker,
+        committed: Callable[[Partition], int],
+        metrics: Metrics,
+        health: Health,
+    ) -> None:
+        super().__init__()
+        self._app = app
+        self._routes = routes  # input topic -> route name
+        self._publishers = publishers  # by route name
+        self._acks = acks
+        self._committed = committed  # where the group stood before this process acked anything
+        self._metrics = metrics
+        self._health = health
+        self._positions: dict[Partition, int] = {}
+        self._shown: set[Partition] = set()
+
+    @Service.task
+    async def _watch(self) -> None:
+        while not self.should_stop:
+            for name, publisher in self._publishers.items():
+                self._health.unready(f"route {name}", publisher.failing)
+            await self._look()
+            await self.sleep(EVERY_SECONDS)
+
+    async def _look(self) -> None:
+        try:
+            partitions = {Partition(*tp) for tp in self._app.consumer.assignment()}
+            tps = [TP(*p) for p in partitions]
+            ends = await asyncio.wait_for(self._app.consumer.highwaters(*tps), PATIENCE_SECONDS)
+        except Exception as error:  # the broker is away: many unrelated types say so
+            self._health.forgive()
+            self._health.unready("broker", f"does not answer ({type(error).__name__})")
+            return
+        self._health.unready("broker", None)
+        # a group with more workers than partitions leaves some without: they stand by, ready
+        joined = self._app.consumer_generation_id > 0
+        self._health.unready("group", None if joined else "waiting for the consumer group")
+        self._forget(self._shown - partitions)
+        positions = self._acks.positions()
+        for route in set(self._routes.values()):
+            mine = [p for p in partitions if self._routes.get(p.topic) == route]
+            self._observe(route, mine, {Partition(*tp): end for tp, end in ends.items()}, positions)
+
+    def _observe(
+        self,
+        route: str,
+        partitions: Iterable[Partition],
+        ends: Mapping[Partition, int],
+        positions: Mapping[Partition, int],
+    ) -> None:
+        oldest, total, moved = self._acks.oldest(), 0, False
+        for partition in partitions:
+            position = positions.get(partition, self._committed(partition))
+            lag = max(0, (ends.get(partition) or 0) - position)
+            number = str(partition.number)
+            self._metrics.lag_records.labels(route, number).set(lag)
+            self._metrics.lag_seconds.labels(route, number).set(_age(oldest.get(partition)))
+            moved |= self._positions.get(partition) != position
+            self._positions[partition] = position
+            self._shown.add(partition)
+            total += lag
+        self._health.observe(route, total, moved)
+
+    def _forget(self, partitions: set[Partition]) -> None:
+        """Partitions that moved to another worker are that worker's to report."""
+        for partition in partitions:
+            route = self._routes.get(partition.topic)
+            if route is not None:
+                self._metrics.lag_records.remove(route, str(partition.number))
+                self._metrics.lag_seconds.remove(route, str(partition.number))
+        self._shown -= partitions
+
+
+def _age(record: Record | None) -> float:
+    """Seconds since the record was written; 0 where there is none, or no timestamp."""
+    if record is None or record.timestamp is None:
+        return 0.0
+    return max(0.0, time.time() - record.timestamp / 1000)

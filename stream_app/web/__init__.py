@@ -1,0 +1,1 @@
+"""Layer 4: /metrics, /healthz and /readyz."""

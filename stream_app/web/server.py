@@ -1,0 +1,61 @@
+"""The HTTP side of a worker: /metrics, /healthz, /readyz."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from stream_app.core.errors import ConfigError
+from stream_app.core.health import Health
+
+
+class WebServer:
+    """Serves until stopped."""
+
+    def __init__(self, host: str, port: int, registry: CollectorRegistry, health: Health) -> None:
+        self._host = host
+        self._port = port
+        self._registry = registry
+        self._health = health
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises ConfigError when the port is taken."""
+        app = web.Application()
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/healthz", self._status(self._health.stuck))
+        app.router.add_get("/readyz", self._status(self._health.not_ready))
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError as error:
+            await self.stop()
+            raise ConfigError(
+                f"metrics: cannot listen on {self._host}:{self._port} ({error.strerror}); "
+                "set metrics.port to a free one"
+            ) from error
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        body = encode(self._registry)
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    @staticmethod
+    def _status(
+        problems: Callable[[], dict[str, str]],
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def handler(request: web.Request) -> web.Response:
+            found = problems()
+            body = {"status": "failing" if found else "ok", "problems": found}
+            return web.json_response(body, status=503 if found else 200)
+
+        return handler
