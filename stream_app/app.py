@@ -170,7 +170,7 @@ class Worker:
     async def _consuming(self) -> AsyncIterator[None]:
         """Faust consumes from here on; on the way out deliveries are settled and committed."""
         with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
-            self._faust = app = _faust_app(self._settings, Path(folder))
+            self._faust = app = faust_app(self._settings, Path(folder))
             app.transport = GuardedTransport(
                 app.conf.broker_consumer,
                 app,
@@ -182,12 +182,12 @@ class Worker:
                 self._add_agent(app, route)
             publishers = {name: route.publisher for name, route in self._routes.items()}
             topics = {r.input_topic: r.name for r in self._settings.routes}
-            monitor = LagMonitor(
-                app, topics, publishers, self._acks, self._committed, self._metrics, self._health
-            )
             app.on_before_shutdown.connect(self._before_shutdown, weak=False)
             app.finalize()
             await app.start()
+            monitor = LagMonitor(
+                self._consumer(), topics, publishers, self._acks, self._metrics, self._health
+            )
             await monitor.start()
             crashed = asyncio.create_task(self._watch_crash(app))
             self._health.unready("worker", None)
@@ -252,9 +252,6 @@ class Worker:
         for route in self._routes.values():
             route.in_flight.forget(partitions)
 
-    def _committed(self, partition: Partition) -> int:
-        return self._consumer().committed(partition)
-
     def _consumer(self) -> GuardedConsumer:
         consumer = self._faust.consumer
         assert isinstance(consumer, GuardedConsumer)
@@ -286,7 +283,7 @@ def _producer(kafka: KafkaSettings, route: RouteSettings, idempotent: bool) -> A
     )
 
 
-def _faust_app(settings: Settings, folder: Path) -> faust.App:
+def faust_app(settings: Settings, folder: Path) -> faust.App:
     """Faust, every default that matters set: replication, declared topics, timeouts, buffers."""
     kafka = settings.kafka
     return faust.App(

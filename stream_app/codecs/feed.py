@@ -1,5 +1,160 @@
+"""One item of a news feed -> Message: an RSS `<item>`, an Atom `<entry>`, or a JSON Feed item.
+
+A whole feed is fine when it holds exactly one item. XML is read without fetching or expanding
+anything, and as feeds are in the wild: an item cut out of its feed has lost the declarations of
+its name space prefixes, and HTML entities are used undeclared.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from html import escape
+from typing import Any
+
+from lxml import etree
+
+from stream_app.codecs.html import html_to_text
+from stream_app.codecs.json_object import load_object, passed_fields, text_at
+from stream_app.codecs.outcome import MALFORMED, field_text, finish
+from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, ParseSpec
+
+# Where the words and the identity are, best first.
+_XML_BODY = ("content:encoded", "content", "description", "summary")
+_XML_ID = ("guid", "id", "link")
+_JSON_BODY = ("content_text", "content_html", "content", "description", "summary")
+_JSON_ID = ("id", "guid", "url", "link")
+
+_ITEMS = {"item", "entry"}
+_FEEDS = {"rss", "RDF", "feed"}
+_MARK_UP = re.compile(r"<[a-zA-Z/!?]|&#?\w+;")
+# What the parser repairs without losing words. Any other fault may have cut the item short.
+_REPAIRABLE = {
+    etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE,
+    etree.ErrorTypes.ERR_UNDECLARED_ENTITY,
+    etree.ErrorTypes.ERR_INVALID_ENCODING,
+    etree.ErrorTypes.ERR_INVALID_CHAR,
+}
 
 
 def parse_feed(value: bytes, spec: ParseSpec) -> Message:
-    raise NotImplementedError
+    """The item in `value`: title, the fullest text it has as body, guid, id or link as message_id.
+
+    HTML becomes text. `spec.pass_fields` names child elements (`category`, `author`, `dc:creator`;
+    the first of several counts; a link without text gives its address) or JSON fields by path.
+    Raises `RecordError`: `malformed` for anything but one item, `bad_field` for a JSON field that
+    should be text and is not, `no_text` for an item without words.
+    """
+    start = value.removeprefix(codecs.BOM_UTF8).lstrip()
+    try:
+        if start.startswith(b"{"):
+            return _from_json(load_object(start), spec)
+        return _from_xml(_read(start), spec)
+    except RecursionError:
+        raise RecordError(MALFORMED, "this JSON is nested too deeply") from None
+    except UnicodeDecodeError:  # lxml lets references to surrogates (&#xD800;) into its tree
+        raise RecordError(MALFORMED, "this XML holds a character that does not exist") from None
+
+
+def _from_json(found: dict[str, Any], spec: ParseSpec) -> Message:
+    if isinstance(items := found.get("items"), list):
+        found = _only(items)
+        if not isinstance(found, dict):
+            raise RecordError(MALFORMED, "the item of this JSON feed is not an object")
+    bodies = (
+        text_at(found, key) if key == "content_text" else _without_html(text_at(found, key))
+        for key in _JSON_BODY
+    )
+    return finish(
+        _without_html(text_at(found, "title")),
+        _first(bodies),
+        message_id=_first(text_at(found, key) for key in _JSON_ID),
+        fields=passed_fields(found, spec),
+    )
+
+
+def _from_xml(item: etree._Element, spec: ParseSpec) -> Message:
+    if _name(item)[1] in _FEEDS:
+        item = _only([node for node in item.iter("*") if _name(node)[1] in _ITEMS])
+    elif _name(item)[1] not in _ITEMS:
+        raise RecordError(MALFORMED, "this XML is neither an RSS item nor an Atom entry")
+    fields = {name: _first(map(_value, _children(item, name))) for name in spec.pass_fields}
+    return finish(
+        _first(map(_text, _children(item, "title"))),
+        _first(_text(node) for name in _XML_BODY for node in _children(item, name)),
+        message_id=_first(_value(node) for name in _XML_ID for node in _children(item, name)),
+        fields={name: field_text(text) for name, text in fields.items() if text},
+    )
+
+
+def _read(value: bytes) -> etree._Element:
+    """The root of the XML in `value`. Limits on depth, sizes and entities are libxml2's own."""
+    parser = etree.XMLParser(
+        recover=True,
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    root: etree._Element | None = None
+    with suppress(etree.XMLSyntaxError):
+        root = etree.fromstring(value, parser)
+    if root is None:
+        raise RecordError(MALFORMED, "this is neither XML that can be read nor a JSON object")
+    for error in parser.error_log.filter_from_errors():
+        if error.type not in _REPAIRABLE:
+            where = f"line {error.line}, column {error.column}"
+            raise RecordError(MALFORMED, f"this is not valid XML: {error.type_name} at {where}")
+    return root
+
+
+def _only(items: list[Any]) -> Any:
+    if len(items) != 1:
+        raise RecordError(
+            MALFORMED, f"this feed holds {len(items)} items: send one item in each record"
+        )
+    return items[0]
+
+
+def _name(node: etree._Element) -> tuple[str, str]:
+    """Prefix and local name; the parser leaves an undeclared prefix in the tag."""
+    prefix, _, local = str(node.tag).rpartition("}")[2].rpartition(":")
+    return node.prefix or prefix, local
+
+
+def _children(item: etree._Element, name: str) -> Iterator[etree._Element]:
+    """The children called `name`, which has a prefix (`dc:creator`) or is of the item's own
+    vocabulary. Of Atom's links only those to the item itself."""
+    prefix, _, local = name.rpartition(":")
+    wanted = (prefix or _name(item)[0], local)
+    for node in item.iterchildren("*"):
+        if _name(node) == wanted and node.get("rel", "alternate") == "alternate":
+            yield node
+
+
+def _value(node: etree._Element) -> str:
+    """A short value: the text of an element, else what Atom's `link` or `category` point at."""
+    text = " ".join(" ".join(node.itertext()).split())
+    return text or node.get("href") or node.get("term") or ""
+
+
+def _text(node: etree._Element) -> str:
+    """The words in an element, be they text, escaped HTML or XHTML."""
+    if len(node):
+        inner = (etree.tostring(child, encoding="unicode", method="html") for child in node)
+        return html_to_text(escape(node.text or "") + "".join(inner))
+    return (node.text or "") if node.get("type") == "text" else _without_html(node.text or "")
+
+
+def _without_html(text: str) -> str:
+    return html_to_text(text) if _MARK_UP.search(text) else text
+
+
+def _first(texts: Iterable[str]) -> str:
+    """The first text that has words, '' without one."""
+    return next(filter(str.strip, texts), "")

@@ -7,7 +7,7 @@
 | `no_text`   | is of that format, but holds no words: nothing to label                 |
 | `not_text`  | is binary data where text was expected                                  |
 
-The pipeline adds `null_value` and `too_large`, which it finds before a codec runs.
+The pipeline adds `null_value` and `too_large`, found before a codec runs, and `codec_failed`.
 """
 
 from __future__ import annotations
@@ -32,14 +32,12 @@ MAX_FIELD_CHARS = 1_000
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
 
 
-def finish(
-    title: str, body: str, *, message_id: str | None = None, fields: Mapping[str, Scalar]
-) -> Message:
+def finish(title: str, body: str, *, message_id: str = "", fields: Mapping[str, Scalar]) -> Message:
     """The message, its text clean and bounded. Raises `RecordError` (`no_text`) without words."""
     title, body = clean(title[:MAX_TEXT_CHARS]), clean(body[:MAX_TEXT_CHARS])
     if not title and not body:
         raise RecordError(NO_TEXT, "there is nothing to label: the message holds no text")
-    return Message(title, body, field_text(message_id or "") or None, fields)
+    return Message(title, body, field_text(message_id) or None, fields)
 
 
 def field_text(value: str) -> str:
@@ -48,7 +46,7 @@ def field_text(value: str) -> str:
 
 
 def clean(text: str) -> str:
-    """`text` without control characters and outer white space, and with no lone surrogates, so
-    that any encoder accepts it."""
+    """`text` without control characters and outer white space, and with `?` for lone surrogates,
+    which no encoder accepts."""
     text = text.encode("utf-8", "replace").decode("utf-8")
     return _UNPRINTABLE.sub(" ", text).strip()

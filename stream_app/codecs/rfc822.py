@@ -12,6 +12,7 @@ would hide that. Format `text` is for bare text.
 from __future__ import annotations
 
 import binascii
+import codecs
 import re
 from dataclasses import dataclass
 from email.feedparser import BytesFeedParser
@@ -31,8 +32,9 @@ MAX_PARTS = 100
 MAX_DEPTH = 20
 # The standard library takes quadratic time on some long parameters of a header.
 MAX_HEADER_CHARS = 4_000
-MAX_BODY_BYTES = 400_000  # of text parts, before HTML becomes text; HTML is mostly mark-up
+MAX_BODY_CHARS = 400_000  # of text parts, before HTML becomes text; HTML is mostly mark-up
 
+_HEADER_NAME = re.compile(r"[\w.-]+", re.ASCII)  # the parser takes '{"text": 1}' for a header too
 _HTML_TYPES = {"text/html", "text/enriched", "text/richtext", "application/xhtml+xml"}
 _LOOKS_LIKE_HTML = re.compile(r"\s*<(?:!doctype html|html|head|body)\b", re.IGNORECASE)
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset=[\"']?([\w.:-]{1,40})", re.IGNORECASE)
@@ -47,17 +49,17 @@ def parse_rfc822(value: bytes, spec: ParseSpec) -> Message:
     `no_text` for a mail without a word in subject and body.
     """
     mail = _read(value)
-    if not mail.keys():
+    if not any(map(_HEADER_NAME.fullmatch, mail.keys())):
         raise RecordError(
             MALFORMED, "this is not an e-mail: it does not start with a header such as 'Subject:'"
         )
     headers = {name.lower(): text for name, text in reversed(list(mail.raw_items()))}
     wanted = {name: headers[name.lower()] for name in spec.pass_fields if name.lower() in headers}
     return finish(
-        decode_header(headers.get("subject", "")),
+        header_text(headers.get("subject", "")),
         _Reader().text(mail),
-        message_id=headers.get("message-id"),
-        fields={name: field_text(decode_header(text)) for name, text in wanted.items()},
+        message_id=header_text(headers.get("message-id", "")),
+        fields={name: field_text(header_text(text)) for name, text in wanted.items()},
     )
 
 
@@ -103,7 +105,7 @@ def _read(value: bytes) -> Mail:
         parts.append(_Part(policy))
         return parts[-1]
 
-    start = value.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    start = value.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
     parser = BytesFeedParser(policy=_Bounded(message_factory=new_part))
     try:
         parser.feed(start[1:] if start.startswith(b">From ") else start)
@@ -116,9 +118,9 @@ def _read(value: bytes) -> Mail:
 
 @dataclass
 class _Reader:
-    """Reads the text of one mail's parts: at most MAX_BODY_BYTES of them together."""
+    """Reads the text of one mail's parts: at most MAX_BODY_CHARS of them together."""
 
-    bytes_left: int = MAX_BODY_BYTES
+    chars_left: int = MAX_BODY_CHARS
 
     def text(self, part: Mail) -> str:
         """What a reader sees of a part. Enclosed attachments are ignored; a whole mail that calls
@@ -138,20 +140,20 @@ class _Reader:
         is_html = kind in _HTML_TYPES
         if not (is_html or kind == "text/plain" or kind.startswith("multipart/")):
             return ""
-        data = cast(bytes, part.get_payload(decode=True))[: self.bytes_left]
-        self.bytes_left -= len(data)
+        data = cast(bytes, part.get_payload(decode=True))
         declared = part.get_param("charset")
         charset = declared[2] if isinstance(declared, tuple) else declared
-        if is_html and not charset and (meta := _META_CHARSET.search(data)):
+        if is_html and not charset and (meta := _META_CHARSET.search(data, 0, 1024)):
             charset = meta[1].decode("ascii", "replace")
-        text = decode(data, charset)
+        text = decode(data, charset)[: self.chars_left]
+        self.chars_left -= len(text)
         return html_to_text(text) if is_html or _LOOKS_LIKE_HTML.match(text) else text
 
 
-def decode_header(raw: str) -> str:
+def header_text(raw: str) -> str:
     """A raw header as text: RFC 2047 words decoded, broken ones left as they are, folds undone.
 
-    The standard library's function of this name gives up on the whole header at one bad word.
+    The standard library's `decode_header` gives up on the whole header at one bad word.
     """
     line = re.sub(r"[\r\n]+", "", raw)
     pieces: list[tuple[bytes, str | None]] = []  # neighbours of one charset are one text, cut

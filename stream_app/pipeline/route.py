@@ -157,9 +157,7 @@ class Route:
             error = work.error or RecordError("internal", "no step gave this record a result")
             return self._dead_letter(work, error)
         label = self._label_record(work, work.message, work.prediction)
-        too_large = RecordError(
-            "label_too_large", "the output topic refuses this label: too large"
-        )
+        too_large = RecordError("label_too_large", "the output topic refuses this label: too large")
         return Outgoing(
             self.settings.output_topic,
             record.partition.number,

@@ -43,6 +43,7 @@ class GuardedConsumer(driver.Consumer):
         self._settle = settle
         self._revoked = revoked
         self._resumed = asyncio.Event()
+        self.joined = False  # whether this member has its assignment, which may be empty
         super().__init__(*args, **kwargs)
 
     def pause(self, partition: Partition) -> None:
@@ -61,12 +62,18 @@ class GuardedConsumer(driver.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish deliveries under way and commit, before Faust forgets; drop the rest."""
         partitions = {Partition(*tp) for tp in revoked}
+        self.joined = False
         self.stop_flow()
         await self._settle()
         await self.commit()
         self._buffered_partitions -= revoked
         self._revoked(partitions)
         await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Faust's, and from then on this member is ready: a standby's share may be empty."""
+        await super().on_partitions_assigned(assigned, generation_id)
+        self.joined = True
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
         """What may be committed: the ack tracker's positions that moved, nothing else."""

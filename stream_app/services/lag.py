@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
-from faust import App
 from faust.types import TP
 from mode import Service
 
@@ -15,6 +14,7 @@ from stream_app.core.messages import Partition, Record
 from stream_app.core.metrics import Metrics
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.publish import Publisher
+from stream_app.services.consumer import GuardedConsumer
 
 EVERY_SECONDS = 2.0
 PATIENCE_SECONDS = 10.0  # for the broker's answer
@@ -25,20 +25,18 @@ class LagMonitor(Service):
 
     def __init__(
         self,
-        app: App,
+        consumer: GuardedConsumer,
         routes: Mapping[str, str],
         publishers: Mapping[str, Publisher],
         acks: AckTracker,
-        committed: Callable[[Partition], int],
         metrics: Metrics,
         health: Health,
     ) -> None:
         super().__init__()
-        self._app = app
+        self._consumer = consumer
         self._routes = routes  # input topic -> route name
         self._publishers = publishers  # by route name
         self._acks = acks
-        self._committed = committed  # where the group stood before this process acked anything
         self._metrics = metrics
         self._health = health
         self._positions: dict[Partition, int] = {}
@@ -54,16 +52,15 @@ class LagMonitor(Service):
 
     async def _look(self) -> None:
         try:
-            partitions = {Partition(*tp) for tp in self._app.consumer.assignment()}
+            partitions = {Partition(*tp) for tp in self._consumer.assignment()}
             tps = [TP(*p) for p in partitions]
-            ends = await asyncio.wait_for(self._app.consumer.highwaters(*tps), PATIENCE_SECONDS)
+            ends = await asyncio.wait_for(self._consumer.highwaters(*tps), PATIENCE_SECONDS)
         except Exception as error:  # the broker is away: many unrelated types say so
             self._health.forgive()
             self._health.unready("broker", f"does not answer ({type(error).__name__})")
             return
         self._health.unready("broker", None)
-        # a group with more workers than partitions leaves some without: they stand by, ready
-        joined = self._app.consumer_generation_id > 0
+        joined = self._consumer.joined
         self._health.unready("group", None if joined else "waiting for the consumer group")
         self._forget(self._shown - partitions)
         positions = self._acks.positions()
@@ -80,7 +77,7 @@ class LagMonitor(Service):
     ) -> None:
         oldest, total, moved = self._acks.oldest(), 0, False
         for partition in partitions:
-            position = positions.get(partition, self._committed(partition))
+            position = positions.get(partition, self._consumer.committed(partition))
             lag = max(0, (ends.get(partition) or 0) - position)
             number = str(partition.number)
             self._metrics.lag_records.labels(route, number).set(lag)

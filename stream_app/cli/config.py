@@ -1,0 +1,41 @@
+"""`winnow config show | check`: what a worker would run with, and whether it could."""
+
+from __future__ import annotations
+
+import tomli_w
+import typer
+
+from stream_app.cli.options import ConfigFile
+from stream_app.core.errors import ModelError
+from stream_app.core.settings import load_settings
+from stream_app.model.references import resolve
+
+config = typer.Typer(no_args_is_help=True, help="What a worker would run with.")
+
+
+@config.command("show")
+def show(config: ConfigFile) -> None:
+    """Print the effective configuration as TOML: the file, its defaults and the environment."""
+    settings = load_settings(config)
+    typer.echo(tomli_w.dumps(settings.model_dump(mode="json")), nl=False)
+
+
+@config.command("check")
+def check(config: ConfigFile) -> None:
+    """Check the configuration and the model of every route; exit code 1 where one is not usable.
+
+    An `hf://` model is downloaded. The broker is not asked.
+    """
+    settings = load_settings(config)
+    failed = False
+    for route in settings.routes:
+        try:
+            card = resolve(route.model).card
+        except ModelError as error:
+            failed = True
+            typer.echo(f"{route.name}: {error}")
+        else:
+            labels = ", ".join(card.labels)
+            typer.echo(f"{route.name}: ok, {route.model} is {card.name} {card.version} ({labels})")
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,68 @@
+"""Dead letters as they lie in their topic, and what becomes of their headers in a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+
+from stream_app.cli.connect import connected, require_topics
+from stream_app.core.label_record import ORIGIN_ID
+from stream_app.core.messages import Headers, Partition, Record
+from stream_app.pipeline.dead_letter import ATTEMPTS, SOURCE
+
+_POLL_MS = 1000
+_FETCH_BYTES = 64 * 1024 * 1024
+
+
+def read_dead_letters(servers: str, topic: str) -> Iterator[Record]:
+    """Every dead letter there is now, partition by partition in order."""
+    require_topics(servers, [topic])
+    with connected(
+        KafkaConsumer,
+        servers,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        fetch_max_bytes=_FETCH_BYTES,
+    ) as consumer:
+        for number in sorted(consumer.partitions_for_topic(topic)):
+            partition = TopicPartition(topic, number)
+            consumer.assign([partition])
+            consumer.seek_to_beginning(partition)
+            end = consumer.end_offsets([partition])[partition]
+            while consumer.position(partition) < end:
+                for found in consumer.poll(_POLL_MS).get(partition, []):
+                    if found.offset < end:
+                        yield _record(found)
+
+
+def _record(found: Any) -> Record:
+    return Record(
+        Partition(found.topic, found.partition),
+        found.offset,
+        found.key,
+        found.value,
+        tuple((name, value or b"") for name, value in found.headers),
+        found.timestamp,
+    )
+
+
+def id_of(letter: Record) -> str:
+    """The id of the record that died: `topic/partition/offset` of where it was read."""
+    return letter.header(SOURCE) or letter.id
+
+
+def origin_of(letter: Record) -> str:
+    """The id it had first, which every replay keeps."""
+    return letter.header(ORIGIN_ID) or id_of(letter)
+
+
+def replay_headers(letter: Record) -> Headers:
+    """The headers it came with, its first id, and how often it was tried."""
+    kept = [(name, value) for name, value in letter.headers if not name.startswith("winnow-")]
+    kept.append((ORIGIN_ID, origin_of(letter).encode()))
+    attempts = letter.header(ATTEMPTS)
+    if attempts:
+        kept.append((ATTEMPTS, attempts.encode()))
+    return tuple(kept)

@@ -1,0 +1,169 @@
+"""`winnow dlq list | show | replay`: the records that could not be labelled."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream_app.cli.dead_letters import id_of, origin_of, read_dead_letters
+from stream_app.cli.options import ConfigFile, RouteName, chosen_routes
+from stream_app.cli.replay import Outcome, replay
+from stream_app.cli.sources import STDIN
+from stream_app.core.errors import SourceError
+from stream_app.core.messages import Record
+from stream_app.core.settings import RouteSettings, Settings, load_settings
+from stream_app.pipeline.dead_letter import (
+    ATTEMPTS,
+    ERROR,
+    REASON,
+    ROUTE,
+    VALUE_BYTES,
+    VALUE_SHA256,
+)
+
+dlq = typer.Typer(no_args_is_help=True, help="The records that could not be labelled.")
+
+ErrorCode = Annotated[
+    str | None, typer.Option("--error", metavar="CODE", help="Only those with this error.")
+]
+
+
+@dlq.command("list")
+def list_letters(config: ConfigFile, route: RouteName = None, error: ErrorCode = None) -> None:
+    """List the dead letters, a line each: id, when, error, attempts, bytes, reason."""
+    settings = load_settings(config)
+    count = 0
+    for letter in _letters(settings, route):
+        if error in (None, letter.header(ERROR)):
+            typer.echo(_line(letter))
+            count += 1
+    typer.echo(f"{count} dead letters", err=True)
+
+
+@dlq.command("show")
+def show(
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="As `dlq list` says it.")],
+    config: ConfigFile,
+    route: RouteName = None,
+    value: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write its value there, and only it; - is stdout."),
+    ] = None,
+) -> None:
+    """Show a dead letter's headers. Its value is somebody's mail: only --value gives it out."""
+    settings = load_settings(config)
+    found = [x for x in _letters(settings, route) if letter_id in (id_of(x), origin_of(x))]
+    if not found:
+        raise _not_found(letter_id)
+    if value is not None:
+        _write_value(found[-1], value)  # the same record may have died twice
+        return
+    for letter in found:
+        typer.echo(f"{letter.id}  at {_time(letter)}  {_size(letter)} bytes")
+        typer.echo(f"  key: {letter.key!r}")
+        for name, header in letter.headers:
+            typer.echo(f"  {name}: {header.decode('utf-8', 'backslashreplace')}")
+
+
+@dlq.command("replay")
+def replay_letters(
+    config: ConfigFile,
+    route: RouteName = None,
+    letter_id: Annotated[
+        list[str] | None, typer.Option("--id", metavar="ID", help="Only this one; repeatable.")
+    ] = None,
+    error: ErrorCode = None,
+) -> None:
+    """Send dead letters back to their route's input topic, each once, however often this runs.
+
+    Key, value, headers and first id stay. One without a value cannot be replayed: it is named, and
+    the exit code is 1.
+    """
+    settings = load_settings(config)
+    unseen = set(letter_id or ())
+
+    def wanted(letter: Record) -> bool:
+        ids = {id_of(letter), origin_of(letter)}
+        unseen.difference_update(ids)
+        chosen = not letter_id or not ids.isdisjoint(letter_id)
+        return chosen and error in (None, letter.header(ERROR))
+
+    failed = False
+    for chosen in chosen_routes(settings, route):
+        outcome = replay(
+            settings.kafka, chosen, lambda letter, of=chosen: _is_of(letter, of) and wanted(letter)
+        )
+        failed |= _report(chosen, outcome)
+    for missing in sorted(unseen):
+        raise _not_found(missing)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _letters(settings: Settings, route: str | None) -> Iterator[Record]:
+    for chosen in chosen_routes(settings, route):
+        letters = read_dead_letters(settings.kafka.bootstrap_servers, chosen.dead_letter_topic)
+        yield from (letter for letter in letters if _is_of(letter, chosen))
+
+
+def _is_of(letter: Record, route: RouteSettings) -> bool:
+    """Two routes may share a topic of dead letters."""
+    return letter.header(ROUTE) in (None, route.name)
+
+
+def _not_found(letter_id: str) -> SourceError:
+    return SourceError(f"there is no dead letter {letter_id}; see `winnow dlq list`")
+
+
+def _line(letter: Record) -> str:
+    error, reason = letter.header(ERROR) or "?", letter.header(REASON) or ""
+    return (
+        f"{id_of(letter):<24} {_time(letter)} {error:<12} "
+        f"{letter.header(ATTEMPTS) or '?':>2} {_size(letter):>10} {reason}"
+    )
+
+
+def _time(letter: Record) -> str:
+    return f"{datetime.fromtimestamp((letter.timestamp or 0) / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _size(letter: Record) -> str:
+    """Bytes of the value the record had."""
+    if letter.value is not None:
+        return str(len(letter.value))
+    return letter.header(VALUE_BYTES) or "null"
+
+
+def _write_value(letter: Record, file: Path) -> None:
+    if letter.value is None:
+        digest = letter.header(VALUE_SHA256)
+        reason = f"it was too large to keep, sha256 {digest}" if digest else "it was null"
+        raise SourceError(f"{id_of(letter)} has no value: {reason}")
+    if file == STDIN:
+        sys.stdout.buffer.write(letter.value)
+        return
+    try:
+        file.write_bytes(letter.value)
+    except OSError as error:
+        raise SourceError(f"{file}: {error.strerror}") from error
+
+
+def _report(route: RouteSettings, outcome: Outcome) -> bool:
+    """Say what a replay did; True where one could not be replayed."""
+    typer.echo(f"{route.name}: {outcome.sent} sent back to {route.input_topic}")
+    for letter_id in outcome.without_value:
+        typer.echo(f"winnow: {letter_id} has no value, so it cannot be replayed", err=True)
+    for letter_id in outcome.too_large:
+        typer.echo(f"winnow: {letter_id} is too large for {route.input_topic}", err=True)
+    if outcome.forgotten:
+        typer.echo(
+            "winnow: this broker keeps no commit metadata, so it does not remember which single "
+            "ones were replayed: the next replay sends them again",
+            err=True,
+        )
+    return bool(outcome.without_value or outcome.too_large)

@@ -1,0 +1,36 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream_app.core.errors import ConfigError
+from stream_app.core.settings import CONFIG_VARIABLE, RouteSettings, Settings
+
+ConfigFile = Annotated[
+    Path,
+    typer.Option(
+        "--config", "-c", metavar="FILE", envvar=CONFIG_VARIABLE, help="The configuration (TOML)."
+    ),
+]
+RouteName = Annotated[
+    str | None, typer.Option("--route", metavar="NAME", help="Only this route; default: all.")
+]
+BootstrapServers = Annotated[
+    str, typer.Option("--bootstrap-servers", metavar="HOST:PORT,…", help="The Kafka broker.")
+]
+
+
+def chosen_routes(settings: Settings, name: str | None) -> Sequence[RouteSettings]:
+    """The route called `name`, or all. Raises ConfigError where there is none."""
+    if name is None:
+        return settings.routes
+    chosen = [route for route in settings.routes if route.name == name]
+    if not chosen:
+        names = ", ".join(route.name for route in settings.routes)
+        raise ConfigError(f"--route {name}: there is no such route; there are: {names}")
+    return chosen

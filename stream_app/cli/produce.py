@@ -1,0 +1,68 @@
+"""`winnow produce`: messages in files -> a topic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from stream_app.cli.connect import require_topics
+from stream_app.cli.options import BootstrapServers
+from stream_app.cli.sending import sending
+from stream_app.cli.sources import Format, Source
+
+
+def produce(
+    topic: Annotated[str, typer.Option(help="Where the messages go; it must exist.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="-: stdin.")],
+    bootstrap_servers: BootstrapServers = "127.0.0.1:9092",
+    message_format: Annotated[
+        Format | None,
+        typer.Option("--format", help="Default: by each path's name; rfc822 for the rest."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many messages.")] = None,
+) -> None:
+    """Send the messages of files to a topic, as they are and without a key.
+
+    rfc822 takes mails, mbox, Maildir, and folders and tar archives of mails; json takes JSON Lines
+    and .csv (rows become objects); feed takes XML files and JSON Lines; text takes lines. A message
+    that is too large for the topic is named, the others still go, and the exit code is 1.
+    """
+    source = Source(paths, message_format)
+    require_topics(bootstrap_servers, [topic])
+    with sending(bootstrap_servers, topic) as records:
+        try:
+            with _progress(source) as progress:
+                for found in islice(source, limit):
+                    records.send(found.name, found.value)
+                    progress(records.confirmed)
+        finally:
+            records.finish()
+            typer.echo(f"{records.confirmed} messages sent to {topic}")
+    for name in records.refused:
+        typer.echo(f"winnow: {name} is too large for {topic} and was not sent", err=True)
+    if records.refused:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _progress(source: Source) -> Iterator[Callable[[int], None]]:
+    """A bar on the terminal: how much of the files is read, and how many messages are confirmed."""
+    console = Console(stderr=True)
+    columns = (
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[confirmed]} confirmed"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=source.size or None, confirmed=0)
+        yield lambda confirmed: progress.update(
+            task, completed=source.position, confirmed=confirmed
+        )

@@ -1,0 +1,150 @@
+"""Replay of dead letters: back to their route's input, each once, however often it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from kafka import KafkaAdminClient, OffsetAndMetadata, TopicPartition
+
+from stream_app.cli.connect import connected
+from stream_app.cli.dead_letters import id_of, read_dead_letters, replay_headers
+from stream_app.cli.sending import Sending, sending
+from stream_app.core.errors import BrokerError
+from stream_app.core.messages import Partition, Record
+from stream_app.core.settings import KafkaSettings, RouteSettings
+
+CHUNK = 100  # letters between two commits
+MAX_MARK_CHARS = 4000  # a broker's offset.metadata.max.bytes is 4096 by default
+
+
+class Replayed:
+    """Which dead letters of one partition were replayed.
+
+    Kept as a committed offset, below which all were; those beyond are in the commit's metadata,
+    as in `7 9-12`.
+    """
+
+    def __init__(self, offset: int = 0, mark: str = "") -> None:
+        self._spans: list[tuple[int, int]] = []  # [first, end), apart and in order
+        self.add(0, offset)
+        for span in mark.split():
+            first, _, last = span.partition("-")
+            self.add(int(first), int(last or first) + 1)
+
+    def __contains__(self, offset: int) -> bool:
+        return any(first <= offset < end for first, end in self._spans)
+
+    def add(self, first: int, end: int) -> None:
+        """All from `first` to before `end` are replayed."""
+        merged: list[tuple[int, int]] = []
+        for span in sorted([*self._spans, (first, end)]):
+            if merged and span[0] <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(merged[-1][1], span[1]))
+            elif span[0] < span[1]:
+                merged.append(span)
+        self._spans = merged
+
+    @property
+    def offset(self) -> int:
+        """The offset to commit."""
+        return self._spans[0][1] if self._spans and self._spans[0][0] == 0 else 0
+
+    @property
+    def mark(self) -> str:
+        """The metadata of that commit."""
+        beyond = [span for span in self._spans if span[0] > 0]
+        return " ".join(
+            str(first) if end == first + 1 else f"{first}-{end - 1}" for first, end in beyond
+        )
+
+
+class ReplayLog:
+    """What was replayed, as the broker keeps it for the consumer group `<group>-dlq-replay`."""
+
+    def __init__(self, admin: Any, kafka: KafkaSettings) -> None:
+        self._admin = admin
+        self._group = f"{kafka.group_id}-dlq-replay"
+
+    def read(self, partition: Partition) -> Replayed:
+        """Which letters of the partition were replayed."""
+        committed = self._admin.list_group_offsets(self._group)[self._group]
+        found = committed.get(TopicPartition(*partition))
+        return Replayed(found.offset, found.metadata or "") if found else Replayed()
+
+    def write(self, partition: Partition, replayed: Replayed) -> None:
+        """Remember it. Raises BrokerError where the broker will not."""
+        commit = OffsetAndMetadata(replayed.offset, replayed.mark, -1)
+        answer = self._admin.alter_group_offsets(self._group, {TopicPartition(*partition): commit})
+        for error in answer.values():
+            if error.errno:
+                raise BrokerError(f"the replay cannot be remembered: {error.__name__}")
+
+    def keeps_marks(self, partition: Partition, replayed: Replayed) -> bool:
+        """Whether the broker gave back what was written; the embedded one forgets the metadata."""
+        return self.read(partition).mark == replayed.mark
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a replay did. The lists hold ids."""
+
+    sent: int = 0
+    without_value: list[str] = field(default_factory=list)
+    too_large: list[str] = field(default_factory=list)
+    forgotten: bool = False  # the broker did not keep which single ones were replayed
+
+
+def replay(kafka: KafkaSettings, route: RouteSettings, wanted: Callable[[Record], bool]) -> Outcome:
+    """Send the route's wanted dead letters that were not replayed yet back to its input topic.
+
+    They are remembered after the broker confirmed them, so a crash sends some twice, never none;
+    they keep their first id, by which a consumer of the labels can tell. Raises BrokerError.
+    """
+    outcome, servers = Outcome(), kafka.bootstrap_servers
+    letters = read_dead_letters(servers, route.dead_letter_topic)
+    with (
+        connected(KafkaAdminClient, servers) as admin,
+        sending(servers, route.input_topic) as records,
+    ):
+        log = ReplayLog(admin, kafka)
+        for partition, found in groupby(letters, key=lambda letter: letter.partition):
+            replayed = log.read(partition)
+            for _ in _sent(found, wanted, replayed, records, outcome):
+                records.finish()
+                log.write(partition, replayed)
+            if not log.keeps_marks(partition, replayed):
+                outcome.forgotten = True
+        outcome.sent, outcome.too_large = records.confirmed, records.refused
+    return outcome
+
+
+def _sent(
+    letters: Iterable[Record],
+    wanted: Callable[[Record], bool],
+    replayed: Replayed,
+    records: Sending,
+    outcome: Outcome,
+) -> Iterator[int]:
+    """Send what is wanted of one partition; yields whenever it is time to remember it."""
+    after, unremembered = 0, 0
+    for letter in letters:
+        # between two neighbours there is nothing: compaction and transactions leave such gaps
+        first, after = after, letter.offset + 1
+        if letter.offset in replayed or not wanted(letter):
+            continue
+        if len(replayed.mark) > MAX_MARK_CHARS:
+            yield unremembered
+            raise BrokerError("too many single dead letters were replayed: now replay all the rest")
+        if letter.value is None:
+            outcome.without_value.append(id_of(letter))
+        else:
+            records.send(id_of(letter), letter.value, letter.key, replay_headers(letter))
+        replayed.add(first, after)
+        unremembered += 1
+        if unremembered == CHUNK:
+            yield unremembered
+            unremembered = 0
+    yield unremembered

@@ -1,0 +1,99 @@
+"""`winnow watch`: labels as they come."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from kafka import KafkaConsumer, TopicPartition
+from pydantic import ValidationError
+from rich.console import Console
+from rich.text import Text
+
+from stream_app.cli.connect import connected, require_topics
+from stream_app.cli.options import BootstrapServers, RouteName, chosen_routes
+from stream_app.core.label_record import LabelRecord
+from stream_app.core.settings import CONFIG_VARIABLE, load_settings
+from stream_app.model.decision import UNSURE
+
+_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
+
+
+def watch(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", "-c", metavar="FILE", envvar=CONFIG_VARIABLE, help="Watch its routes."
+        ),
+    ] = None,
+    route: RouteName = None,
+    topic: Annotated[
+        list[str] | None, typer.Option(help="Instead of --config: watch this output topic.")
+    ] = None,
+    bootstrap_servers: BootstrapServers = "127.0.0.1:9092",
+    raw: Annotated[bool, typer.Option("--json", help="The label records as they are.")] = False,
+    from_beginning: Annotated[
+        bool, typer.Option("--from-beginning", help="Those already there too.")
+    ] = False,
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
+) -> None:
+    """Show labels as they come, one line each, until Ctrl-C. Nothing is committed."""
+    topics = topic or []
+    if config and not topics:
+        settings = load_settings(config)
+        bootstrap_servers = settings.kafka.bootstrap_servers
+        topics = [r.output_topic for r in chosen_routes(settings, route)]
+    if not topics:
+        raise typer.BadParameter("say what to watch: --config FILE, or --topic TOPIC")
+    show = _show_raw if raw else _show_line(Console(highlight=False, soft_wrap=True))
+    try:
+        for record in islice(_labels(bootstrap_servers, topics, from_beginning), count):
+            show(record.value)
+    except KeyboardInterrupt:
+        return
+
+
+def _labels(servers: str, topics: Sequence[str], from_beginning: bool) -> Iterator[Any]:
+    """Records of the topics, for ever."""
+    require_topics(servers, topics)
+    with connected(KafkaConsumer, servers, isolation_level="read_committed") as consumer:
+        partitions = [
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in sorted(consumer.partitions_for_topic(topic))
+        ]
+        consumer.assign(partitions)
+        (consumer.seek_to_beginning if from_beginning else consumer.seek_to_end)(*partitions)
+        yield from consumer
+
+
+def _show_raw(value: bytes | None) -> None:
+    sys.stdout.buffer.write((value or b"") + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _show_line(console: Console) -> Callable[[bytes | None], None]:
+    """One line a label; a label keeps its colour."""
+    colours: dict[str, str] = {}
+
+    def show(value: bytes | None) -> None:
+        try:
+            record = LabelRecord.model_validate_json(value or b"")
+        except ValidationError:
+            console.print("(a record that is not a label)", style="dim")
+            return
+        colour = colours.setdefault(record.label, _COLOURS[len(colours) % len(_COLOURS)])
+        line = Text(f"{record.classified_at:%H:%M:%S}  {record.route:<10} ")
+        line.append(f"{record.label:<10}", style=colour)
+        line.append(f" {record.confidence:6.1%}  {record.id}")
+        if record.decision == UNSURE:
+            line.append("  unsure", style="bold red")
+        for name, field in record.source.fields.items():
+            line.append(f"  {name}={field}", style="dim")
+        console.print(line)
+
+    return show

@@ -1,0 +1,97 @@
+"""What all tests share: the brokers they run against, and where the shared data is, if anywhere."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from stream_app.cli.embedded_broker import EmbeddedBroker
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+KAFKA = SHARED / "kafka" / "kafka.sh"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--broker",
+        action="append",
+        metavar="tansu|apache|HOST:PORT",
+        help="run the broker tests against this broker only (default: every one there is)",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "broker_kind" in metafunc.fixturenames:
+        kinds = metafunc.config.getoption("--broker") or ["tansu", "apache"]
+        metafunc.parametrize("broker_kind", kinds, scope="session")
+
+
+@pytest.fixture(scope="session")
+def broker_address(broker_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """host:port of a running broker, shared by the session's tests: use topics of your own."""
+    if broker_kind == "tansu":
+        with EmbeddedBroker() as embedded:
+            yield embedded.address
+    elif broker_kind == "apache":
+        with apache_kafka(tmp_path_factory.mktemp("kafka")) as address:
+            yield address
+    else:
+        yield broker_kind
+
+
+@contextmanager
+def apache_kafka(folder: Path, port: int | None = None) -> Iterator[str]:
+    """An Apache Kafka from jars; its records survive in `folder`."""
+    if not KAFKA.exists():
+        pytest.skip("no Apache Kafka here: ../shared/kafka is absent")
+    if shutil.which("java") is None:
+        pytest.skip("no Java here, which Apache Kafka needs")
+    port = port or free_port()
+    log = (folder / "kafka.log").open("ab")
+    process = subprocess.Popen([KAFKA, folder / "data", str(port)], stdout=log, stderr=log)
+    try:
+        yield wait_for_broker(f"127.0.0.1:{port}", process)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def wait_for_broker(address: str, process: subprocess.Popen[bytes]) -> str:
+    """The address, once a broker answers there."""
+    while process.poll() is None:
+        try:
+            KafkaAdminClient(bootstrap_servers=address, bootstrap_timeout_ms=1000).close()
+            return address
+        except KafkaError:
+            continue
+    raise AssertionError(f"the broker ended with code {process.returncode}")
+
+
+def free_port() -> int:
+    """A port nobody listens on, with the one above it free too (Apache Kafka takes both)."""
+    while True:
+        with socket.socket() as low, socket.socket() as high:
+            low.bind(("127.0.0.1", 0))
+            port: int = low.getsockname()[1]
+            try:
+                high.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The shared data and models; the test skips where they are absent."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("needs real corpora: ../shared/data is absent")
+    return SHARED

@@ -1,0 +1,308 @@
+"""The data path with a fake engine and a fake producer: order, bounds, dead letters, isolation."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from stream_app.agent import label_records
+from stream_app.codecs import CODECS
+from stream_app.core.errors import EngineSick
+from stream_app.core.label_record import LabelRecord, ModelVersion
+from stream_app.core.messages import Message, ParseSpec, Partition, Record
+from stream_app.core.metrics import Metrics
+from stream_app.core.settings import RouteSettings
+from stream_app.engine.fake import FakeEngine
+from stream_app.model.artifact import ModelCard
+from stream_app.model.preparation import Preparation
+from stream_app.pipeline.ack import AckTracker
+from stream_app.pipeline.admit import InFlight
+from stream_app.pipeline.classify import Classifier
+from stream_app.pipeline.dead_letter import Outgoing
+from stream_app.pipeline.encode import Encoder
+from stream_app.pipeline.parse import Parser
+from stream_app.pipeline.route import Route, new_threads
+
+CARD = ModelCard(name="m", version="7", labels=("ham", "spam"))
+PARTITIONS = [Partition("in", number) for number in range(3)]
+
+
+class Words:
+    """A tokenizer: a token a word."""
+
+    def __init__(self) -> None:
+        self.threads: set[str] = set()
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        self.threads.add(threading.current_thread().name)
+        return [[len(word) for word in text.split()] for text in texts]
+
+
+class Outbox:
+    """A publisher that keeps what it is given, and can be held up."""
+
+    def __init__(self) -> None:
+        self.out: list[Outgoing] = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def publish(self, batch: Sequence[Outgoing], wanted: Callable[[], bool]) -> bool:
+        await self.open.wait()
+        if not wanted():
+            return False
+        self.out += batch
+        return True
+
+
+class Valve:
+    """Partitions paused; `moved` is set whenever a record leaves or the flow changes."""
+
+    def __init__(self) -> None:
+        self.paused: set[Partition] = set()
+        self.moved = asyncio.Event()
+
+    def pause(self, partition: Partition) -> None:
+        self.paused.add(partition)
+
+    def resume(self, partition: Partition) -> None:
+        self.paused.discard(partition)
+
+
+class Watched(InFlight):
+    def leave(self, record: Record) -> None:
+        super().leave(record)
+        self._valve().moved.set()
+
+
+def make_route(acks: AckTracker, engine: FakeEngine, **overrides: object) -> Route:
+    settings = RouteSettings(
+        name="r", format="text", model="m", input_topic="in", output_topic="out", **overrides
+    )
+    metrics, valve, words = Metrics(), Valve(), Words()
+    return Route(
+        settings=settings,
+        model=ModelVersion(name=CARD.name, version=CARD.version, digest="d"),
+        parser=Parser(CODECS["text"], ParseSpec({}, settings.pass_fields), 1000),
+        encoder=Encoder(words, Preparation()),
+        engine=engine,
+        classifier=Classifier(engine, CARD, settings.min_confidence, [1], lambda _: None),
+        publisher=Outbox(),
+        acks=acks,
+        in_flight=Watched(
+            settings.max_in_flight_records,
+            settings.max_in_flight_bytes,
+            lambda: valve,
+            metrics.in_flight_records.labels("r"),
+            metrics.in_flight_bytes.labels("r"),
+        ),
+        metrics=metrics,
+        threads=new_threads("r"),
+    )
+
+
+def texts(count: int) -> list[Record]:
+    return [
+        Record(PARTITIONS[n % 3], n // 3, b"k%d" % n, b"word " * (n % 11 + 1), timestamp=1)
+        for n in range(count)
+    ]
+
+
+async def feed(records: list[Record]) -> AsyncIterator[Record]:
+    for record in records:
+        yield record
+        await asyncio.sleep(0)
+    await asyncio.Event().wait()
+
+
+async def run(
+    route: Route, records: list[Record] | AsyncIterator[Record], until: Callable[[], bool]
+) -> None:
+    """Feed the records and work until the condition holds."""
+    stream = feed(records) if isinstance(records, list) else records
+    task = asyncio.ensure_future(label_records(stream, route))
+    try:
+        async with asyncio.timeout(30):
+            while not until() and not task.done():
+                moved = asyncio.ensure_future(route.in_flight._valve().moved.wait())
+                await asyncio.wait({moved, task}, return_when=asyncio.FIRST_COMPLETED)
+                route.in_flight._valve().moved.clear()
+    finally:
+        task.cancel()
+        done = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(done[0], Exception):
+        raise done[0]
+
+
+def labels(route: Route) -> list[LabelRecord]:
+    return [
+        LabelRecord.model_validate_json(o.value or b"")
+        for o in route.publisher.out
+        if o.topic == "out"
+    ]
+
+
+async def test_every_record_is_labelled_once_in_input_order():
+    acks = AckTracker()
+    route = make_route(acks, FakeEngine(CARD.labels))
+    records = texts(500)
+    await run(route, records, lambda: len(route.publisher.out) == 500)
+    found = labels(route)
+    assert len({label.id for label in found}) == 500
+    for partition in PARTITIONS:
+        offsets = [x.source.offset for x in found if x.source.partition == partition.number]
+        assert offsets == sorted(offsets)
+    assert acks.positions() == {PARTITIONS[0]: 167, PARTITIONS[1]: 167, PARTITIONS[2]: 166}
+    assert route.in_flight.records == route.in_flight.bytes == 0
+    assert {o.key for o in route.publisher.out} == {r.key for r in records}
+
+
+async def test_a_null_an_empty_and_an_oversize_record_get_their_reasons_in_order():
+    acks = AckTracker()
+    route = make_route(acks, FakeEngine(CARD.labels))
+    p = PARTITIONS[0]
+    records = [
+        Record(p, 0, None, b"fine words"),
+        Record(p, 1, b"key", None, (("traceparent", b"00-1"),)),
+        Record(p, 2, None, b""),
+        Record(p, 3, None, b"x" * 1001),
+        Record(p, 4, None, b"fine again"),
+    ]
+    await run(route, records, lambda: acks.positions() == {p: 5})
+    out = [(o.topic, dict(o.headers).get("winnow-error")) for o in route.publisher.out]
+    assert out == [
+        ("out", None),
+        ("in.dlq", b"null_value"),
+        ("in.dlq", b"no_text"),
+        ("in.dlq", b"too_large"),
+        ("out", None),
+    ]
+    null = route.publisher.out[1]
+    assert (null.key, null.value) == (b"key", None)
+    assert dict(null.headers)["traceparent"] == b"00-1"
+
+
+async def test_a_bug_in_a_codec_is_a_dead_letter_not_a_crash():
+    acks = AckTracker()
+    route = make_route(acks, FakeEngine(CARD.labels))
+
+    def broken(value: bytes, spec: ParseSpec) -> Message:
+        raise ZeroDivisionError("secret text")
+
+    route = replace(route, parser=Parser(broken, ParseSpec(), 1000))
+    await run(route, texts(3), lambda: len(route.publisher.out) == 3)
+    reasons = {dict(o.headers)["winnow-reason"] for o in route.publisher.out}
+    assert reasons == {b"the codec failed with ZeroDivisionError: please report it"}
+
+
+async def test_nothing_heavy_runs_on_the_event_loop():
+    seen: set[str] = set()
+
+    def before(batch: Sequence[Sequence[int]]) -> None:
+        seen.add(threading.current_thread().name)
+
+    route = make_route(AckTracker(), FakeEngine(CARD.labels, before))
+
+    def codec(value: bytes, spec: ParseSpec) -> Message:
+        seen.add(threading.current_thread().name)
+        return Message(body="words")
+
+    route = replace(route, parser=Parser(codec, ParseSpec(), 1000))
+    await run(route, texts(9), lambda: len(route.publisher.out) == 9)
+    assert seen == {"r-host_0", "r-device_0"}
+    assert route.encoder._tokenizer.threads == {"r-host_0"}
+
+
+async def test_consumption_pauses_when_publishing_stalls_and_goes_on_after():
+    acks = AckTracker()
+    route = make_route(acks, FakeEngine(CARD.labels), max_in_flight_records=10)
+    valve = route.in_flight._valve()
+    route.publisher.open.clear()
+    records = texts(90)
+    paused_at: list[int] = []
+
+    async def stream() -> AsyncIterator[Record]:
+        for record in records:
+            while record.partition in valve.paused:
+                if route.in_flight.records not in paused_at:
+                    paused_at.append(route.in_flight.records)
+                route.publisher.open.set()
+                await valve.moved.wait()
+                valve.moved.clear()
+            yield record
+        await asyncio.Event().wait()
+
+    await run(route, stream(), lambda: len(route.publisher.out) == 90)
+    assert paused_at
+    assert max(paused_at) <= 10 + 2, "at most what each partition had in hand"
+    assert len(labels(route)) == 90
+
+
+async def test_a_stuck_route_does_not_delay_another():
+    release = threading.Event()
+    acks = AckTracker()
+    stuck = make_route(acks, FakeEngine(CARD.labels, lambda batch: release.wait(60) and None))
+    free = make_route(acks, FakeEngine(CARD.labels))
+    other = [replace(r, partition=Partition("other", r.partition.number)) for r in texts(60)]
+    waiting = asyncio.ensure_future(run(stuck, texts(60), lambda: len(stuck.publisher.out) == 60))
+    await run(free, other, lambda: len(free.publisher.out) == 60)
+    assert not stuck.publisher.out
+    release.set()
+    await waiting
+
+
+async def test_revoked_works_are_neither_published_nor_acked():
+    acks = AckTracker()
+    started, release = threading.Event(), threading.Event()
+
+    def before(batch: Sequence[Sequence[int]]) -> None:
+        started.set()
+        release.wait(60)
+
+    route = make_route(acks, FakeEngine(CARD.labels, before))
+    records = texts(30)
+
+    async def revoke() -> None:
+        await asyncio.to_thread(started.wait, 60)
+        acks.freeze()
+        acks.forget(PARTITIONS)
+        release.set()
+
+    revoking = asyncio.ensure_future(revoke())
+    await run(route, records, lambda: revoking.done() and route.in_flight.records == 0)
+    assert route.publisher.out == []
+    assert acks.positions() == {}
+
+
+async def test_a_sick_engine_escapes_with_nothing_acked():
+    def sick(batch: Sequence[Sequence[int]]) -> None:
+        raise RuntimeError("device lost")
+
+    acks = AckTracker()
+    route = make_route(acks, FakeEngine(CARD.labels, sick))
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await run(route, texts(30), lambda: False)
+    assert caught.group_contains(EngineSick)
+    assert acks.positions() == {}
+    assert route.publisher.out == []
+
+
+async def test_replayed_records_keep_their_id_and_headers_pass_through():
+    route = make_route(AckTracker(), FakeEngine(CARD.labels), pass_fields=["mailbox"])
+    headers = (
+        ("winnow-origin-id", b"mail/2/77"),
+        ("traceparent", b"00-abc"),
+        ("mailbox", b"sales"),
+        ("ce_id", b"theirs"),
+    )
+    record = Record(PARTITIONS[0], 5, None, b"some words", headers)
+    await run(route, [record], lambda: len(route.publisher.out) == 1)
+    out = route.publisher.out[0]
+    label = json.loads(out.value or b"")
+    assert label["id"] == "mail/2/77"
+    assert label["source"]["fields"] == {"mailbox": "sales"}
+    assert label["model"] == {"name": "m", "version": "7", "digest": "d"}
+    assert [v for k, v in out.headers if k == "traceparent"] == [b"00-abc"]
+    assert [v for k, v in out.headers if k == "ce_id"] == [b"mail/2/77"]

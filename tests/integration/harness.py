@@ -1,0 +1,266 @@
+"""Real workers as processes, real topics, and an account of every record."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import NewTopic
+
+MAX_BYTES = 64 * 1024 * 1024
+
+
+@dataclass
+class Labels:
+    """Everything that came out for one route."""
+
+    labels: list[dict[str, Any]] = field(default_factory=list)
+    dead: list[dict[str, bytes]] = field(default_factory=list)
+    disorder: int = 0
+
+    @property
+    def times(self) -> Counter[str]:
+        """How often each id came out."""
+        ids = [label["id"] for label in self.labels]
+        return Counter(ids + [letter["winnow-source"].decode() for letter in self.dead])
+
+    @property
+    def duplicates(self) -> int:
+        """Results beyond the first of each id."""
+        return sum(self.times.values()) - len(self.times)
+
+    @property
+    def errors(self) -> Counter[str]:
+        """Dead letters by error."""
+        return Counter(letter["winnow-error"].decode() for letter in self.dead)
+
+
+class Stage:
+    """A group of its own on a broker: topics, configuration, workers."""
+
+    def __init__(self, address: str, folder: Path, partitions: int = 4) -> None:
+        self.address = address
+        self.folder = folder
+        self.partitions = partitions
+        self.name = f"t{uuid.uuid4().hex[:10]}"
+        self.group = f"{self.name}-group"
+        self.routes: list[dict[str, Any]] = []
+        self.sections: dict[str, dict[str, Any]] = {}
+
+    def route(self, name: str, format: str, model: str, **more: Any) -> str:  # noqa: A002
+        """Add a route; its input topic."""
+        topic = f"{self.name}.{name}"
+        route = {
+            "name": name,
+            "format": format,
+            "model": model,
+            "input_topic": topic,
+            "output_topic": f"{topic}.labels",
+            "dead_letter_topic": f"{topic}.dlq",
+        }
+        self.routes.append(route | more)
+        return topic
+
+    def create_topics(self, max_bytes: int | None = None) -> None:
+        """Make the topics of every route; `max_bytes` lets larger records in."""
+        topics = [
+            route[key]
+            for route in self.routes
+            for key in ("input_topic", "output_topic", "dead_letter_topic")
+        ]
+        configs = {"max.message.bytes": str(max_bytes)} if max_bytes else {}
+        admin = KafkaAdminClient(bootstrap_servers=self.address)
+        try:
+            admin.create_topics(
+                [
+                    NewTopic(
+                        name=topic,
+                        num_partitions=self.partitions,
+                        replication_factor=1,
+                        topic_configs=configs,
+                    )
+                    for topic in topics
+                ]
+            )
+        finally:
+            admin.close()
+
+    @property
+    def config(self) -> Path:
+        """The configuration file, written anew."""
+        path = self.folder / f"{self.name}.toml"
+        kafka = {"bootstrap_servers": self.address, "group_id": self.group}
+        content = {
+            "metrics": {"port": 0},
+            **self.sections,
+            "kafka": kafka | self.sections.get("kafka", {}),
+            "routes": self.routes,
+        }
+        path.write_text(tomli_w.dumps(content))
+        return path
+
+    @contextmanager
+    def producer(self, **config: Any) -> Iterator[KafkaProducer]:
+        """A producer whose records are all delivered at the end of the block."""
+        producer = KafkaProducer(
+            bootstrap_servers=self.address, max_request_size=MAX_BYTES, **config
+        )
+        try:
+            yield producer
+            producer.flush()
+        finally:
+            producer.close()
+
+    @contextmanager
+    def worker(self, **environment: str) -> Iterator[Worker]:
+        """A running worker, killed at the end of the block if it still runs."""
+        worker = Worker(
+            self.config, self.folder / f"worker-{uuid.uuid4().hex[:6]}.log", environment
+        )
+        try:
+            yield worker
+        finally:
+            worker.kill()
+
+    def collect(self, topic: str, until: Callable[[Labels], bool], seconds: float = 120) -> Labels:
+        """Read everything that came out for an input topic, until the condition holds."""
+        found, last = Labels(), {}
+        with self.reader(f"{topic}.labels", f"{topic}.dlq") as consumer:
+            deadline = time.monotonic() + seconds
+            while not until(found) and time.monotonic() < deadline:
+                for records in consumer.poll(timeout_ms=500).values():
+                    for record in records:
+                        if record.topic.endswith(".dlq"):
+                            found.dead.append(dict(record.headers))
+                            continue
+                        label = json.loads(record.value)
+                        found.labels.append(label)
+                        source = label["source"]
+                        found.disorder += source["offset"] < last.get(source["partition"], -1)
+                        last[source["partition"]] = source["offset"]
+        return found
+
+    @contextmanager
+    def reader(self, *topics: str) -> Iterator[KafkaConsumer]:
+        """A consumer at the start of the topics, in no group."""
+        consumer = KafkaConsumer(
+            bootstrap_servers=self.address,
+            max_partition_fetch_bytes=MAX_BYTES,
+            fetch_max_bytes=MAX_BYTES,
+        )
+        try:
+            tps = [TopicPartition(t, p) for t in topics for p in range(self.partitions)]
+            consumer.assign(tps)
+            consumer.seek_to_beginning(*tps)
+            yield consumer
+        finally:
+            consumer.close()
+
+    def committed(self, topic: str) -> dict[int, int]:
+        """The group's committed offset of each partition of a topic."""
+        admin = KafkaAdminClient(bootstrap_servers=self.address)
+        try:
+            offsets = admin.list_group_offsets(self.group)
+        finally:
+            admin.close()
+        found = offsets.get(self.group, offsets)
+        return {
+            tp.partition: getattr(meta, "offset", meta)
+            for tp, meta in found.items()
+            if tp.topic == topic
+        }
+
+
+class Worker:
+    """`winnow worker` as a process of its own."""
+
+    def __init__(self, config: Path, log: Path, environment: dict[str, str]) -> None:
+        import os
+
+        self.log = log
+        with log.open("wb") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "stream_app", "worker", "--config", str(config)],
+                stdout=out,
+                stderr=out,
+                env=os.environ | environment,
+            )
+
+    @property
+    def output(self) -> str:
+        """What it wrote so far."""
+        return self.log.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """SIGKILL: no goodbye."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, seconds: float = 60) -> int:
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def wait_for_log(self, text: str, seconds: float = 60) -> None:
+        """Return once the worker has logged `text`."""
+        deadline = time.monotonic() + seconds
+        while text not in self.output:
+            assert self.process.poll() is None, f"the worker ended:\n{self.output[-3000:]}"
+            assert time.monotonic() < deadline, f"no {text!r} in:\n{self.output[-3000:]}"
+            time.sleep(0.05)  # a process's log offers no event to await
+
+
+def get(url: str) -> tuple[int, str]:
+    """Status and body of an HTTP request."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def wait_until_ready(url: str, seconds: float = 60) -> None:
+    """Return once /readyz says so."""
+    deadline = time.monotonic() + seconds
+    while (answer := get(f"{url}/readyz"))[0] != 200:
+        assert time.monotonic() < deadline, answer
+        time.sleep(0.1)  # HTTP offers no event to await
+
+
+def mails(shared: Path, count: int) -> list[bytes]:
+    """The first raw messages of the SpamAssassin corpus."""
+    out: list[bytes] = []
+    with tarfile.open(shared / "data" / "spam" / "spamassassin.tar.gz") as archive:
+        for member in archive:
+            file = archive.extractfile(member)
+            if file is not None:
+                out.append(file.read())
+            if len(out) == count:
+                break
+    return out
+
+
+def send(producer: KafkaProducer, topic: str, values: Sequence[bytes], partitions: int) -> None:
+    """Send values round robin, numbered in a header."""
+    for number, value in enumerate(values):
+        producer.send(
+            topic,
+            value,
+            partition=number % partitions,
+            headers=[("number", str(number).encode())],
+        )

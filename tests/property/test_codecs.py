@@ -1,0 +1,170 @@
+"""Codecs raise nothing but RecordError whatever the bytes are, and give back the words put in."""
+
+import json
+from email.message import EmailMessage
+from html import escape
+
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+from lxml import etree
+
+from stream_app.codecs import CODECS
+from stream_app.core.errors import RecordError
+from stream_app.core.messages import Message, ParseSpec
+
+CODES = {"malformed", "bad_field", "no_text", "not_text"}
+SPEC = ParseSpec({"text": "a.b"}, ("id", "a", "link", "dc:creator", "Content-Type"))
+
+SEEDS = {
+    "rfc822": [
+        b"Subject: =?utf-8?b?w6k=?= x\nContent-Type: multipart/alternative; boundary=b\n\n"
+        b"--b\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n"
+        b"SGVsbG8=\n--b\nContent-Type: text/html\n\n<p>Hello<br>you</p>\n--b--\n",
+        b"From a@b Mon\nMessage-ID: <1@x>\nContent-Type: message/rfc822\n\nSubject: in\n\nwords",
+        b"Subject: s\nContent-Type: multipart/digest; boundary*=utf-8''b\n\n--b\n\nA: b\n\nc\n--b--",
+    ],
+    "json": [
+        b'{"title": "t", "text": "x", "a": {"b": [1, 2.5, {"c": null}]}, "id": 7}',
+        '{"subject": "é"}'.encode("utf-16"),
+    ],
+    "feed": [
+        b"<?xml version='1.0' encoding='iso-8859-1'?><item xmlns:dc='d'><title>t &amp; u</title>"
+        b"<description><![CDATA[<p>x</p>]]></description><dc:creator>c</dc:creator></item>",
+        b'<entry xmlns="http://www.w3.org/2005/Atom"><title type="html">t</title><link href="u"/>'
+        b'<content type="xhtml"><div xmlns="http://www.w3.org/1999/xhtml">x</div></content></entry>',
+        b'{"title": "t", "content_html": "<p>x</p>", "id": [1]}',
+        b"<rss><channel><item><title>t</title></item></channel></rss>",
+    ],
+    "text": ["naïve".encode(), "naïve".encode("utf-16")],
+}
+JUNK = [
+    *(b"\0", b"\n", b"\n\n", b"\r", b" ", b'"', b"'", b";", b"=", b"*", b"?=", b"--b", b"\xff\xfe"),
+    *(b"=?", b"=?utf-8?b?a?=", b"charset=", b"charset*=a\0b'x'y", b"boundary*=idna''%ff", b"zlib"),
+    *(
+        b"utf-7",
+        b"undefined",
+        b"message/rfc822",
+        b"multipart/mixed",
+        b"x-uuencode",
+        b"\nbegin 644 a\n",
+    ),
+    *(b"{", b"[", b"}", b"NaN", b"1e999", rb"\ud800", b"9" * 5_000, b"<", b">", b"<!--", b"]]>"),
+    *(b"&a;", b"&#xD800;", b"&#0;", b"<!DOCTYPE item [<!ENTITY a 'x'>]>", b"encoding='hz'"),
+    *(
+        b'xmlns="x"',
+        b"<?pi?>",
+        b"\xed\xa0\x80",
+        b"\xef\xbb\xbf",
+        b"\x1b$B",
+        b'<xi:include href="/"/>',
+    ),
+]
+
+
+@st.composite
+def damaged(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
+    """A valid value with pieces inserted, removed and repeated."""
+    value = draw(st.sampled_from(seeds))
+    for _ in range(draw(st.integers(1, 6))):
+        at = draw(st.integers(0, len(value)))
+        until = draw(st.integers(at, min(at + 40, len(value))))
+        piece = draw(st.sampled_from([*JUNK, value[at:until] * 2, b""]) | st.binary(max_size=8))
+        value = value[:at] + piece + value[until:]
+    return value
+
+
+@pytest.mark.parametrize("name", CODECS)
+@settings(max_examples=8000, deadline=None)
+@given(data=st.data())
+def test_any_bytes_give_a_message_or_a_record_error(name: str, data: st.DataObject):
+    value = data.draw(st.binary(max_size=200) | damaged(SEEDS[name]))
+    try:
+        message = CODECS[name](value, SPEC)
+    except RecordError as error:
+        assert error.code in CODES
+        assert str(error)
+    else:
+        assert message.title or message.body
+        fields = json.dumps(dict(message.fields), ensure_ascii=False, allow_nan=False)
+        for text in (message.title, message.body, message.message_id or "", fields):
+            assert text.encode("utf-8").decode("utf-8") == text
+
+
+# Every character but controls, surrogates and, as XML has none, noncharacters.
+WORDS = st.text(
+    st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff"), max_size=80
+)
+
+
+def parse(name: str, value: bytes, **names: str) -> Message:
+    return CODECS[name](value, ParseSpec(names, ("kept",)))
+
+
+def assert_words(message: Message, title: str, body: str) -> None:
+    assert message.title.split() == title.split()
+    assert message.body.split() == body.split()
+
+
+@settings(max_examples=4000, deadline=None)
+@given(WORDS, WORDS, st.booleans(), st.booleans(), st.sampled_from(["utf-8", "gb18030"]))
+@example("x" * 300, "line\n" * 50, True, True, "utf-8")
+def test_mail(subject: str, body: str, with_html: bool, with_attachment: bool, charset: str):
+    assume((subject + body).strip() and not body.lstrip().startswith("<"))
+    mail = EmailMessage()
+    mail["Subject"] = subject.strip()
+    mail.set_content(body, charset=charset)
+    if with_html:
+        mail.add_alternative(f"<p>{escape(body) or 'marked up'}</p>", subtype="html")
+    if with_attachment:
+        mail.add_attachment("not to be read", filename="a.txt")
+        mail.add_attachment(b"\0\1", maintype="application", subtype="octet-stream")
+    seen = body if body.strip() or not with_html else "marked up" * (body == "")
+    assert_words(parse("rfc822", mail.as_bytes()), subject, seen)
+
+
+@settings(max_examples=4000, deadline=None)
+@given(
+    WORDS,
+    WORDS,
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"]),
+    st.booleans(),
+)
+def test_json(title: str, body: str, kept: object, encoding: str, ascii_only: bool):
+    assume((title + body).strip())
+    found = {"headline": title, "review": {"text": body}, "kept": kept}
+    raw = json.dumps(found, ensure_ascii=ascii_only).encode(encoding)
+    message = parse("json", raw, title="headline", body="review.text")
+    assert_words(message, title, body)
+    assert message.fields == ({} if kept is None else {"kept": kept})
+
+
+@settings(max_examples=4000, deadline=None)
+@given(WORDS, WORDS, WORDS, st.sampled_from(["utf-8", "utf-16", "ascii", "iso-8859-1"]))
+def test_feed_as_xml(title: str, body: str, kept: str, encoding: str):
+    assume((title + body).strip())
+    item = etree.Element("item")
+    etree.SubElement(item, "title").text = escape(title)
+    etree.SubElement(item, "description").text = f"<p>{escape(body)}</p>"
+    etree.SubElement(item, "kept").text = kept
+    message = parse("feed", etree.tostring(item, encoding=encoding, xml_declaration=True))
+    assert_words(message, title, body)
+    assert str(message.fields.get("kept", "")).split() == kept.split()
+
+
+@settings(max_examples=4000, deadline=None)
+@given(WORDS, WORDS, st.booleans())
+def test_feed_as_json(title: str, body: str, as_html: bool):
+    assume((title + body).strip())
+    content = {"content_html": f"<p>{escape(body)}</p>"} if as_html else {"content_text": body}
+    raw = json.dumps({"title": escape(title), "kept": body, **content}).encode()
+    message = parse("feed", raw)
+    assert_words(message, title, body)
+
+
+@settings(max_examples=4000, deadline=None)
+@given(WORDS, st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
+def test_text(body: str, encoding: str):
+    assume(body.strip())
+    assert_words(parse("text", body.encode(encoding)), "", body)

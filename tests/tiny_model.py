@@ -1,0 +1,54 @@
+"""A random ALBERT of a few kilobytes with a word-level tokenizer: real code paths, no meaning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import AlbertConfig, AlbertForSequenceClassification
+
+WORDS = ["a", "short", "text", "that", "any", "working", "model", "can", "score", "the", "good"]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+RARE = "zyzzyva"  # the last word of the vocabulary
+
+
+def save_tiny_albert(
+    folder: Path,
+    labels: tuple[str, ...] = ("ham", "spam"),
+    problem: str = "single_label_classification",
+    known: int | None = None,
+) -> Path:
+    """Write config.json, model.safetensors and tokenizer.json; the folder.
+
+    `known` shrinks the model's vocabulary below the tokenizer's: words past it break the model,
+    which is a real poison record.
+    """
+    words = [*SPECIAL, *WORDS, RARE]
+    torch.manual_seed(0)
+    config = AlbertConfig(
+        vocab_size=known or len(words),
+        embedding_size=8,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+        id2label=dict(enumerate(labels)),
+        label2id={label: index for index, label in enumerate(labels)},
+        problem_type=problem,
+    )
+    AlbertForSequenceClassification(config).save_pretrained(folder)
+    tokenizer = Tokenizer(
+        models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]")
+    )
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder

@@ -1,0 +1,138 @@
+"""Feed items: RSS, Atom and JSON Feed, as they are in the wild."""
+
+import pytest
+
+from stream_app.codecs import CODECS
+from stream_app.core.errors import RecordError
+from stream_app.core.messages import Message, ParseSpec
+
+ATOM = b'xmlns="http://www.w3.org/2005/Atom"'
+
+
+def parse(value: bytes, *pass_fields: str) -> Message:
+    return CODECS["feed"](value, ParseSpec(pass_fields=pass_fields))
+
+
+def error_of(value: bytes) -> RecordError:
+    with pytest.raises(RecordError) as caught:
+        parse(value)
+    return caught.value
+
+
+def test_an_rss_item():
+    raw = b"""<item><title>Rates &amp;amp; rents</title><media:title>not this</media:title>
+        <description>&lt;p&gt;They rise.&lt;/p&gt;&lt;p&gt;Again.</description><guid>g1</guid>
+        <link>https://x/1</link><dc:creator>Ann</dc:creator><author/><author>Bob</author>
+        <category>a</category><category>b</category></item>"""
+    message = parse(raw, "category", "author", "dc:creator", "link", "absent")
+    assert (message.title, message.body.split(), message.message_id) == (
+        "Rates & rents",
+        ["They", "rise.", "Again."],
+        "g1",
+    )
+    assert message.fields == {
+        "category": "a",
+        "author": "Bob",
+        "dc:creator": "Ann",
+        "link": "https://x/1",
+    }
+
+
+def test_an_atom_entry():
+    raw = b"""<entry %s><id>urn:1</id><title type="text">a &lt;b&gt; c</title>
+        <link rel="self" href="s"/><link href="u"/><category term="news"/>
+        <author><name>Ann</name><email>a@x</email></author><summary>short</summary>
+        <content type="xhtml"><div xmlns="http://www.w3.org/1999/xhtml"><p>on<b>e</b></p><p>two</p>
+        <script>x</script></div></content></entry>"""
+    message = parse(raw % ATOM, "link", "category", "author")
+    assert (message.title, message.body.split()) == ("a <b> c", ["one", "two"])
+    assert message.message_id == "urn:1"
+    assert message.fields == {"link": "u", "category": "news", "author": "Ann a@x"}
+
+
+def test_a_json_feed_item():
+    raw = b"""{"id": 1, "url": "u", "title": "T", "content_html": "<p>one</p>two",
+        "summary": "s", "tags": ["x"], "author": {"name": "Ann"}}"""
+    message = parse(raw, "tags", "author.name")
+    assert message == Message("T", "one\ntwo", "1", {"tags": '["x"]', "author.name": "Ann"})
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"<rss><channel><title>feed</title><item><title>T</title></item></channel></rss>",
+        b"<feed %s><title>feed</title><entry><title>T</title></entry></feed>" % ATOM,
+        b'<rdf:RDF xmlns:rdf="r" xmlns="x"><item><title>T</title></item></rdf:RDF>',
+        b'<a:entry xmlns:a="http://www.w3.org/2005/Atom"><a:title>T</a:title></a:entry>',
+        b"<a:entry><a:title>T</a:title></a:entry>",
+        b'{"version": "https://jsonfeed.org/version/1.1", "items": [{"title": "T"}]}',
+        b'\xef\xbb\xbf {"title": "T"}',
+        b"\xef\xbb\xbf\n<?xml version='1.0'?><item><title>T</title></item>",
+        "<?xml version='1.0' encoding='utf-16'?><item><title>T</title></item>".encode("utf-16"),
+    ],
+)
+def test_wrappings_that_hold_one_item(raw: bytes):
+    assert parse(raw).title == "T"
+
+
+@pytest.mark.parametrize(
+    ("raw", "body"),
+    [
+        (b"<description>a<br/>b <i>c</i>d</description>", "a b cd"),
+        (b"<description><![CDATA[<p>a</p><p>b&nbsp;c</p>]]></description>", "a b c"),
+        (b"<description>a&nbsp;b &eacute;</description>", "a b é"),
+        (b"<description>if a &lt; b</description>", "if a < b"),
+        (b"<content:encoded>full</content:encoded><description>short</description>", "full"),
+        (b"<content src='x'/><summary>short</summary>", "short"),
+        (b"<description>a\x01b</description>", "ab"),
+        (b"<description>caf\xe9</description>", "caf\ufffd"),
+    ],
+)
+def test_html_and_small_faults(raw: bytes, body: str):
+    assert " ".join(parse(b"<item>" + raw + b"</item>").body.split()) == body
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"", "neither XML"),
+        (b"words", "neither XML"),
+        (b"\0\1\xff", "neither XML"),
+        (b"<item><title>cut", "not valid XML"),
+        (b"<item><title>a</title></item><item/>", "not valid XML"),
+        (b"<item>" * 300, "not valid XML"),
+        (b"<item><title>&#xD800;</title></item>", "a character that does not exist"),
+        (b"<html><body>x</body></html>", "neither an RSS item nor an Atom entry"),
+        (b"<rss><item>a</item><item>b</item></rss>", "2 items: send one item in each record"),
+        (b"<rss></rss>", "0 items"),
+        (b'{"items": [{}, {}]}', "2 items"),
+        (b'{"items": [1]}', "not an object"),
+        (b"{", "not valid JSON"),
+        (b'{"a":' * 100_000, "nested too deeply"),
+    ],
+)
+def test_malformed(value: bytes, reason: str):
+    error = error_of(value)
+    assert error.code == "malformed"
+    assert reason in str(error)
+
+
+def test_other_errors():
+    assert error_of(b"<item><link>x</link></item>").code == "no_text"
+    assert error_of(b'{"id": "x"}').code == "no_text"
+    assert str(error_of(b'{"content": []}')) == "the field 'content' holds a list, not text"
+
+
+def test_entities_are_neither_expanded_nor_fetched(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("leaked")
+    document = '<!DOCTYPE item [<!ENTITY a "{}"><!ENTITY b SYSTEM "{}">]><item><title>T{}</title>{}'
+    for entity in ("&a;", "&b;"):
+        raw = document.format("leaked", secret.as_uri(), entity, "</item>")
+        assert "leaked" not in parse(raw.encode()).title
+
+
+def test_a_bomb_of_entities_is_refused():
+    entities = [f'<!ENTITY e{n} "{f"&e{n - 1};" * 20}">' for n in range(1, 12)]
+    raw = f'<!DOCTYPE item [<!ENTITY e0 "x">{"".join(entities)}]><item title="&e11;"/>'
+    assert error_of(raw.encode()).code == "malformed"

@@ -1,0 +1,222 @@
+"""The guarded consumer: each of Faust's dangerous habits, and the rule that replaces it.
+
+Every test here fails when its guard is removed from services/consumer.py or app.py.
+"""
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+
+import faust
+import pytest
+from faust.types import TP
+
+from stream_app.app import NEVER, faust_app
+from stream_app.core.messages import Partition, Record
+from stream_app.core.settings import Settings
+from stream_app.pipeline.ack import AckTracker
+from stream_app.services.consumer import GuardedConsumer, GuardedTransport, records
+
+P0 = Partition("mail", 0)
+TP0 = TP("mail", 0)
+ROUTE = {
+    "name": "mail",
+    "format": "rfc822",
+    "model": "builtin:spam",
+    "input_topic": "mail",
+    "output_topic": "mail.labels",
+}
+
+
+class Events:
+    """What the consumer told the worker, in order."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    async def settle(self) -> None:
+        self.seen.append("settle")
+
+    def revoked(self, partitions: set[Partition]) -> None:
+        self.seen.append(f"revoked {sorted(partitions)}")
+
+
+@pytest.fixture
+def events() -> Events:
+    return Events()
+
+
+@pytest.fixture
+def acks() -> AckTracker:
+    return AckTracker()
+
+
+@pytest.fixture
+async def app(tmp_path: Path, acks: AckTracker, events: Events) -> faust.App:
+    app = faust_app(Settings(routes={"mail": ROUTE}), tmp_path)
+    app.finalize()
+    app.transport = GuardedTransport(
+        app.conf.broker_consumer, app, acks=acks, settle=events.settle, revoked=events.revoked
+    )
+    return app
+
+
+@pytest.fixture
+def consumer(app: faust.App, monkeypatch: pytest.MonkeyPatch) -> GuardedConsumer:
+    consumer = app.consumer
+    assert isinstance(consumer, GuardedConsumer)
+    monkeypatch.setattr(consumer, "assignment", lambda: {TP0})
+    consumer._set_active_tps({TP0})
+    return consumer
+
+
+def test_only_the_trackers_positions_are_committed(consumer: GuardedConsumer, acks: AckTracker):
+    first, second = Record(P0, 0, None, b""), Record(P0, 1, None, b"")
+    acks.deliver(first)
+    acks.deliver(second)
+    # Faust acks what it skips around a rebalance; such an ack must move nothing
+    consumer._acked[TP0].extend([0, 1])
+    assert consumer._filter_committable_offsets([TP0]) == {}
+    acks.done(first)
+    assert consumer._filter_committable_offsets([TP0]) == {TP0: 1}
+
+
+def test_a_gap_after_offset_zero_does_not_stop_commits(consumer: GuardedConsumer, acks: AckTracker):
+    """Faust takes read offset 0 for "none", misses the gap, and never commits again."""
+    first, second = Record(P0, 0, None, b""), Record(P0, 5, None, b"")
+    for record in (first, second):
+        acks.deliver(record)
+        acks.done(record)
+    consumer._committed_offset[TP0] = 1
+    assert consumer._filter_committable_offsets([TP0]) == {TP0: 6}
+
+
+async def test_gaps_cost_no_memory(consumer: GuardedConsumer):
+    """Faust keeps an interval tree and expands it: a compacted topic would fill the memory."""
+    await consumer._add_gap(TP0, 1, 10**9)
+    assert not consumer._gap[TP0]
+
+
+def test_commits_never_go_backwards(consumer: GuardedConsumer, acks: AckTracker):
+    record = Record(P0, 3, None, b"")
+    acks.deliver(record)
+    acks.done(record)
+    consumer._committed_offset[TP0] = 9
+    assert consumer._filter_committable_offsets([TP0]) == {}
+
+
+async def test_revocation_settles_and_commits_before_faust_forgets(
+    consumer: GuardedConsumer, acks: AckTracker, events: Events, monkeypatch: pytest.MonkeyPatch
+):
+    committed: list[dict[TP, int]] = []
+
+    async def commit(offsets: dict[TP, int]) -> bool:
+        events.seen.append("commit")
+        committed.append(dict(offsets))
+        return True
+
+    async def flush() -> None:
+        """Faust flushes its own producer, which we do not use."""
+
+    async def faust_revokes(revoked: set[TP]) -> None:
+        events.seen.append("faust")
+
+    monkeypatch.setattr(consumer, "_commit", commit)
+    monkeypatch.setattr(consumer.app.producer, "flush", flush)
+    monkeypatch.setattr(consumer, "_on_partitions_revoked", faust_revokes)
+    record = Record(P0, 0, None, b"")
+    acks.deliver(record)
+    acks.done(record)
+    await consumer.on_partitions_revoked({TP0})
+    assert committed == [{TP0: 1}]
+    assert events.seen == [
+        "settle",
+        "commit",
+        "revoked [Partition(topic='mail', number=0)]",
+        "faust",
+    ]
+    assert not consumer.flow_active, "nothing may be delivered meanwhile"
+
+
+async def test_a_paused_partition_still_delivers_what_was_fetched(
+    consumer: GuardedConsumer, monkeypatch: pytest.MonkeyPatch
+):
+    """`pause_partitions` drops the rest of a fetch in silence, and the offset moves past it."""
+    fetched = [
+        SimpleNamespace(
+            topic="mail", partition=0, offset=n, timestamp=0, timestamp_type=0, headers=(),
+            key=None, value=b"", checksum=None, serialized_key_size=0, serialized_value_size=0,
+        )
+        for n in range(4)
+    ]  # fmt: skip
+
+    async def getmany(active_partitions: set[TP], timeout: float) -> dict[TP, list[object]]:
+        return {TP0: fetched}
+
+    monkeypatch.setattr(consumer, "_getmany", getmany)
+    monkeypatch.setattr(consumer, "highwater", lambda tp: 4)
+    consumer.resume_flow()
+    offsets = []
+    async for _, message in consumer.getmany(timeout=1.0):
+        offsets.append(message.offset)
+        consumer.pause(P0)
+    assert offsets == [0, 1, 2, 3]
+    assert TP0 not in consumer._get_active_partitions()
+    consumer.resume(P0)
+    assert TP0 in consumer._get_active_partitions()
+
+
+async def test_a_resume_wakes_a_consumer_with_nothing_to_fetch(
+    consumer: GuardedConsumer, monkeypatch: pytest.MonkeyPatch
+):
+    fetches: list[set[TP]] = []
+
+    async def getmany(active_partitions: set[TP], timeout: float) -> dict[TP, list[object]]:
+        fetches.append(set(active_partitions))
+        return {}
+
+    monkeypatch.setattr(consumer, "_getmany", getmany)
+    consumer.resume_flow()
+    consumer.pause(P0)
+    waiting = asyncio.ensure_future(consumer._wait_next_records(1.0))
+    await asyncio.sleep(0)
+    assert not fetches
+    consumer.resume(P0)
+    await waiting
+    assert fetches == [{TP0}]
+
+
+async def test_events_of_an_earlier_generation_are_left_out(app: faust.App):
+    app.consumer_generation_id = 7
+
+    class Stream:
+        def noack(self) -> "Stream":
+            return self
+
+        async def events(self):
+            for offset, generation in enumerate((6, 7, 6, 7)):
+                yield SimpleNamespace(
+                    message=SimpleNamespace(
+                        topic="mail", partition=0, offset=offset, key=None, value=b"",
+                        headers=None, timestamp=1.5, generation_id=generation,
+                    )
+                )  # fmt: skip
+
+    found = [record async for record in records(Stream(), app)]
+    assert [record.offset for record in found] == [1, 3]
+    assert found[0].timestamp == 1500
+
+
+def test_every_unsafe_default_of_faust_is_set(app: faust.App):
+    conf = app.conf
+    assert conf.broker_max_poll_interval == NEVER, "a standby would leave the group for good"
+    assert conf.stream_wait_empty is False, "a rebalance would wait for a batch"
+    assert conf.broker_session_timeout == 10.0
+    assert conf.broker_heartbeat_interval == 2.0
+    assert conf.topic_allow_declare is False
+    assert conf.topic_disable_leader is True
+    assert conf.topic_replication_factor == 1
+    assert conf.consumer_auto_offset_reset == "earliest"
+    assert conf.stream_buffer_maxsize > 10 * conf.broker_max_poll_records, "never fills"
+    assert conf.processing_guarantee.name == "AT_LEAST_ONCE"
+    assert conf.web_enabled is False

@@ -1,0 +1,139 @@
+"""The publisher: nothing is given up, order is kept, a producer in doubt is replaced."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
+from prometheus_client import Counter
+
+from stream_app.core.errors import RecordError
+from stream_app.core.messages import Partition, Record
+from stream_app.pipeline.dead_letter import Outgoing, dead_letter
+from stream_app.pipeline.publish import Publisher
+
+
+@dataclass
+class Topic:
+    """What the broker has, and a script of what it refuses."""
+
+    delivered: list[Outgoing] = field(default_factory=list)
+    refuse: Callable[[bytes | None], Exception | None] = lambda value: None
+    producers: int = 0
+    stopped: int = 0
+
+
+class Producer:
+    def __init__(self, topic: Topic) -> None:
+        self.topic = topic
+        topic.producers += 1
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None:
+        self.topic.stopped += 1
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return {0, 1}
+
+    async def send(self, topic, key, value, headers, partition) -> asyncio.Future[None]:
+        future = asyncio.get_running_loop().create_future()
+        error = self.topic.refuse(value)
+        if error is None:
+            self.topic.delivered.append(Outgoing(topic, partition, key, value, tuple(headers)))
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+        return future
+
+
+@pytest.fixture
+def topic() -> Topic:
+    return Topic()
+
+
+@pytest.fixture
+def publisher(topic: Topic) -> Publisher:
+    async def no_wait(seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    failures = Counter("f", "", registry=None)
+    return Publisher("mail", lambda: Producer(topic), failures, no_wait)
+
+
+def out(value: bytes, partition: int = 0) -> Outgoing:
+    return Outgoing("mail.labels", partition, None, value, ())
+
+
+async def test_a_failed_record_is_sent_again_with_all_behind_it(publisher: Publisher, topic: Topic):
+    failures = [KafkaTimeoutError()]
+
+    def refuse(value: bytes | None) -> Exception | None:
+        return failures.pop() if value == b"b" and failures else None
+
+    topic.refuse = refuse
+    batch = [out(b"a"), out(b"b"), out(b"x", partition=1), out(b"c")]
+    assert await publisher.publish(batch)
+    assert [o.value for o in topic.delivered] == [b"a", b"x", b"c", b"b", b"c"]
+    assert (topic.producers, topic.stopped) == (2, 1), "its sequence was in doubt"
+    assert publisher.failing is None
+
+
+async def test_it_says_that_it_fails_while_it_fails(publisher: Publisher, topic: Topic):
+    said: list[str | None] = []
+
+    def refuse(value: bytes | None) -> Exception | None:
+        said.append(publisher.failing)
+        return KafkaTimeoutError() if len(said) < 3 else None
+
+    topic.refuse = refuse
+    assert await publisher.publish([out(b"a")])
+    assert said[0] is None
+    assert said[1] == said[2] == "topic mail.labels: KafkaTimeoutError"
+    assert publisher.failing is None
+
+
+async def test_it_stops_trying_when_the_partitions_are_gone(publisher: Publisher, topic: Topic):
+    topic.refuse = lambda value: KafkaTimeoutError()
+    answers = iter([True, True, False])
+    assert not await publisher.publish([out(b"a")], lambda: next(answers))
+    assert topic.delivered == []
+
+
+async def test_a_dead_letter_too_large_goes_without_its_value(publisher: Publisher, topic: Topic):
+    topic.refuse = lambda v: MessageSizeTooLargeError() if v and len(v) > 10 else None
+    record = Record(Partition("mail", 0), 8, b"key", b"x" * 99, (("h", b"1"),))
+    letter = dead_letter(record, RecordError("malformed", "why"), "mail.dlq", "mail", "m/1")
+    assert await publisher.publish([out(b"a"), letter, out(b"b")])
+    by_topic = {o.topic: o for o in topic.delivered}
+    slim = by_topic["mail.dlq"]
+    headers = dict(slim.headers)
+    assert (slim.key, slim.value) == (b"key", None)
+    assert headers["h"] == b"1"
+    assert headers["winnow-value-bytes"] == b"99"
+    assert len(headers["winnow-value-sha256"]) == 64
+    assert headers["winnow-source"] == b"mail/0/8"
+    labels = [o.value for o in topic.delivered if o.topic == "mail.labels"]
+    assert labels[-1] == b"b", "order is kept"
+
+
+async def test_output_goes_to_the_partition_of_its_input(publisher: Publisher, topic: Topic):
+    await publisher.publish([out(b"a", partition=n) for n in range(5)])
+    assert [o.partition for o in topic.delivered] == [0, 1, 0, 1, 0]
+
+
+async def test_idle_is_awaited(publisher: Publisher, topic: Topic):
+    await publisher.wait_idle()
+    started = asyncio.Event()
+
+    def refuse(value: bytes | None) -> Exception | None:
+        started.set()
+        return None
+
+    topic.refuse = refuse
+    sending = asyncio.ensure_future(publisher.publish([out(b"a")]))
+    await started.wait()
+    await publisher.wait_idle()
+    assert sending.done() or topic.delivered
+    assert await sending

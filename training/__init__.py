@@ -1,0 +1,1 @@
+"""The refresher: makes, calibrates and measures the models that the service serves."""
