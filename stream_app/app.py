@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 
 CANARY = "a short text that any working model can score"
 BROKER_RETRY_SECONDS = 1.0
+TOPIC_TRIES = 5
 SETTLE_SECONDS = 2.0  # deliveries under way when partitions go; far below any session timeout
 ENVELOPE_BYTES = 1024 * 1024  # room for headers and key around the largest value
 NEVER = 100_000_000.0  # seconds; Faust takes 0 literally
@@ -95,27 +96,39 @@ class Worker:
         return True
 
     async def _await_broker(self) -> Broker:
-        """Wait for the broker; every topic of every route must exist on it."""
-        servers = self._settings.kafka.bootstrap_servers
+        """Wait for the broker; every topic of every route must exist on it, or appear soon."""
+        servers, patience = self._settings.kafka.bootstrap_servers, TOPIC_TRIES
         while True:
             try:
                 broker = await ask_broker(servers)
-                break
+                missing = self._missing_topics(broker)
+                if not missing:
+                    break
+                # a broker takes a moment to show topics that were just created
+                patience -= 1
+                if not patience:
+                    raise BrokerError(missing)
+                self._health.unready("broker", missing)
             except (KafkaError, OSError) as error:
                 self._health.unready("broker", f"does not answer ({type(error).__name__})")
                 log.warning("waiting for a broker at %s", servers)
-                await asyncio.sleep(BROKER_RETRY_SECONDS)
+            await asyncio.sleep(BROKER_RETRY_SECONDS)
         self._health.unready("broker", None)
-        for route in self._settings.routes:
-            for topic in (route.input_topic, route.output_topic, route.dead_letter_topic):
-                if topic not in broker.topics:
-                    raise BrokerError(
-                        f"route {route.name}: topic {topic!r} does not exist on {servers}; "
-                        "make it: winnow topics create --config FILE"
-                    )
         if not broker.idempotent_producers:
             log.warning("this broker has no idempotent producers: use it for trials only")
         return broker
+
+    def _missing_topics(self, broker: Broker) -> str:
+        """The first topic that a route needs and the broker lacks, with what to do; or ''."""
+        for route in self._settings.routes:
+            for topic in (route.input_topic, route.output_topic, route.dead_letter_topic):
+                if topic not in broker.topics:
+                    return (
+                        f"route {route.name}: topic {topic!r} does not exist on "
+                        f"{self._settings.kafka.bootstrap_servers}; "
+                        "make it: winnow topics create --config FILE"
+                    )
+        return ""
 
     async def _load_routes(self) -> None:
         broker = await self._await_broker()

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 from transformers import (
     AlbertForSequenceClassification,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainerControl,
@@ -27,6 +27,7 @@ from training.recipe import Hyper, Recipe
 
 _log = logging.getLogger(__name__)
 _REPORT_STEPS = 50
+_LENGTH_STEP = 16  # batches come in few shapes: the CPU's kernels are compiled for each new one
 
 
 @dataclass(frozen=True)
@@ -61,28 +62,36 @@ def fine_tune(
         label2id={label: index for index, label in names.items()},
         problem_type="single_label_classification",
     )
-    Trainer(
+    trainer = Trainer(
         model=model,
         args=_arguments(recipe.hyper, steps, scratch),
         train_dataset=data,
         data_collator=Padded(int(model.config.pad_token_id or 0)),
         callbacks=[_Report()],
-    ).train()
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
     torch.nn.Module.to(model, "cpu")
     return model.eval()
 
 
 @dataclass(frozen=True)
 class Padded:
-    """Pads a batch to its longest text; `input_ids` and `attention_mask` are [batch, longest]."""
+    """Pads a batch: `input_ids` and `attention_mask` are [batch, longest, rounded up]."""
 
     pad: int
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        ids = [torch.as_tensor(row["input_ids"], dtype=torch.int64) for row in rows]
+        longest = max(len(row["input_ids"]) for row in rows)
+        shape = len(rows), -(-longest // _LENGTH_STEP) * _LENGTH_STEP
+        ids = torch.full(shape, self.pad, dtype=torch.int64)
+        mask = torch.zeros(shape, dtype=torch.int64)
+        for number, row in enumerate(rows):
+            ids[number, : len(row["input_ids"])] = torch.as_tensor(row["input_ids"])
+            mask[number, : len(row["input_ids"])] = 1
         return {
-            "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.pad),
-            "attention_mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
+            "input_ids": ids,
+            "attention_mask": mask,
             "labels": torch.as_tensor([row["labels"] for row in rows]),
         }
 

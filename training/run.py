@@ -64,7 +64,11 @@ def fit(job: FitJob) -> Artifact:
     minutes = (time.monotonic() - started) / 60
     _save(model, job)
     card = encoder.card.model_copy(
-        update={"data": corpus.lineage, "training": _training(job, encoder, len(data), minutes)}
+        update={
+            "tokenizer": job.tokenizer,
+            "data": corpus.lineage,
+            "training": _training(job, encoder, len(data), minutes),
+        }
     )
     return _seal(job.out, card, corpus)
 

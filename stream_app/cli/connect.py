@@ -11,7 +11,7 @@ from kafka.errors import KafkaError
 
 from stream_app.core.errors import BrokerError
 
-CONNECT_SECONDS = 10
+CONNECT_SECONDS = 5
 
 
 @contextmanager

@@ -10,8 +10,10 @@ from kafka import KafkaConsumer, TopicPartition
 from stream_app.cli.connect import connected, require_topics
 from stream_app.core.label_record import ORIGIN_ID
 from stream_app.core.messages import Headers, Partition, Record
+from stream_app.core.settings import RouteSettings
 from stream_app.pipeline.dead_letter import ATTEMPTS, SOURCE
 
+ROUTE = "winnow-route"  # the header that the pipeline writes
 _POLL_MS = 1000
 _FETCH_BYTES = 64 * 1024 * 1024
 
@@ -56,6 +58,11 @@ def id_of(letter: Record) -> str:
 def origin_of(letter: Record) -> str:
     """The id it had first, which every replay keeps."""
     return letter.header(ORIGIN_ID) or id_of(letter)
+
+
+def belongs(letter: Record, route: RouteSettings) -> bool:
+    """Whether it is the route's: two may share a topic of dead letters."""
+    return letter.header(ROUTE) in (None, route.name)
 
 
 def replay_headers(letter: Record) -> Headers:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from stream_app.cli.dead_letters import id_of, origin_of, read_dead_letters
+from stream_app.cli.dead_letters import belongs, id_of, origin_of, read_dead_letters
 from stream_app.cli.options import ConfigFile, RouteName, chosen_routes
 from stream_app.cli.replay import Outcome, replay
 from stream_app.cli.sources import STDIN
@@ -21,7 +21,6 @@ from stream_app.pipeline.dead_letter import (
     ATTEMPTS,
     ERROR,
     REASON,
-    ROUTE,
     VALUE_BYTES,
     VALUE_SHA256,
 )
@@ -95,10 +94,7 @@ def replay_letters(
 
     failed = False
     for chosen in chosen_routes(settings, route):
-        outcome = replay(
-            settings.kafka, chosen, lambda letter, of=chosen: _is_of(letter, of) and wanted(letter)
-        )
-        failed |= _report(chosen, outcome)
+        failed |= _report(chosen, replay(settings.kafka, chosen, wanted))
     for missing in sorted(unseen):
         raise _not_found(missing)
     if failed:
@@ -108,12 +104,7 @@ def replay_letters(
 def _letters(settings: Settings, route: str | None) -> Iterator[Record]:
     for chosen in chosen_routes(settings, route):
         letters = read_dead_letters(settings.kafka.bootstrap_servers, chosen.dead_letter_topic)
-        yield from (letter for letter in letters if _is_of(letter, chosen))
-
-
-def _is_of(letter: Record, route: RouteSettings) -> bool:
-    """Two routes may share a topic of dead letters."""
-    return letter.header(ROUTE) in (None, route.name)
+        yield from (letter for letter in letters if belongs(letter, chosen))
 
 
 def _not_found(letter_id: str) -> SourceError:

@@ -10,7 +10,7 @@ from typing import Any
 from kafka import KafkaAdminClient, OffsetAndMetadata, TopicPartition
 
 from stream_app.cli.connect import connected
-from stream_app.cli.dead_letters import id_of, read_dead_letters, replay_headers
+from stream_app.cli.dead_letters import belongs, id_of, read_dead_letters, replay_headers
 from stream_app.cli.sending import Sending, sending
 from stream_app.core.errors import BrokerError
 from stream_app.core.messages import Partition, Record
@@ -20,45 +20,48 @@ CHUNK = 100  # letters between two commits
 MAX_MARK_CHARS = 4000  # a broker's offset.metadata.max.bytes is 4096 by default
 
 
+@dataclass(frozen=True, slots=True)
 class Replayed:
-    """Which dead letters of one partition were replayed.
+    """Which dead letters of one partition were replayed: spans `[first, end)`, apart, in order.
 
     Kept as a committed offset, below which all were; those beyond are in the commit's metadata,
     as in `7 9-12`.
     """
 
-    def __init__(self, offset: int = 0, mark: str = "") -> None:
-        self._spans: list[tuple[int, int]] = []  # [first, end), apart and in order
-        self.add(0, offset)
+    spans: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def parse(cls, offset: int, mark: str) -> Replayed:
+        """From a committed offset and its metadata."""
+        replayed = cls().plus(0, offset)
         for span in mark.split():
             first, _, last = span.partition("-")
-            self.add(int(first), int(last or first) + 1)
+            replayed = replayed.plus(int(first), int(last or first) + 1)
+        return replayed
 
     def __contains__(self, offset: int) -> bool:
-        return any(first <= offset < end for first, end in self._spans)
+        return any(first <= offset < end for first, end in self.spans)
 
-    def add(self, first: int, end: int) -> None:
-        """All from `first` to before `end` are replayed."""
+    def plus(self, first: int, end: int) -> Replayed:
+        """These, and all from `first` to before `end`."""
         merged: list[tuple[int, int]] = []
-        for span in sorted([*self._spans, (first, end)]):
+        for span in sorted([*self.spans, (first, end)]):
             if merged and span[0] <= merged[-1][1]:
                 merged[-1] = (merged[-1][0], max(merged[-1][1], span[1]))
             elif span[0] < span[1]:
                 merged.append(span)
-        self._spans = merged
+        return Replayed(tuple(merged))
 
     @property
     def offset(self) -> int:
         """The offset to commit."""
-        return self._spans[0][1] if self._spans and self._spans[0][0] == 0 else 0
+        return self.spans[0][1] if self.spans and self.spans[0][0] == 0 else 0
 
     @property
     def mark(self) -> str:
         """The metadata of that commit."""
-        beyond = [span for span in self._spans if span[0] > 0]
-        return " ".join(
-            str(first) if end == first + 1 else f"{first}-{end - 1}" for first, end in beyond
-        )
+        beyond = [(first, end - 1) for first, end in self.spans if first > 0]
+        return " ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in beyond)
 
 
 class ReplayLog:
@@ -72,7 +75,7 @@ class ReplayLog:
         """Which letters of the partition were replayed."""
         committed = self._admin.list_group_offsets(self._group)[self._group]
         found = committed.get(TopicPartition(*partition))
-        return Replayed(found.offset, found.metadata or "") if found else Replayed()
+        return Replayed.parse(found.offset, found.metadata or "") if found else Replayed()
 
     def write(self, partition: Partition, replayed: Replayed) -> None:
         """Remember it. Raises BrokerError where the broker will not."""
@@ -82,9 +85,9 @@ class ReplayLog:
             if error.errno:
                 raise BrokerError(f"the replay cannot be remembered: {error.__name__}")
 
-    def keeps_marks(self, partition: Partition, replayed: Replayed) -> bool:
-        """Whether the broker gave back what was written; the embedded one forgets the metadata."""
-        return self.read(partition).mark == replayed.mark
+    def keeps(self, partition: Partition, replayed: Replayed) -> bool:
+        """Whether the broker gives back what was written; the embedded one forgets metadata."""
+        return self.read(partition) == replayed
 
 
 @dataclass(slots=True)
@@ -103,6 +106,10 @@ def replay(kafka: KafkaSettings, route: RouteSettings, wanted: Callable[[Record]
     They are remembered after the broker confirmed them, so a crash sends some twice, never none;
     they keep their first id, by which a consumer of the labels can tell. Raises BrokerError.
     """
+
+    def chosen(letter: Record) -> bool:
+        return belongs(letter, route) and wanted(letter)
+
     outcome, servers = Outcome(), kafka.bootstrap_servers
     letters = read_dead_letters(servers, route.dead_letter_topic)
     with (
@@ -111,40 +118,38 @@ def replay(kafka: KafkaSettings, route: RouteSettings, wanted: Callable[[Record]
     ):
         log = ReplayLog(admin, kafka)
         for partition, found in groupby(letters, key=lambda letter: letter.partition):
-            replayed = log.read(partition)
-            for _ in _sent(found, wanted, replayed, records, outcome):
+            for replayed in _sent(found, chosen, log.read(partition), records, outcome):
                 records.finish()
                 log.write(partition, replayed)
-            if not log.keeps_marks(partition, replayed):
-                outcome.forgotten = True
+                outcome.forgotten |= not log.keeps(partition, replayed)
         outcome.sent, outcome.too_large = records.confirmed, records.refused
     return outcome
 
 
 def _sent(
     letters: Iterable[Record],
-    wanted: Callable[[Record], bool],
+    chosen: Callable[[Record], bool],
     replayed: Replayed,
     records: Sending,
     outcome: Outcome,
-) -> Iterator[int]:
-    """Send what is wanted of one partition; yields whenever it is time to remember it."""
+) -> Iterator[Replayed]:
+    """Send what is chosen of one partition; yields what to remember once it is confirmed."""
     after, unremembered = 0, 0
     for letter in letters:
         # between two neighbours there is nothing: compaction and transactions leave such gaps
         first, after = after, letter.offset + 1
-        if letter.offset in replayed or not wanted(letter):
+        if letter.offset in replayed or not chosen(letter):
             continue
-        if len(replayed.mark) > MAX_MARK_CHARS:
-            yield unremembered
-            raise BrokerError("too many single dead letters were replayed: now replay all the rest")
+        more = replayed.plus(first, after)
+        if len(more.mark) > max(MAX_MARK_CHARS, len(replayed.mark)):
+            yield replayed
+            raise BrokerError("too many dead letters were replayed singly: replay all others first")
         if letter.value is None:
             outcome.without_value.append(id_of(letter))
         else:
             records.send(id_of(letter), letter.value, letter.key, replay_headers(letter))
-        replayed.add(first, after)
-        unremembered += 1
+        replayed, unremembered = more, unremembered + 1
         if unremembered == CHUNK:
-            yield unremembered
+            yield replayed
             unremembered = 0
-    yield unremembered
+    yield replayed

@@ -30,7 +30,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO, Literal, Protocol
+from typing import IO, Literal, Protocol, cast
 
 from stream_app.core.errors import SourceError
 
@@ -62,7 +62,7 @@ _OPENERS: Mapping[str, Callable[[IO[bytes]], Stream]] = {
     ".bz2": bz2.BZ2File,
     ".xz": lzma.LZMAFile,
 }
-_TAR = re.compile(r"\.(tar(\.\w+)?|tgz|tbz2?|txz)$", re.IGNORECASE)
+_SHORT = {".tgz": ".gz", ".tbz2": ".bz2", ".txz": ".xz"}
 # A mail in an mbox starts with `From SENDER DATE`; prose may start a line with "From " too.
 _MBOX_FROM = re.compile(rb"From .*\b\w{3} +\w{3} +\d{1,2} +\d{1,2}:\d\d")
 _DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, csv.Error, UnicodeDecodeError)
@@ -81,10 +81,15 @@ def format_of(path: Path) -> Format:
     """The format that the name of a file speaks of; raw mail where it speaks of none."""
     if path == STDIN:
         return "text"
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    while suffixes and suffixes[-1] in _OPENERS:
-        suffixes.pop()
-    return _SUFFIXES.get(suffixes[-1] if suffixes else "", "rfc822")
+    return _SUFFIXES.get(_suffixes(path.name)[0], "rfc822")
+
+
+def _suffixes(name: str) -> tuple[str, str]:
+    """What a file's name says it holds, and how that is compressed; `""` where it says nothing."""
+    bare, last = os.path.splitext(name.lower())
+    if last in _SHORT:
+        return ".tar", _SHORT[last]
+    return (os.path.splitext(bare)[1], last) if last in _OPENERS else (last, "")
 
 
 class Source:
@@ -124,10 +129,7 @@ class Source:
         try:
             with nullcontext(sys.stdin.buffer) if file == STDIN else file.open("rb") as stream:
                 self._file = stream
-                if _TAR.search(name):
-                    yield from _archive(name, stream, kind)
-                else:
-                    yield from _split(name, stream, kind, one_of_many)
+                yield from _split(name, stream, kind, one_of_many)
                 self._file = None
             self._done += _size(file)
         except OSError as error:
@@ -151,8 +153,9 @@ def _size(file: Path) -> int:
     return 0 if file == STDIN else file.stat().st_size
 
 
-def _archive(name: str, stream: IO[bytes], kind: Format) -> Iterator[Found]:
-    with tarfile.open(fileobj=stream, mode="r|*") as archive:
+def _archive(name: str, stream: Stream, kind: Format) -> Iterator[Found]:
+    # tarfile's own decompression takes an archive that was cut off for a whole one
+    with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as archive:
         while (member := archive.next()) is not None:
             archive.members = []  # type: ignore[attr-defined] # it would remember every file
             content = archive.extractfile(member) if member.isfile() else None
@@ -162,9 +165,12 @@ def _archive(name: str, stream: IO[bytes], kind: Format) -> Iterator[Found]:
 
 def _split(name: str, packed: IO[bytes], kind: Format, one_of_many: bool) -> Iterator[Found]:
     """The messages of one file. A mail among many files is never an mbox: it may look like one."""
-    bare, suffix = os.path.splitext(name.lower())
-    stream: Stream = _OPENERS[suffix](packed) if suffix in _OPENERS else packed
-    if kind == "json" and (bare if suffix in _OPENERS else name.lower()).endswith(".csv"):
+    held, compression = _suffixes(name)
+    stream: Stream = _OPENERS[compression](packed) if compression else packed
+    if held == ".tar":
+        yield from _archive(name, stream, kind)
+        return
+    if held == ".csv" and kind == "json":
         yield from _rows(name, stream)
         return
     lines = iter(lambda: stream.readline(MAX_MESSAGE_BYTES), b"")

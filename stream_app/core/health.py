@@ -25,7 +25,7 @@ class Health:
 
     def observe(self, route: str, lag: int, moved: bool) -> None:
         """A look at one route: its lag in records, and whether its position moved."""
-        if moved or lag <= 0:
+        if moved or lag <= 0 or route not in self._progress:
             self._progress[route] = self._clock()
 
     def forgive(self) -> None:

@@ -61,6 +61,7 @@ class Stage:
         self.group = f"{self.name}-group"
         self.routes: list[dict[str, Any]] = []
         self.sections: dict[str, dict[str, Any]] = {}
+        self.running: list[Worker] = []
 
     def route(self, name: str, format: str, model: str, **more: Any) -> str:  # noqa: A002
         """Add a route; its input topic."""
@@ -132,17 +133,21 @@ class Stage:
         worker = Worker(
             self.config, self.folder / f"worker-{uuid.uuid4().hex[:6]}.log", environment
         )
+        self.running.append(worker)
         try:
             yield worker
         finally:
+            self.running.remove(worker)
             worker.kill()
 
-    def collect(self, topic: str, until: Callable[[Labels], bool], seconds: float = 120) -> Labels:
+    def collect(self, topic: str, until: Callable[[Labels], bool], seconds: float = 90) -> Labels:
         """Read everything that came out for an input topic, until the condition holds."""
         found, last = Labels(), {}
         with self.reader(f"{topic}.labels", f"{topic}.dlq") as consumer:
             deadline = time.monotonic() + seconds
             while not until(found) and time.monotonic() < deadline:
+                for worker in self.running:
+                    assert not worker.process.poll(), f"a worker failed:\n{worker.output[-3000:]}"
                 for records in consumer.poll(timeout_ms=500).values():
                     for record in records:
                         if record.topic.endswith(".dlq"):

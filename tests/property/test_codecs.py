@@ -22,7 +22,7 @@ SEEDS = {
         b"--b\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n"
         b"SGVsbG8=\n--b\nContent-Type: text/html\n\n<p>Hello<br>you</p>\n--b--\n",
         b"From a@b Mon\nMessage-ID: <1@x>\nContent-Type: message/rfc822\n\nSubject: in\n\nwords",
-        b"Subject: s\nContent-Type: multipart/digest; boundary*=utf-8''b\n\n--b\n\nA: b\n\nc\n--b--",
+        b"Subject: s\nContent-Type: multipart/digest; boundary*=utf-8''b\n\n--b\n\nA: b\n\nc",
     ],
     "json": [
         b'{"title": "t", "text": "x", "a": {"b": [1, 2.5, {"c": null}]}, "id": 7}',
@@ -74,21 +74,26 @@ def damaged(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
     return value
 
 
+def outcome_of(name: str, value: bytes) -> Message | RecordError:
+    try:
+        return CODECS[name](value, SPEC)
+    except RecordError as error:
+        return error
+
+
 @pytest.mark.parametrize("name", CODECS)
-@settings(max_examples=8000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(data=st.data())
 def test_any_bytes_give_a_message_or_a_record_error(name: str, data: st.DataObject):
-    value = data.draw(st.binary(max_size=200) | damaged(SEEDS[name]))
-    try:
-        message = CODECS[name](value, SPEC)
-    except RecordError as error:
-        assert error.code in CODES
-        assert str(error)
-    else:
-        assert message.title or message.body
-        fields = json.dumps(dict(message.fields), ensure_ascii=False, allow_nan=False)
-        for text in (message.title, message.body, message.message_id or "", fields):
-            assert text.encode("utf-8").decode("utf-8") == text
+    outcome = outcome_of(name, data.draw(st.binary(max_size=200) | damaged(SEEDS[name])))
+    if isinstance(outcome, RecordError):
+        assert outcome.code in CODES
+        assert str(outcome)
+        return
+    assert outcome.title or outcome.body
+    fields = json.dumps(dict(outcome.fields), ensure_ascii=False, allow_nan=False)
+    for text in (outcome.title, outcome.body, outcome.message_id or "", fields):
+        assert text.encode("utf-8").decode("utf-8") == text
 
 
 # Every character but controls, surrogates and, as XML has none, noncharacters.
@@ -106,7 +111,7 @@ def assert_words(message: Message, title: str, body: str) -> None:
     assert message.body.split() == body.split()
 
 
-@settings(max_examples=4000, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(WORDS, WORDS, st.booleans(), st.booleans(), st.sampled_from(["utf-8", "gb18030"]))
 @example("x" * 300, "line\n" * 50, True, True, "utf-8")
 def test_mail(subject: str, body: str, with_html: bool, with_attachment: bool, charset: str):
@@ -123,7 +128,7 @@ def test_mail(subject: str, body: str, with_html: bool, with_attachment: bool, c
     assert_words(parse("rfc822", mail.as_bytes()), subject, seen)
 
 
-@settings(max_examples=4000, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     WORDS,
     WORDS,
@@ -140,7 +145,7 @@ def test_json(title: str, body: str, kept: object, encoding: str, ascii_only: bo
     assert message.fields == ({} if kept is None else {"kept": kept})
 
 
-@settings(max_examples=4000, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(WORDS, WORDS, WORDS, st.sampled_from(["utf-8", "utf-16", "ascii", "iso-8859-1"]))
 def test_feed_as_xml(title: str, body: str, kept: str, encoding: str):
     assume((title + body).strip())
@@ -153,7 +158,7 @@ def test_feed_as_xml(title: str, body: str, kept: str, encoding: str):
     assert str(message.fields.get("kept", "")).split() == kept.split()
 
 
-@settings(max_examples=4000, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(WORDS, WORDS, st.booleans())
 def test_feed_as_json(title: str, body: str, as_html: bool):
     assume((title + body).strip())
@@ -163,7 +168,7 @@ def test_feed_as_json(title: str, body: str, as_html: bool):
     assert_words(message, title, body)
 
 
-@settings(max_examples=4000, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(WORDS, st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
 def test_text(body: str, encoding: str):
     assume(body.strip())

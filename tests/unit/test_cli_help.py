@@ -1,0 +1,98 @@
+"""The command line as a stranger meets it: help, versions, errors, exit codes, a quick start."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from stream_app import __version__
+from stream_app.__main__ import app
+
+COMMANDS = ["demo", "worker", "topics", "classify", "produce", "watch", "dlq", "config", "broker"]
+
+
+def winnow(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "stream_app", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def leaves(command: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The path of every command below this one."""
+    below = getattr(command, "commands", None)
+    if below is None:
+        return [path]
+    return [leaf for name, child in below.items() for leaf in leaves(child, (*path, name))]
+
+
+ALL = leaves(typer.main.get_command(app))
+
+
+def test_help_names_every_command() -> None:
+    text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output
+    for command in COMMANDS:
+        assert re.search(rf"^│ {command} ", text, re.MULTILINE), command
+
+
+def test_no_command_is_without_help() -> None:
+    assert {path[0] for path in ALL} == set(COMMANDS)
+    for path in ALL:
+        result = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"})
+        assert result.exit_code == 0
+        assert len(result.output.split("Options")[0].split()) > 6, path
+
+
+def test_version() -> None:
+    done = winnow("--version")
+    assert (done.returncode, done.stdout) == (0, f"winnow {__version__}\n")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from stream_app.__main__ import main; sys.argv = ['winnow', '--help']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print({'torch', 'transformers', 'faust'} & set(sys.modules))"
+    )
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.endswith("set()\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["worker"], 2, "--config"),
+        (["worker", "--config", "nowhere.toml"], 2, "nowhere.toml: No such file"),
+        (["nonsense"], 2, "nonsense"),
+        (["watch"], 2, "--config FILE, or --topic"),
+        (["classify", "--model", "builtin:nothing"], 1, "builtin:nothing does not exist"),
+        (["classify", "--model", "models:/spam@champion"], 1, "models:/spam@champion"),
+        (["produce", "--topic", "t", "nowhere.mbox"], 1, "nowhere.mbox: there is no such file"),
+    ],
+)
+def test_an_error_says_what_and_has_an_exit_code(
+    arguments: list[str], code: int, said: str
+) -> None:
+    done = winnow(*arguments)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_broker_is_said_with_its_address(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("hello\n")
+    done = winnow("produce", "--topic", "t", "--bootstrap-servers", "127.0.0.1:1", f"{tmp_path}")
+    assert done.returncode == 1
+    assert "no Kafka broker answers at 127.0.0.1:1" in done.stderr

@@ -1,0 +1,70 @@
+"""Health, logs and the errors' promise: small things that people rely on at three in the morning."""
+
+import logging
+
+from stream_app.core.health import Health
+from stream_app.core.logs import RateLimit
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_stuck_means_lag_and_no_progress_for_a_while():
+    clock = Clock()
+    health = Health(stuck_seconds=60, clock=clock)
+    health.observe("mail", lag=5, moved=True)
+    clock.now = 59
+    health.observe("mail", lag=5, moved=False)
+    assert health.stuck() == {}
+    clock.now = 61
+    health.observe("mail", lag=9, moved=False)
+    assert "nothing was acked for 61 s" in health.stuck()["mail"]
+    health.observe("mail", lag=9, moved=True)
+    assert health.stuck() == {}
+
+
+def test_a_route_that_never_moved_is_noticed_too():
+    clock = Clock()
+    health = Health(stuck_seconds=60, clock=clock)
+    health.observe("mail", lag=5, moved=False)
+    clock.now = 61
+    assert "mail" in health.stuck()
+
+
+def test_idle_is_healthy_and_so_is_a_broker_outage():
+    clock = Clock()
+    health = Health(stuck_seconds=60, clock=clock)
+    health.observe("idle", lag=0, moved=False)
+    health.observe("busy", lag=3, moved=True)
+    for clock.now in (50, 100, 150):
+        health.observe("idle", lag=0, moved=False)
+        health.forgive()
+    assert health.stuck() == {}
+
+
+def test_ready_once_every_part_is():
+    health = Health()
+    health.unready("broker", "does not answer")
+    assert health.not_ready() == {"worker": "starting", "broker": "does not answer"}
+    health.unready("broker", None)
+    health.unready("worker", None)
+    assert health.not_ready() == {}
+
+
+def test_a_flood_becomes_one_line_with_a_count():
+    clock = Clock()
+    limit = RateLimit(every=10, clock=clock)
+
+    def passes(number: int, level: int = logging.ERROR) -> str | None:
+        record = logging.LogRecord("x", level, "f", 1, "down %d", (number,), None)
+        return record.getMessage() if limit.filter(record) else None
+
+    assert passes(1) == "down 1"
+    assert [passes(n) for n in (2, 3, 4)] == [None, None, None]
+    assert passes(5, logging.INFO) == "down 5"
+    clock.now = 11
+    assert passes(6) == "down 6 [3 more like this held back]"
