@@ -30,7 +30,7 @@ from stream_app.model.references import resolve
 from stream_app.model.tokenizer import Tokenizer
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.admit import InFlight
-from stream_app.pipeline.classify import Classifier
+from stream_app.pipeline.classify import CANARY, Classifier
 from stream_app.pipeline.encode import Encoder
 from stream_app.pipeline.parse import Parser
 from stream_app.pipeline.publish import Publisher
@@ -42,7 +42,6 @@ from stream_app.web.server import WebServer
 
 log = logging.getLogger(__name__)
 
-CANARY = "a short text that any working model can score"
 BROKER_RETRY_SECONDS = 1.0
 TOPIC_TRIES = 5
 SETTLE_SECONDS = 2.0  # deliveries under way when partitions go; far below any session timeout

@@ -22,7 +22,7 @@ from stream_app.core.messages import ParseSpec
 from stream_app.model.artifact import sha256
 from stream_app.model.preparation import Preparation, prepare
 from training.recipe import Recipe, Source
-from training.split import Part, like_any, parts
+from training.split import Part, development_parts, like_any, parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +134,11 @@ def _placed(source: Source, folder: Path) -> list[tuple[Raw, Part]]:
     raws = list(read_raw(folder / source.file))
     if source.rows is not None:
         raws = sorted(raws, key=lambda raw: hashlib.sha256(raw.value).digest())[: source.rows]
+    values = [raw.value for raw in raws]
     if source.use == "split":
-        return list(zip(raws, parts([raw.value for raw in raws]), strict=True))
+        return list(zip(raws, parts(values), strict=True))
+    if source.use == "develop":
+        return list(zip(raws, development_parts(values), strict=True))
     return [(raw, source.use) for raw in raws]
 
 

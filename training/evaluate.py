@@ -88,9 +88,13 @@ def _per_label(
     table = precision_recall_fscore_support(
         truth, predicted, labels=range(len(labels)), zero_division=0.0
     )
-    names = ("precision", "recall", "f1", "rows")
+    *shares, rows = table
+    names = ("precision", "recall", "f1")
     return {
-        label: {name: _round(column[row]) for name, column in zip(names, table, strict=True)}
+        label: {
+            **{name: _round(column[row]) for name, column in zip(names, shares, strict=True)},
+            "rows": int(rows[row]),
+        }
         for row, label in enumerate(labels)
     }
 

@@ -16,14 +16,27 @@ _RECIPES = files("training") / "recipes"
 
 
 class Source(BaseModel):
-    """One data file and what it is for. `split` is divided by the hash of its messages."""
+    """One data file and what it is for.
+
+    `split` is divided in train, validation and test, and `develop` in train and validation, both by
+    the hash of each message.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: str = Field(description="relative to the data folder: .jsonl.gz or .tar.gz of mail")
-    use: Literal["train", "validation", "test", "split"]
+    use: Literal["train", "validation", "test", "split", "develop"]
     terms: str = Field(description="the terms its corpus comes under, for the model card")
     rows: int | None = Field(None, gt=0, description="take this many; the smallest hashes win")
+
+
+class Encoder(BaseModel):
+    """The encoder a recipe was made for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sha256: str = Field(description="of its model.safetensors")
+    origin: str = Field(description="where it comes from and under which terms, for the card")
 
 
 class Hyper(BaseModel):
@@ -50,6 +63,7 @@ class Recipe(BaseModel):
     labels: tuple[str, ...] = Field(min_length=2)
     max_tokens: int = Field(ge=2, le=512)
     preparation: Preparation = Preparation()
+    encoder: Encoder | None = None
     hyper: Hyper
     sources: tuple[Source, ...] = Field(min_length=1)
 

@@ -124,6 +124,13 @@ def _seal(out: Path, card: ModelCard, corpus: Corpus) -> Artifact:
     return load_artifact(out)
 
 
+def _origin(job: FitJob, digest: str) -> str:
+    expected = job.recipe.encoder
+    if expected is not None and expected.sha256 == digest:
+        return expected.origin
+    return f"{job.encoder.resolve().name}, another encoder than the recipe names"
+
+
 def _training(job: FitJob, encoder: Artifact, rows: int, minutes: float) -> dict[str, Any]:
     packages = ("torch", "transformers", "accelerate", "tokenizers")
     return {
@@ -131,7 +138,7 @@ def _training(job: FitJob, encoder: Artifact, rows: int, minutes: float) -> dict
         **job.recipe.hyper.model_dump(),
         "steps": job.steps,
         "rows": rows,
-        "encoder": {"name": job.encoder.resolve().name, "sha256": encoder.digest},
+        "encoder": {"sha256": encoder.digest, "origin": _origin(job, encoder.digest)},
         "precision": "bfloat16" if has_bfloat16() else "float32",
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "threads": torch.get_num_threads(),

@@ -20,7 +20,7 @@ from stream_app.engine import load_engine
 from stream_app.model.artifact import Artifact
 from stream_app.model.references import resolve
 from stream_app.model.tokenizer import Tokenizer
-from stream_app.pipeline.classify import Classifier
+from stream_app.pipeline.classify import CANARY, Classifier
 from stream_app.pipeline.encode import Encoder
 from stream_app.pipeline.work import Work
 
@@ -28,7 +28,6 @@ BATCH_TOKENS = 4096
 BATCH_RECORDS = 64
 BATCH_SECONDS = 0.01  # a batch waits no longer for more, so a slow pipe sees its results at once
 READ_AHEAD = 256  # messages that are tokenized while a batch is on the device
-CANARY = "a short text that any working model can score"
 
 Feed = Queue[Work | Exception | None]  # an exception or None is the end
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from kafka import KafkaAdminClient, OffsetAndMetadata, TopicPartition
+from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 
 from stream_app.cli.connect import connected
 from stream_app.cli.dead_letters import belongs, id_of, read_dead_letters, replay_headers
@@ -67,26 +67,18 @@ class Replayed:
 class ReplayLog:
     """What was replayed, as the broker keeps it for the consumer group `<group>-dlq-replay`."""
 
-    def __init__(self, admin: Any, kafka: KafkaSettings) -> None:
-        self._admin = admin
-        self._group = f"{kafka.group_id}-dlq-replay"
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer  # of that group
 
     def read(self, partition: Partition) -> Replayed:
         """Which letters of the partition were replayed."""
-        committed = self._admin.list_group_offsets(self._group)[self._group]
-        found = committed.get(TopicPartition(*partition))
+        found = self._consumer.committed(TopicPartition(*partition), metadata=True)
         return Replayed.parse(found.offset, found.metadata or "") if found else Replayed()
 
-    def write(self, partition: Partition, replayed: Replayed) -> None:
-        """Remember it. Raises BrokerError where the broker will not."""
+    def write(self, partition: Partition, replayed: Replayed) -> bool:
+        """Remember it; False where the broker did not keep all: the embedded one drops marks."""
         commit = OffsetAndMetadata(replayed.offset, replayed.mark, -1)
-        answer = self._admin.alter_group_offsets(self._group, {TopicPartition(*partition): commit})
-        for error in answer.values():
-            if error.errno:
-                raise BrokerError(f"the replay cannot be remembered: {error.__name__}")
-
-    def keeps(self, partition: Partition, replayed: Replayed) -> bool:
-        """Whether the broker gives back what was written; the embedded one forgets metadata."""
+        self._consumer.commit({TopicPartition(*partition): commit})
         return self.read(partition) == replayed
 
 
@@ -113,15 +105,19 @@ def replay(kafka: KafkaSettings, route: RouteSettings, wanted: Callable[[Record]
     outcome, servers = Outcome(), kafka.bootstrap_servers
     letters = read_dead_letters(servers, route.dead_letter_topic)
     with (
-        connected(KafkaAdminClient, servers) as admin,
+        connected(
+            KafkaConsumer,
+            servers,
+            group_id=f"{kafka.group_id}-dlq-replay",
+            enable_auto_commit=False,
+        ) as consumer,
         sending(servers, route.input_topic) as records,
     ):
-        log = ReplayLog(admin, kafka)
+        log = ReplayLog(consumer)
         for partition, found in groupby(letters, key=lambda letter: letter.partition):
             for replayed in _sent(found, chosen, log.read(partition), records, outcome):
                 records.finish()
-                log.write(partition, replayed)
-                outcome.forgotten |= not log.keeps(partition, replayed)
+                outcome.forgotten |= not log.write(partition, replayed)
         outcome.sent, outcome.too_large = records.confirmed, records.refused
     return outcome
 
@@ -138,7 +134,7 @@ def _sent(
     for letter in letters:
         # between two neighbours there is nothing: compaction and transactions leave such gaps
         first, after = after, letter.offset + 1
-        if letter.offset in replayed or not chosen(letter):
+        if not chosen(letter) or letter.offset in replayed:
             continue
         more = replayed.plus(first, after)
         if len(more.mark) > max(MAX_MARK_CHARS, len(replayed.mark)):

@@ -20,7 +20,7 @@ def probabilities(logits: NDArray[np.float32], card: ModelCard) -> NDArray[np.fl
     """
     scaled: NDArray[np.float64] = logits.astype(np.float64) / card.temperature
     if card.problem == "multi_label":
-        return np.asarray(1.0 / (1.0 + np.exp(-scaled)), dtype=np.float32)
+        return np.asarray(np.exp(-np.logaddexp(0.0, -scaled)), dtype=np.float32)
     exponent = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(exponent / exponent.sum(axis=1, keepdims=True), dtype=np.float32)
 

@@ -8,6 +8,9 @@ import unicodedata
 from pydantic import BaseModel, ConfigDict, Field
 
 _SPACE = re.compile(r"\s+")
+# soft hyphen, Mongolian vowel separator, zero-width space, word joiner, byte order mark: spammers
+# cut words with them; joiners that scripts and emoji need are kept
+_INVISIBLE = re.compile("[\u00ad\u180e\u200b\u2060\ufeff]")
 
 
 class Preparation(BaseModel):
@@ -22,10 +25,11 @@ class Preparation(BaseModel):
 
 
 def prepare(title: str, body: str, how: Preparation) -> str:
-    """Join, cap, normalise (NFKC) and collapse white space; '' when there are no words."""
+    """Join, cap, normalise (NFKC), drop the invisible, collapse white space; '' without words."""
     parts = [_clean(part[: how.max_chars]) for part in (title, body)]
     return how.separator.join(part for part in parts if part)[: how.max_chars]
 
 
 def _clean(text: str) -> str:
-    return _SPACE.sub(" ", unicodedata.normalize("NFKC", text)).strip()
+    visible = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+    return _SPACE.sub(" ", visible).strip()

@@ -18,6 +18,8 @@ from stream_app.model.artifact import ModelCard
 from stream_app.model.decision import decide
 from stream_app.pipeline.work import Work
 
+CANARY = "a short text that any working model can score"
+
 Row = NDArray[np.float32] | RecordError
 
 

@@ -13,7 +13,7 @@ from stream_app.pipeline.classify import Classifier
 from stream_app.pipeline.work import Work
 
 CARD = ModelCard(name="m", version="1", labels=("ham", "spam"))
-CANARY = [1, 2, 3]
+CANARY_TOKENS = [1, 2, 3]
 POISON = 666
 
 
@@ -51,7 +51,7 @@ def outcomes() -> list[str]:
 
 @pytest.fixture
 def classifier(faults: Faults, outcomes: list[str]) -> Classifier:
-    return Classifier(FakeEngine(CARD.labels, faults), CARD, 0.0, CANARY, outcomes.append)
+    return Classifier(FakeEngine(CARD.labels, faults), CARD, 0.0, CANARY_TOKENS, outcomes.append)
 
 
 def works(*tokens: list[int]) -> list[Work]:
@@ -123,7 +123,7 @@ def test_one_record_that_never_fits_is_a_dead_letter(classifier: Classifier, fau
 
 
 def test_unsure_below_min_confidence(faults: Faults):
-    strict = Classifier(FakeEngine(CARD.labels), CARD, 0.99, CANARY, lambda _: None)
+    strict = Classifier(FakeEngine(CARD.labels), CARD, 0.99, CANARY_TOKENS, lambda _: None)
     batch = works([1])
     strict(batch)
     prediction = batch[0].prediction

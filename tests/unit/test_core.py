@@ -1,4 +1,4 @@
-"""Health, logs and the errors' promise: small things that people rely on at three in the morning."""
+"""Health and logs: small things that people rely on at three in the morning."""
 
 import logging
 
