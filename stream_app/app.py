@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from traceback import format_tb
 
 import faust
 from aiokafka import AIOKafkaProducer
@@ -36,7 +37,7 @@ from stream_app.pipeline.parse import Parser
 from stream_app.pipeline.publish import Publisher
 from stream_app.pipeline.route import Route, new_threads
 from stream_app.services.broker import Broker, ask_broker
-from stream_app.services.consumer import GuardedConsumer, GuardedTransport, records
+from stream_app.services.consumer import GuardedConsumer, Guards, guarded_app, records
 from stream_app.services.lag import LagMonitor
 from stream_app.web.server import WebServer
 
@@ -46,7 +47,6 @@ BROKER_RETRY_SECONDS = 1.0
 TOPIC_TRIES = 5
 SETTLE_SECONDS = 2.0  # deliveries under way when partitions go; far below any session timeout
 ENVELOPE_BYTES = 1024 * 1024  # room for headers and key around the largest value
-NEVER = 100_000_000.0  # seconds; Faust takes 0 literally
 
 
 class Worker:
@@ -58,8 +58,9 @@ class Worker:
         self._health = Health()
         self._acks = AckTracker()
         self._routes: dict[str, Route] = {}
-        self._failure: BaseException | None = None
+        self._failure: WinnowError | None = None
         self._stop = asyncio.Event()
+        self.stuck: list[str] = []  # routes with a thread that does not end
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT; raises whatever made going on impossible."""
@@ -74,9 +75,10 @@ class Worker:
                 async with self._consuming():
                     await self._stop.wait()
         finally:
-            for route in self._routes.values():
+            for name, route in self._routes.items():
                 await route.publisher.close()
-                route.close()
+                if not await asyncio.to_thread(route.close):
+                    self.stuck.append(name)
             await web.stop()
         if self._failure is not None:
             raise self._failure
@@ -182,21 +184,18 @@ class Worker:
     async def _consuming(self) -> AsyncIterator[None]:
         """Faust consumes from here on; on the way out deliveries are settled and committed."""
         with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
-            self._faust = app = faust_app(self._settings, Path(folder))
-            app.transport = GuardedTransport(
-                app.conf.broker_consumer,
-                app,
-                acks=self._acks,
-                settle=self._settle,
-                revoked=self._forget,
-            )
+            guards = Guards(self._acks, self._settle, self._forget)
+            self._faust = app = guarded_app(self._settings, Path(folder), guards)
             for route in self._routes.values():
                 self._add_agent(app, route)
             publishers = {name: route.publisher for name, route in self._routes.items()}
             topics = {r.input_topic: r.name for r in self._settings.routes}
             app.on_before_shutdown.connect(self._before_shutdown, weak=False)
             app.finalize()
-            await app.start()
+            try:
+                await app.start()
+            except KafkaError as error:
+                raise BrokerError(f"the consumer cannot start ({type(error).__name__})") from error
             monitor = LagMonitor(
                 self._consumer(), topics, publishers, self._acks, self._metrics, self._health
             )
@@ -237,7 +236,10 @@ class Worker:
         if isinstance(error, WinnowError):
             self._failure = type(error)(f"route {route}: {error}")
         else:
-            self._failure = error
+            # an unforeseen exception's own text may quote a message, so only its place is logged
+            log.error("route %s: in %s", route, "".join(format_tb(error.__traceback__)))
+            name = type(error).__name__
+            self._failure = WinnowError(f"route {route}: unforeseen {name}: please report it")
         self._acks.freeze()
         self._stop.set()
 
@@ -275,12 +277,19 @@ def run_worker(settings: Settings) -> int:
     threads = settings.engine.threads
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is imported, later on
-    asyncio.run(_run(settings))
-    return 0
-
-
-async def _run(settings: Settings) -> None:
-    await Worker(settings).run()
+    worker, code = Worker(settings), 0
+    try:
+        asyncio.run(worker.run())
+    except WinnowError as error:
+        if not worker.stuck:
+            raise
+        log.error("%s", error)
+        code = 1
+    if worker.stuck:
+        log.warning("route %s: the engine is stuck; leaving without it", ", ".join(worker.stuck))
+        logging.shutdown()
+        os._exit(code)  # Python would wait for the thread for ever; what was done is committed
+    return code
 
 
 def _producer(kafka: KafkaSettings, route: RouteSettings, idempotent: bool) -> AIOKafkaProducer:
@@ -292,36 +301,4 @@ def _producer(kafka: KafkaSettings, route: RouteSettings, idempotent: bool) -> A
         request_timeout_ms=20_000,
         # a dead letter carries any value whole that a broker would deliver to us
         max_request_size=max(route.max_record_bytes * 4, 64 * 1024 * 1024) + ENVELOPE_BYTES,
-    )
-
-
-def faust_app(settings: Settings, folder: Path) -> faust.App:
-    """Faust, every default that matters set: replication, declared topics, timeouts, buffers."""
-    kafka = settings.kafka
-    return faust.App(
-        kafka.group_id,
-        broker=f"kafka://{kafka.bootstrap_servers.replace(',', ';')}",
-        datadir=folder,
-        store="memory://",
-        web_enabled=False,
-        autodiscover=False,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        topic_partitions=settings.topics.partitions,
-        topic_replication_factor=settings.topics.replication_factor,
-        consumer_auto_offset_reset=kafka.auto_offset_reset,
-        broker_session_timeout=kafka.session_timeout_seconds,
-        broker_heartbeat_interval=kafka.heartbeat_interval_seconds,
-        broker_rebalance_timeout=kafka.session_timeout_seconds,
-        broker_request_timeout=max(20.0, kafka.session_timeout_seconds + 5),
-        broker_commit_interval=kafka.commit_interval_seconds,
-        broker_commit_every=1_000_000_000,
-        broker_commit_livelock_soft_timeout=NEVER,
-        broker_max_poll_interval=NEVER,
-        broker_max_poll_records=256,
-        stream_wait_empty=False,
-        stream_buffer_maxsize=65536,  # our own admission pauses long before
-        stream_publish_on_commit=False,
-        stream_processing_timeout=NEVER,
-        producer_acks=-1,
     )

@@ -1,4 +1,4 @@
-"""`winnow-train`: make, split and measure models."""
+"""The command line `winnow-train`."""
 
 from __future__ import annotations
 
@@ -6,60 +6,158 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from stream_app.core.errors import WinnowError
+from stream_app import __version__
+from stream_app.core.errors import ConfigError, WinnowError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
-RecipeName = Annotated[str, typer.Option(help="news, reviews, spam, or a .toml file.")]
+RecipeName = Annotated[
+    str, typer.Option(metavar="NAME|FILE", help="news, reviews, spam, or a file like theirs.")
+]
 DataFolder = Annotated[
-    Path, typer.Option(help="The folder of labelled data the recipe's files are in.")
+    Path, typer.Option(help="The folder that the file names in a recipe are relative to.")
+]
+Report = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Where the figures go. Default: stdout.")
 ]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"winnow-train {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def setup() -> None:
-    """Make, calibrate and measure the models that Winnow serves."""
+def _winnow_train(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it, and end.")
+    ] = False,
+) -> None:
+    """Makes and measures the models that Winnow serves. Begin with: winnow-train fit --help"""
     logging.basicConfig(level="INFO", stream=sys.stderr, format="%(asctime)s %(message)s")
-    logging.getLogger("httpx").setLevel("WARNING")
 
 
 @app.command()
 def fit(
     recipe: RecipeName,
     data: DataFolder,
-    encoder: Annotated[Path, typer.Option(help="ALBERT folder to start from.")],
-    out: Annotated[Path, typer.Option(help="Where the artifact goes.")],
+    encoder: Annotated[Path, typer.Option(help="The ALBERT folder to start from.")],
+    out: Annotated[Path, typer.Option(help="The folder to make: a model `winnow` can serve.")],
     tokenizer: Annotated[
         str,
         typer.Option(
             metavar="FOLDER",
-            help="Tokenizer folder relative to --out; ../tokenizer to share one among models.",
+            help="Folder of the tokenizer, relative to --out: ../tokenizer lets models share one.",
         ),
     ] = ".",
     steps: Annotated[
         int | None, typer.Option(min=1, help="End after so many steps, to try things out.")
     ] = None,
+    report: Report = None,
 ) -> None:
-    """Fine-tune an encoder by a recipe; calibrate, evaluate and seal the artifact."""
+    """Fine-tune an encoder by a recipe; then calibrate, evaluate and seal the model."""
     from training.recipe import load_recipe
     from training.run import FitJob
     from training.run import fit as run
 
     job = FitJob(load_recipe(recipe), data, encoder, out, tokenizer, steps)
-    typer.echo(json.dumps(run(job).card.evaluation, indent=2))
+    _tell(run(job).card.evaluation, report)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[
+        str, typer.Option(metavar="REF", help="builtin:NAME, a path, or hf://ORG/NAME.")
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(help="A .jsonl.gz or .tar.gz of labelled messages; with --recipe, a folder."),
+    ],
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Take the test parts of this recipe's files."),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="The backend to measure.")] = "reference",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    report: Report = None,
+) -> None:
+    """Measure a model on labelled messages, on the engine that serves: JSON figures by file."""
+    from stream_app.model.references import resolve
+    from training.data import read_file, read_test
+    from training.evaluate import measure, score
+    from training.recipe import load_recipe
+
+    artifact = resolve(model)
+    how = artifact.card.preparation
+    if recipe is None:
+        tests = {data.name: read_file(data, how)}
+    else:
+        tests = read_test(load_recipe(recipe), data, how)
+    scored = {name: score(artifact, part, engine, device) for name, part in tests.items()}
+    figures = {name: measure(part, artifact.card) for name, part in scored.items()}
+    _tell({"model": model, "digest": artifact.digest, "engine": engine, "test": figures}, report)
+
+
+@app.command()
+def split(recipe: RecipeName, data: DataFolder, report: Report = None) -> None:
+    """Tell a recipe's test messages, which no model made by it has seen: file, name, label."""
+    from training.data import test_messages
+    from training.recipe import load_recipe
+
+    _tell(test_messages(load_recipe(recipe), data), report)
+
+
+@app.command()
+def distil(
+    teacher: Annotated[Path, typer.Option(help="The ALBERT encoder folder to learn from.")],
+    data: DataFolder,
+    out: Annotated[Path, typer.Option(help="The folder to make: an encoder for `fit`.")],
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|FILE", help="Learn from its training texts. Repeatable; default: all."
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Batches of 32 snippets to learn.")] = 4_600,
+    report: Report = None,
+) -> None:
+    """Distil a true ALBERT encoder (one shared layer, factorised embeddings) from a larger one."""
+    from training.data import load_corpus
+    from training.distil import Distillation
+    from training.distil import distil as run
+    from training.recipe import SHIPPED, load_recipe
+
+    corpora = [load_corpus(load_recipe(name), data) for name in recipe or SHIPPED]
+    texts = [example.text for corpus in corpora for example in corpus.train]
+    _tell(run(teacher, texts, out, Distillation(steps=steps)), report)
+
+
+def _tell(figures: Any, report: Path | None) -> None:
+    text = json.dumps(figures, indent=2)
+    if report is None:
+        typer.echo(text)
+    else:
+        report.write_text(text + "\n")
 
 
 def main() -> None:
-    """Entry point: errors a person can act on are one line and exit code 1."""
+    """Run a command. A WinnowError is a line on stderr and exit code 1; a ConfigError's is 2."""
     try:
-        app()
+        app(prog_name="winnow-train")
     except WinnowError as error:
         typer.echo(f"winnow-train: {error}", err=True)
-        raise SystemExit(1) from None
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
 
 
 if __name__ == "__main__":

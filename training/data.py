@@ -77,31 +77,41 @@ def test_messages(recipe: Recipe, folder: Path) -> Mapping[str, Mapping[str, str
     For a tar archive the names are its members', for `.jsonl.gz` the rows' `id`.
     """
     return {
-        source.file: {raw.name: raw.label for raw, part in _placed(source, folder) if part == "test"}
-        for source in recipe.sources
-        if source.use in ("split", "test")
+        file: {raw.name: raw.label for raw in raws} for file, raws in _test_raws(recipe, folder)
     }
+
+
+def read_test(recipe: Recipe, folder: Path, how: Preparation) -> dict[str, list[Example]]:
+    """The examples of the test part, by file, prepared for a model that asks for `how`."""
+    return {
+        file: read_examples(raws, folder / file, how)[0]
+        for file, raws in _test_raws(recipe, folder)
+    }
+
+
+def read_file(file: Path, how: Preparation) -> list[Example]:
+    """Every example of one file. Raises SourceError when there is none."""
+    examples, _ = read_examples(list(read_raw(file)), file, how)
+    if not examples:
+        raise SourceError(f"{file} holds no message that can be labelled")
+    return examples
 
 
 def read_raw(file: Path) -> Iterator[Raw]:
     """The labelled messages of a file, in its order. Raises SourceError."""
-    read = {".jsonl.gz": _read_rows, ".tar.gz": _read_mail}
-    for ending, reader in read.items():
-        if file.name.endswith(ending):
-            break
-    else:
+    readers = {".jsonl.gz": _read_rows, ".tar.gz": _read_mail}
+    read = next((r for ending, r in readers.items() if file.name.endswith(ending)), None)
+    if read is None:
         raise SourceError(f"{file} is neither .jsonl.gz nor .tar.gz of mail")
     try:
-        yield from reader(file)
+        yield from read(file)
     except FileNotFoundError:
         raise SourceError(f"data file {file} does not exist: check --data") from None
     except (OSError, EOFError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
         raise SourceError(f"{file} cannot be read: {type(error).__name__}") from None
 
 
-def read_examples(
-    raws: Sequence[Raw], file: Path, preparation: Preparation
-) -> tuple[list[Example], int]:
+def read_examples(raws: Sequence[Raw], file: Path, how: Preparation) -> tuple[list[Example], int]:
     """The examples the service would label, and how many messages it would refuse."""
     parse = CODECS["rfc822" if file.name.endswith(".tar.gz") else "json"]
     examples = []
@@ -110,7 +120,7 @@ def read_examples(
             message = parse(raw.value, ParseSpec())
         except RecordError:
             continue
-        examples.append(Example(prepare(message.title, message.body, preparation), raw.label))
+        examples.append(Example(prepare(message.title, message.body, how), raw.label))
     return examples, len(raws) - len(examples)
 
 
@@ -127,6 +137,13 @@ def _read_mail(file: Path) -> Iterator[Raw]:
             content = archive.extractfile(member)
             if content is not None:
                 yield Raw(member.name, member.name.split("/")[0], content.read())
+
+
+def _test_raws(recipe: Recipe, folder: Path) -> Iterator[tuple[str, list[Raw]]]:
+    for source in recipe.sources:
+        if source.use in ("split", "test"):
+            placed = _placed(source, folder)
+            yield source.file, [raw for raw, part in placed if part == "test"]
 
 
 def _placed(source: Source, folder: Path) -> list[tuple[Raw, Part]]:

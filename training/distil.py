@@ -26,11 +26,10 @@ from stream_app.core.errors import ModelError
 from stream_app.engine.protocol import TokenIds
 from stream_app.model.artifact import TOKENIZER, WEIGHTS, Artifact, ModelCard, sha256
 from stream_app.model.tokenizer import Tokenizer
-from training.fit import has_bfloat16
+from training.fit import has_bfloat16, quiet
 
 _log = logging.getLogger(__name__)
 _REPORT_STEPS = 50
-_HELD_OUT = 256  # snippets that are only measured
 _MIDDLE_LAYER = 2  # the teacher's layer that the shared one starts from
 
 Batch = tuple[Tensor, Tensor]  # ids and mask, [batch, longest] each
@@ -46,6 +45,7 @@ class Distillation:
     snippet_tokens: int = 64
     learning_rate: float = 6e-4
     warmup_steps: int = 100
+    held_out: int = 256  # snippets that are only measured
     seed: int = 1
 
 
@@ -62,16 +62,17 @@ class Views:
 def distil(
     teacher_folder: Path, texts: Sequence[str], out: Path, how: Distillation
 ) -> dict[str, Any]:
-    """Make the student in folder `out`, as float16; the figures before and after.
+    """Make the student in folder `out`, as float16; what it learnt from and how near it came.
 
     Raises ModelError when the teacher is not an ALBERT encoder folder or texts are too few.
     """
+    quiet()
     torch.manual_seed(how.seed)
     teacher = _load_teacher(teacher_folder)
     snippets = _snippets(teacher_folder, texts, how)
-    if len(snippets) < _HELD_OUT + how.batch_size:
+    if len(snippets) < how.held_out + how.batch_size:
         raise ModelError(f"{len(snippets)} texts are too few to distil from")
-    held_out, learnt = snippets[:_HELD_OUT], snippets[_HELD_OUT:]
+    held_out, learnt = snippets[: how.held_out], snippets[how.held_out :]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.nn.Module.to(teacher, device)
     student = start(teacher, how.embedding_size, _padded(held_out, device))
@@ -138,8 +139,11 @@ def _load_teacher(folder: Path) -> AlbertModel:
     for name in ("config.json", WEIGHTS, TOKENIZER):
         if not (folder / name).is_file():
             raise ModelError(f"teacher {folder} has no {name}: give an ALBERT encoder folder")
-    teacher = AlbertModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-    return teacher.eval().requires_grad_(False)
+    teacher: AlbertModel = AlbertModel.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True
+    )
+    teacher.eval().requires_grad_(False)
+    return teacher
 
 
 def _snippets(folder: Path, texts: Sequence[str], how: Distillation) -> list[TokenIds]:
@@ -149,7 +153,7 @@ def _snippets(folder: Path, texts: Sequence[str], how: Distillation) -> list[Tok
     chance = random.Random(how.seed)
     chance.shuffle(encoded)
     inside = how.snippet_tokens - 2
-    windows = []
+    windows: list[TokenIds] = []
     for ids in encoded:
         first = chance.randint(1, max(1, len(ids) - 1 - inside))
         windows.append([ids[0], *ids[first : min(first + inside, len(ids) - 1)], ids[-1]])
@@ -170,7 +174,7 @@ def _train(
         batch = _padded(rows, device)
         error = loss(_views(student, batch), _views(teacher, batch), batch[1])
         optimizer.zero_grad()
-        error.backward()
+        torch.autograd.backward(error)
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()
         schedule.step()

@@ -21,6 +21,7 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.utils import logging as transformers_logging
 
 from stream_app.engine.protocol import TokenIds
 from training.recipe import Hyper, Recipe
@@ -52,9 +53,10 @@ def fine_tune(
     Batches hold texts of about one length, so little is spent on padding. Arithmetic is bfloat16
     where the processor has it, weights stay float32. `steps` ends training early.
     """
+    quiet()
     set_seed(recipe.hyper.seed)
     names = dict(enumerate(recipe.labels))
-    model = AlbertForSequenceClassification.from_pretrained(
+    model: AlbertForSequenceClassification = AlbertForSequenceClassification.from_pretrained(
         encoder,
         dtype=torch.float32,
         use_safetensors=True,
@@ -72,7 +74,8 @@ def fine_tune(
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     torch.nn.Module.to(model, "cpu")
-    return model.eval()
+    model.eval()
+    return model
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,16 @@ class Padded:
         }
 
 
+def quiet() -> None:
+    """The library's own report on every model it loads says nothing that is not meant."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+
+
 def has_bfloat16() -> bool:
     """Whether bfloat16 is fast here: on the GPU if there is one, else on this processor."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
@@ -124,7 +133,7 @@ def _arguments(hyper: Hyper, steps: int | None, scratch: Path) -> TrainingArgume
     )
 
 
-class _Report(TrainerCallback):  # type: ignore[misc]  # transformers has no types for it
+class _Report(TrainerCallback):
     """One line of progress every few steps, instead of the library's own print."""
 
     def on_train_begin(

@@ -102,10 +102,12 @@ def _save(model: AlbertForSequenceClassification, job: FitJob) -> None:
     model.half().save_pretrained(job.out)
     folder = job.out / job.tokenizer
     folder.mkdir(parents=True, exist_ok=True)
-    for name in _TOKENIZER_FILES:
+    for name in filter(lambda name: (job.encoder / name).exists(), _TOKENIZER_FILES):
         source, target = job.encoder / name, folder / name
         if target.exists() and sha256(target) != sha256(source):
-            raise ModelError(f"{target} exists and differs from the encoder's: choose another --out")
+            raise ModelError(
+                f"{target} exists and differs from the encoder's: choose another --out"
+            )
         shutil.copyfile(source, target)
 
 

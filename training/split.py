@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Literal
 
 from datasketch import MinHash, MinHashLSH
@@ -89,11 +90,11 @@ def _body(message: bytes) -> str:
 
 def _min_hashes(texts: Sequence[str]) -> Iterator[MinHash]:
     shingles = ([shingle.encode() for shingle in _shingles(text)] for text in texts)
-    return MinHash.generator(shingles, num_perm=_PERMUTATIONS)
+    yield from MinHash.generator(shingles, num_perm=_PERMUTATIONS)
 
 
 def _shingles(text: str) -> set[str]:
-    words = [match[0] for match, _ in zip(_WORD.finditer(text.lower()), range(_MAX_WORDS))]
+    words = [match[0] for match in islice(_WORD.finditer(text.lower()), _MAX_WORDS)]
     count = max(1, len(words) - _SHINGLE + 1)
     return {" ".join(words[start : start + _SHINGLE]) for start in range(count)}
 

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
+SLOW_SECONDS = 10.0
 
 
 class Publisher:
@@ -89,9 +90,19 @@ class Publisher:
                 deliveries.append(await self._enqueue(producer, out))
         except (KafkaError, OSError, TimeoutError) as error:
             refused = error
-        done = await asyncio.gather(*deliveries, return_exceptions=True)
+        done = await self._confirmed(deliveries, batch[0].topic)
         results = [r if isinstance(r, BaseException) else None for r in done]
         return results + [refused] * (len(batch) - len(results))
+
+    async def _confirmed(self, deliveries: Sequence[Awaitable[object]], topic: str) -> list[object]:
+        """What became of each delivery. An idempotent one never gives up: say when it is slow."""
+        waiting = asyncio.gather(*deliveries, return_exceptions=True)
+        try:
+            return await asyncio.wait_for(asyncio.shield(waiting), SLOW_SECONDS)
+        except TimeoutError:
+            self.failing = f"topic {topic}: nothing confirmed for {SLOW_SECONDS:.0f} s"
+            log.error("route %s: %s; still waiting", self._route, self.failing)
+            return await waiting
 
     async def _enqueue(self, producer: AIOKafkaProducer, out: Outgoing) -> Awaitable[object]:
         partitions = await producer.partitions_for(out.topic)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -32,6 +32,7 @@ from stream_app.pipeline.publish import Publisher
 from stream_app.pipeline.work import Batch, Work
 
 T = TypeVar("T")
+CLOSE_SECONDS = 5.0  # for a batch on the device to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +146,16 @@ class Route:
         for work in works:
             self.in_flight.leave(work.record)
 
-    def close(self) -> None:
-        """Let the threads end and give the model's memory back."""
-        for thread in (self.threads.host, self.threads.device):
-            thread.shutdown(wait=False, cancel_futures=True)
+    def close(self) -> bool:
+        """Let the threads end and give the model's memory back; False where a thread is stuck."""
+        threads = (self.threads.host, self.threads.device)
+        last = [thread.submit(bool) for thread in threads]  # runs once the thread is free
+        for thread in threads:
+            thread.shutdown(wait=False)
+        if wait(last, CLOSE_SECONDS).not_done:
+            return False
         self.engine.close()
+        return True
 
     def _outgoing(self, work: Work) -> Outgoing:
         record = work.record

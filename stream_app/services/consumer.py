@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from faust import App, Stream
@@ -23,25 +25,27 @@ from faust.types import TP
 from yarl import URL
 
 from stream_app.core.messages import Headers, Partition, Record
+from stream_app.core.settings import Settings
 from stream_app.pipeline.ack import AckTracker
 
+NEVER = 100_000_000.0  # seconds; Faust takes 0 literally
 POLL_WHILE_PAUSED = 0.1  # seconds; a resumed partition joins at the next poll
 
 
-class GuardedConsumer(driver.Consumer):
-    """See the module's text. `settle` awaits deliveries under way; `revoked` drops the rest."""
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What the consumer asks of the worker."""
 
-    def __init__(
-        self,
-        *args: Any,
-        acks: AckTracker,
-        settle: Callable[[], Awaitable[None]],
-        revoked: Callable[[set[Partition]], None],
-        **kwargs: Any,
-    ) -> None:
-        self._acks = acks
-        self._settle = settle
-        self._revoked = revoked
+    acks: AckTracker
+    settle: Callable[[], Awaitable[None]]  # await deliveries under way
+    revoked: Callable[[set[Partition]], None]  # drop the rest
+
+
+class GuardedConsumer(driver.Consumer):
+    """Faust's consumer with the rules of this module's text."""
+
+    def __init__(self, *args: Any, guards: Guards, **kwargs: Any) -> None:
+        self._guards = guards
         self._resumed = asyncio.Event()
         self.joined = False  # whether this member has its assignment, which may be empty
         super().__init__(*args, **kwargs)
@@ -64,10 +68,10 @@ class GuardedConsumer(driver.Consumer):
         partitions = {Partition(*tp) for tp in revoked}
         self.joined = False
         self.stop_flow()
-        await self._settle()
+        await self._guards.settle()
         await self.commit()
         self._buffered_partitions -= revoked
-        self._revoked(partitions)
+        self._guards.revoked(partitions)
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
@@ -78,7 +82,7 @@ class GuardedConsumer(driver.Consumer):
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
         """What may be committed: the ack tracker's positions that moved, nothing else."""
         del tps
-        positions = {TP(*p): offset for p, offset in self._acks.positions().items()}
+        positions = {TP(*p): offset for p, offset in self._guards.acks.positions().items()}
         return {tp: o for tp, o in positions.items() if o > (self._committed_offset[tp] or 0)}
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
@@ -96,13 +100,13 @@ class GuardedConsumer(driver.Consumer):
 class GuardedTransport(driver.Transport):
     """Faust's aiokafka transport with the guarded consumer."""
 
-    def __init__(self, url: list[URL], app: App, **guards: Any) -> None:
+    def __init__(self, url: list[URL], app: App, guards: Guards) -> None:
         super().__init__(url, app)
         self._guards = guards
 
     def create_consumer(self, callback: Any, **kwargs: Any) -> GuardedConsumer:
         """The consumer, with its guards."""
-        return GuardedConsumer(self, callback=callback, **self._guards, **kwargs)
+        return GuardedConsumer(self, callback=callback, guards=self._guards, **kwargs)
 
 
 async def records(stream: Stream[bytes], app: App) -> AsyncIterator[Record]:
@@ -130,3 +134,37 @@ def _headers(headers: Any) -> Headers:
     """Headers as a tuple of pairs; Kafka allows a null value, which is kept as empty."""
     pairs = headers.items() if isinstance(headers, dict) else headers or ()
     return tuple((name, value or b"") for name, value in pairs)
+
+
+def guarded_app(settings: Settings, folder: Path, guards: Guards) -> App:
+    """Faust with the guarded consumer, and every default that matters set explicitly."""
+    kafka = settings.kafka
+    app = App(
+        kafka.group_id,
+        broker=f"kafka://{kafka.bootstrap_servers.replace(',', ';')}",
+        datadir=folder,
+        store="memory://",
+        web_enabled=False,
+        autodiscover=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        topic_partitions=settings.topics.partitions,
+        topic_replication_factor=settings.topics.replication_factor,
+        consumer_auto_offset_reset=kafka.auto_offset_reset,
+        broker_session_timeout=kafka.session_timeout_seconds,
+        broker_heartbeat_interval=kafka.heartbeat_interval_seconds,
+        broker_rebalance_timeout=kafka.session_timeout_seconds,
+        broker_request_timeout=max(20.0, kafka.session_timeout_seconds + 5),
+        broker_commit_interval=kafka.commit_interval_seconds,
+        broker_commit_every=1_000_000_000,
+        broker_commit_livelock_soft_timeout=NEVER,
+        broker_max_poll_interval=NEVER,
+        broker_max_poll_records=256,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=65536,  # our own admission pauses long before
+        stream_publish_on_commit=False,
+        stream_processing_timeout=NEVER,
+        producer_acks=-1,
+    )
+    app.transport = GuardedTransport(app.conf.broker_consumer, app, guards)
+    return app

@@ -56,9 +56,14 @@ class Place:
         try:
             partitions = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic)]
             consumer.assign(partitions)
+            consumer.seek_to_beginning(*partitions)
             ends = consumer.end_offsets(partitions)
-            found = []
-            while any(consumer.position(partition) < ends[partition] for partition in partitions):
+            found: list[Any] = []
+            while any(
+                # the embedded broker says the end too low until it is asked for records
+                consumer.position(each) < max(ends[each], consumer.highwater(each) or 0)
+                for each in partitions
+            ):
                 found += [one for some in consumer.poll(500).values() for one in some]
             return found
         finally:

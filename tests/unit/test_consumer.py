@@ -1,6 +1,6 @@
 """The guarded consumer: each of Faust's dangerous habits, and the rule that replaces it.
 
-Every test here fails when its guard is removed from services/consumer.py or app.py.
+Every test here fails when its guard is removed from services/consumer.py.
 """
 
 import asyncio
@@ -11,11 +11,10 @@ import faust
 import pytest
 from faust.types import TP
 
-from stream_app.app import NEVER, faust_app
 from stream_app.core.messages import Partition, Record
 from stream_app.core.settings import Settings
 from stream_app.pipeline.ack import AckTracker
-from stream_app.services.consumer import GuardedConsumer, GuardedTransport, records
+from stream_app.services.consumer import NEVER, GuardedConsumer, Guards, guarded_app, records
 
 P0 = Partition("mail", 0)
 TP0 = TP("mail", 0)
@@ -53,11 +52,9 @@ def acks() -> AckTracker:
 
 @pytest.fixture
 async def app(tmp_path: Path, acks: AckTracker, events: Events) -> faust.App:
-    app = faust_app(Settings(routes={"mail": ROUTE}), tmp_path)
+    guards = Guards(acks, events.settle, events.revoked)
+    app = guarded_app(Settings(routes={"mail": ROUTE}), tmp_path, guards)
     app.finalize()
-    app.transport = GuardedTransport(
-        app.conf.broker_consumer, app, acks=acks, settle=events.settle, revoked=events.revoked
-    )
     return app
 
 

@@ -1,0 +1,1 @@
+"""`winnow demo`: all of it on this machine, on sample messages."""

@@ -1,0 +1,81 @@
+"""Samples in, labels and dead letters out, each matched with the sample it belongs to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import TopicPartition
+
+from stream_app.cli.demo.samples import Sample
+from stream_app.core.label_record import LabelRecord
+from stream_app.core.settings import Settings
+
+_SEND_SECONDS = 10
+_POLL_MS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for a sample. `label` is None for a dead letter; `note` says more."""
+
+    sample: Sample
+    label: str | None
+    confidence: float
+    note: str
+    seconds: float  # from sending it to reading this
+
+    @property
+    def right(self) -> bool:
+        """Whether it is the label a person gave."""
+        return self.label == self.sample.expected
+
+
+class Traffic:
+    """Sends samples and reads what comes back. `waiting` counts those without an answer."""
+
+    def __init__(self, settings: Settings, producer: Any, consumer: Any) -> None:
+        self._producer = producer
+        self._consumer = consumer
+        self._inputs = {route.name: route.input_topic for route in settings.routes}
+        self._sent: dict[str, tuple[Sample, float]] = {}  # by id
+        topics = [t for r in settings.routes for t in (r.output_topic, r.dead_letter_topic)]
+        partitions = [
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in consumer.partitions_for_topic(topic)
+        ]
+        consumer.assign(partitions)
+        consumer.seek_to_beginning(*partitions)
+
+    @property
+    def waiting(self) -> int:
+        """Samples that were sent and did not come back yet."""
+        return len(self._sent)
+
+    def send(self, sample: Sample) -> None:
+        """Send one, and wait until the broker has it."""
+        now = time.monotonic()
+        at = self._producer.send(self._inputs[sample.route], sample.value).get(_SEND_SECONDS)
+        self._sent[f"{at.topic}/{at.partition}/{at.offset}"] = (sample, now)
+
+    def answers(self) -> Iterator[Answer]:
+        """What has come back since, waiting a moment for it."""
+        for records in self._consumer.poll(_POLL_MS).values():
+            for record in records:
+                yield from self._answer(dict(record.headers), record.value or b"")
+
+    def _answer(self, headers: dict[str, bytes], value: bytes) -> Iterator[Answer]:
+        error = headers.get("winnow-error")
+        if error is None:
+            record = LabelRecord.model_validate_json(value)
+            found = self._sent.pop(record.id, None)
+            answer = (record.label, record.confidence, record.decision)
+        else:
+            found = self._sent.pop(headers["winnow-source"].decode(), None)
+            answer = (None, 0.0, f"dead letter: {error.decode()}")
+        if found is not None:  # else it came twice
+            sample, sent = found
+            yield Answer(sample, *answer, time.monotonic() - sent)
