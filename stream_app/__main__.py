@@ -11,6 +11,7 @@ from stream_app import __version__
 from stream_app.cli.broker import broker
 from stream_app.cli.classify import classify
 from stream_app.cli.config import config
+from stream_app.cli.demo.command import demo
 from stream_app.cli.dlq import dlq
 from stream_app.cli.produce import produce
 from stream_app.cli.topics import topics
@@ -42,6 +43,7 @@ def _winnow(
     """Labels text as it flows through Kafka. Begin with: winnow demo"""
 
 
+app.command()(demo)
 app.command()(worker)
 app.add_typer(topics, name="topics")
 app.command()(classify)

@@ -165,7 +165,7 @@ class Worker:
             ),
             publisher=Publisher(
                 name,
-                partial(_producer, kafka, settings, broker.idempotent_producers),
+                partial(new_producer, kafka, settings, broker.idempotent_producers),
                 metrics.publish_failures.labels(name),
             ),
             acks=self._acks,
@@ -292,7 +292,8 @@ def run_worker(settings: Settings) -> int:
     return code
 
 
-def _producer(kafka: KafkaSettings, route: RouteSettings, idempotent: bool) -> AIOKafkaProducer:
+def new_producer(kafka: KafkaSettings, route: RouteSettings, idempotent: bool) -> AIOKafkaProducer:
+    """The producer of one route's labels and dead letters."""
     return AIOKafkaProducer(
         bootstrap_servers=kafka.bootstrap_servers,
         enable_idempotence=idempotent,

@@ -7,6 +7,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -42,14 +43,22 @@ def broker_address(broker_kind: str, tmp_path_factory: pytest.TempPathFactory) -
         with EmbeddedBroker() as embedded:
             yield embedded.address
     elif broker_kind == "apache":
-        with apache_kafka(tmp_path_factory.mktemp("kafka")) as address:
-            yield address
+        with apache_kafka(tmp_path_factory.mktemp("kafka")) as apache:
+            yield apache.address
     else:
         yield broker_kind
 
 
+@dataclass(frozen=True)
+class Apache:
+    """A running Apache Kafka."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+
+
 @contextmanager
-def apache_kafka(folder: Path, port: int | None = None) -> Iterator[str]:
+def apache_kafka(folder: Path, port: int | None = None) -> Iterator[Apache]:
     """An Apache Kafka from jars; its records survive in `folder`."""
     if not KAFKA.exists():
         pytest.skip("no Apache Kafka here: ../shared/kafka is absent")
@@ -59,7 +68,7 @@ def apache_kafka(folder: Path, port: int | None = None) -> Iterator[str]:
     log = (folder / "kafka.log").open("ab")
     process = subprocess.Popen([KAFKA, folder / "data", str(port)], stdout=log, stderr=log)
     try:
-        yield wait_for_broker(f"127.0.0.1:{port}", process)
+        yield Apache(wait_for_broker(f"127.0.0.1:{port}", process), process)
     finally:
         process.terminate()
         process.wait(60)

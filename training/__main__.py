@@ -112,10 +112,10 @@ def evaluate(
 @app.command()
 def split(recipe: RecipeName, data: DataFolder, report: Report = None) -> None:
     """Tell a recipe's test messages, which no model made by it has seen: file, name, label."""
-    from training.data import test_messages
+    from training.data import held_out_messages
     from training.recipe import load_recipe
 
-    _tell(test_messages(load_recipe(recipe), data), report)
+    _tell(held_out_messages(load_recipe(recipe), data), report)
 
 
 @app.command()

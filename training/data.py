@@ -71,7 +71,7 @@ def load_corpus(recipe: Recipe, folder: Path) -> Corpus:
     return corpus
 
 
-def test_messages(recipe: Recipe, folder: Path) -> Mapping[str, Mapping[str, str]]:
+def held_out_messages(recipe: Recipe, folder: Path) -> Mapping[str, Mapping[str, str]]:
     """The test part: file -> name of each message in it -> label.
 
     For a tar archive the names are its members', for `.jsonl.gz` the rows' `id`.

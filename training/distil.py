@@ -96,6 +96,7 @@ def start(teacher: AlbertModel, embedding_size: int, sample: Batch) -> AlbertMod
     The embedding tables are a truncated SVD of the teacher's, the map from them to the hidden size
     is a least-squares fit on `sample`, and the shared layer is one of the teacher's.
     """
+    embedding_size = min(embedding_size, teacher.config.embedding_size)
     config = AlbertConfig.from_dict(
         teacher.config.to_dict()
         | {"embedding_size": embedding_size, "num_hidden_groups": 1, "inner_group_num": 1}

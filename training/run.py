@@ -78,6 +78,9 @@ def _encoder(job: FitJob) -> Artifact:
     for name in ("config.json", WEIGHTS, TOKENIZER):
         if not (job.encoder / name).is_file():
             raise ModelError(f"encoder {job.encoder} has no {name}: give an ALBERT folder")
+    shared = job.out / job.tokenizer / TOKENIZER
+    if shared.exists() and sha256(shared) != sha256(job.encoder / TOKENIZER):
+        raise ModelError(f"{shared} is not the encoder's tokenizer: give another --out")
     recipe = job.recipe
     card = ModelCard(
         name=recipe.name,
@@ -97,18 +100,13 @@ def _tokenized(encoder: Artifact, corpus: Corpus) -> Tokenized:
 
 
 def _save(model: AlbertForSequenceClassification, job: FitJob) -> None:
-    """Weights as float16, and the tokenizer unless an equal one is there already."""
+    """The weights as float16, and the encoder's tokenizer."""
     job.out.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(job.out)
     folder = job.out / job.tokenizer
     folder.mkdir(parents=True, exist_ok=True)
-    for name in filter(lambda name: (job.encoder / name).exists(), _TOKENIZER_FILES):
-        source, target = job.encoder / name, folder / name
-        if target.exists() and sha256(target) != sha256(source):
-            raise ModelError(
-                f"{target} exists and differs from the encoder's: choose another --out"
-            )
-        shutil.copyfile(source, target)
+    for file in filter(Path.exists, (job.encoder / name for name in _TOKENIZER_FILES)):
+        shutil.copyfile(file, folder / file.name)
 
 
 def _seal(out: Path, card: ModelCard, corpus: Corpus) -> Artifact:

@@ -33,7 +33,7 @@ class EmbeddedBroker:
         self.address = ""  # host:port, once started
 
     def __enter__(self) -> EmbeddedBroker:
-        port = _usable(self._wanted)
+        port = usable_port(self._wanted)
         self.address = f"{HOST}:{port}"
         url = f"tcp://{self.address}"
         command = [_program(), "broker", "--storage-engine", "memory://tansu/"]
@@ -86,7 +86,7 @@ class EmbeddedBroker:
         return next((line for line in reversed(lines) if line.strip()), "it said nothing")
 
 
-def _usable(port: int) -> int:
+def usable_port(port: int) -> int:
     """`port` where it is free, any free one for 0. Raises BrokerError where it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -195,9 +197,8 @@ class Worker:
     """`winnow worker` as a process of its own."""
 
     def __init__(self, config: Path, log: Path, environment: dict[str, str]) -> None:
-        import os
-
         self.log = log
+        self.port = environment.get("WINNOW_METRICS__PORT")
         with log.open("wb") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "stream_app", "worker", "--config", str(config)],
@@ -210,6 +211,12 @@ class Worker:
     def output(self) -> str:
         """What it wrote so far."""
         return self.log.read_text(errors="replace")
+
+    def consumed(self) -> int:
+        """Records it read, by its own metrics (its port must be given)."""
+        _, text = get(f"http://127.0.0.1:{self.port}/metrics")
+        found = re.search(r"^winnow_records_consumed_total\S* (\S+)$", text, re.MULTILINE)
+        return int(float(found[1])) if found else 0
 
     def kill(self) -> None:
         """SIGKILL: no goodbye."""
@@ -228,6 +235,11 @@ class Worker:
             assert self.process.poll() is None, f"the worker ended:\n{self.output[-3000:]}"
             assert time.monotonic() < deadline, f"no {text!r} in:\n{self.output[-3000:]}"
             time.sleep(0.05)  # a process's log offers no event to await
+
+
+def distinct(count: int) -> Callable[[Labels], bool]:
+    """Whether so many different records have come out."""
+    return lambda found: len(found.times) >= count
 
 
 def get(url: str) -> tuple[int, str]:

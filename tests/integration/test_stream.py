@@ -15,6 +15,7 @@ from tests.integration.harness import (
     MAX_BYTES,
     Labels,
     Stage,
+    distinct,
     get,
     mails,
     send,
@@ -28,10 +29,6 @@ READY = "consuming"
 def jsonl(path: Path, count: int) -> list[bytes]:
     with gzip.open(path, "rb") as file:
         return [line for line, _ in zip(file, range(count), strict=False)]
-
-
-def distinct(count: int):
-    return lambda found: len(found.times) >= count
 
 
 def test_real_mail_reviews_and_news_come_out_exactly_once(stage: Stage, shared: Path):

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from stream_app.cli.demo.samples import Sample
 from stream_app.cli.demo.traffic import Answer
+from stream_app.model.decision import UNSURE
 
-LAST = 12
+LAST = 50
 KEPT = 1000  # latencies a route
 RATE_SECONDS = 10.0
 
@@ -53,20 +57,45 @@ class Tally:
         return len(late) / max(1.0, now - late[0]) if late else 0.0
 
     def latency(self, share: float) -> str:
-        """The latency that `share` of the answers stayed within."""
+        """The latency, in milliseconds, that `share` of the answers stayed within."""
         if not self.seconds:
-            return "-"
+            return ""
         ordered = sorted(self.seconds)
-        return f"{ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000:.0f} ms"
+        return f"{ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000:.0f}"
+
+    def said(self) -> str:
+        """What the model said, and how often."""
+        counts = ", ".join(f"{label} {count}" for label, count in self.labels.most_common())
+        return f" {self.model}: {counts}"
 
 
 class Board:
-    """All routes, and the last answers."""
+    """All routes, and the last answers: a live table on a terminal, elsewhere a line an answer."""
 
-    def __init__(self, models: dict[str, str]) -> None:
+    def __init__(self, models: Mapping[str, str], console: Console) -> None:
         self.tallies = {route: Tally(model) for route, model in models.items()}
+        self._console = console
+        self._started = time.monotonic()
         self._last: deque[Answer] = deque(maxlen=LAST)
-        self.status = ""
+        self._status = ""
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show it for the length of the block; what it says at the end stays on the screen."""
+        if self._console.is_terminal:
+            with Live(self, console=self._console, refresh_per_second=8):
+                yield
+            return
+        try:
+            yield
+        finally:
+            self._console.print(self._summary())
+
+    def say(self, status: str) -> None:
+        """What is going on."""
+        self._status = f"{time.monotonic() - self._started:.1f} s: {status}"
+        if not self._console.is_terminal:
+            self._console.print(self._status, highlight=False)
 
     def sent(self, sample: Sample) -> None:
         """A sample went out."""
@@ -74,61 +103,59 @@ class Board:
 
     def add(self, answer: Answer) -> None:
         """An answer came back."""
+        if not self._last:
+            self.say("the first label is here")
         self.tallies[answer.sample.route].add(answer)
         self._last.append(answer)
+        if not self._console.is_terminal:
+            self._console.print(_line(answer), highlight=False, markup=False)
 
     def __rich__(self) -> Group:
-        """The whole board, drawn again at each refresh."""
-        return Group(self.summary(), self._latest(), Text(self.status, style="dim"))
+        """The whole board, drawn again at each refresh; it fits a terminal of 80 by 24."""
+        room = max(3, self._console.height - 2 * len(self.tallies) - 9)
+        latest = Table(box=None, expand=True)
+        latest.add_column("route", no_wrap=True)
+        latest.add_column("message", no_wrap=True, ratio=1)
+        for column in ("label", "confidence", "expected"):
+            latest.add_column(column, no_wrap=True)
+        for answer in list(self._last)[-room:]:
+            latest.add_row(*_cells(answer))
+        return Group(self._summary(), latest, Text(f"\n{self._status}", "dim", no_wrap=True))
 
-    def summary(self) -> Table:
-        """A line a route."""
-        table = Table(title="Winnow", expand=False)
-        for column in ("route", "model"):
-            table.add_column(column)
-        for column in ("sent", "labelled", "dead", "as expected", "labels/s", "p50", "p99"):
+    def _summary(self) -> Group:
+        """Two lines a route: its counts, rate and latency; its labels."""
+        table = Table(box=SIMPLE_HEAD)
+        table.add_column("route")
+        for column in ("sent", "labelled", "dead", "as expected", "labels/s", "p50 ms", "p99 ms"):
             table.add_column(column, justify="right")
-        table.add_column("labels", overflow="fold")
         for route, tally in self.tallies.items():
-            share = f"{tally.right / tally.labelled:.0%}" if tally.labelled else "-"
             table.add_row(
                 route,
-                tally.model,
                 str(tally.sent),
                 str(tally.labelled),
                 str(tally.dead),
-                share,
+                f"{tally.right / tally.labelled:.0%}" if tally.labelled else "",
                 f"{tally.rate():.1f}",
                 tally.latency(0.50),
                 tally.latency(0.99),
-                " ".join(f"{label} {count}" for label, count in tally.labels.most_common()),
             )
-        return table
-
-    def _latest(self) -> Table:
-        table = Table(title="last labels", expand=False)
-        for column in ("route", "message", "label", "confidence", "expected"):
-            table.add_column(column, no_wrap=True)
-        for answer in self._last:
-            table.add_row(*_cells(answer))
-        return table
+        return Group(table, *(Text(tally.said(), no_wrap=True) for tally in self.tallies.values()))
 
 
-def line(answer: Answer) -> str:
-    """An answer as plain text, where there is no terminal."""
+def _line(answer: Answer) -> str:
     route, title, label, confidence, expected = (cell.plain for cell in _cells(answer))
-    return f"{route:<8} {label:<9} {confidence:>6} {expected:<14} {title}"
+    return f"{route:<8} {label:<9} {confidence:<13} {expected:<11} {title}"
 
 
-def _cells(answer: Answer) -> Sequence[Text]:
-    mark = ("✓ " if answer.right else "✗ ") + answer.sample.expected
-    colour = "green" if answer.right else "red"
-    if answer.label is None:
-        return [Text(answer.sample.route), Text(answer.sample.title), Text(answer.note), Text(), Text(mark, colour)]
-    return [
+def _cells(answer: Answer) -> tuple[Text, ...]:
+    """Route, message, label, confidence and expected label of an answer."""
+    confidence = f"{answer.confidence:.1%}" if answer.label else ""
+    unsure = " unsure" if answer.decision == UNSURE else ""
+    mark, colour = ("✓", "green") if answer.right else ("✗", "red")
+    return (
         Text(answer.sample.route),
         Text(answer.sample.title),
-        Text(answer.label, "bold"),
-        Text(f"{answer.confidence:.1%}" + (" unsure" if answer.note == "unsure" else "")),
-        Text(mark, colour),
-    ]
+        Text(answer.label or f"dead: {answer.error}", "bold"),
+        Text(confidence + unsure),
+        Text(f"{mark} {answer.sample.expected}", colour),
+    )

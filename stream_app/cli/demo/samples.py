@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from random import Random
 
-from stream_app.cli.sources import Found, Source
+from stream_app.cli.sources import Format, Found, Source
 from stream_app.codecs import CODECS
 from stream_app.core.errors import SourceError
 from stream_app.core.messages import ParseSpec
 
+_FORMATS: dict[str, Format] = {"mail": "rfc822", "reviews": "json", "news": "feed"}
 _PLACES = {"mail": ["mail"], "reviews": ["reviews.jsonl"], "news": ["news.jsonl", "news"]}
 _TITLE_CHARS = 60
 
@@ -37,18 +39,14 @@ def examples_folder() -> Path:
 
 
 def load_samples(folder: Path) -> list[Sample]:
-    """All samples, the routes mixed evenly."""
-    mixed = [
-        ((number + 0.5) / len(samples), sample)
-        for samples in (list(_of_route(folder, route)) for route in _PLACES)
-        for number, sample in enumerate(samples)
-    ]
-    return [sample for _, sample in sorted(mixed, key=lambda pair: pair[0])]
+    """All samples, mixed, in the same order each time."""
+    samples = [sample for route in _PLACES for sample in _of_route(folder, route)]
+    Random(0).shuffle(samples)
+    return samples
 
 
 def _of_route(folder: Path, route: str) -> Iterator[Sample]:
-    message_format = {"mail": "rfc822", "reviews": "json", "news": "feed"}[route]
-    for found in Source([folder / place for place in _PLACES[route]], message_format):
+    for found in Source([folder / place for place in _PLACES[route]], _FORMATS[route]):
         value, expected = _without_answer(found)
         message = CODECS[found.format](value, ParseSpec())
         title = " ".join((message.title or message.body).split())[:_TITLE_CHARS]

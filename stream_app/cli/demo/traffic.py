@@ -12,6 +12,7 @@ from kafka import TopicPartition
 from stream_app.cli.demo.samples import Sample
 from stream_app.core.label_record import LabelRecord
 from stream_app.core.settings import Settings
+from stream_app.pipeline.dead_letter import ERROR, SOURCE
 
 _SEND_SECONDS = 10
 _POLL_MS = 50
@@ -19,13 +20,14 @@ _POLL_MS = 50
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back for a sample. `label` is None for a dead letter; `note` says more."""
+    """What came back for a sample: a label, or a dead letter with its error."""
 
     sample: Sample
-    label: str | None
-    confidence: float
-    note: str
     seconds: float  # from sending it to reading this
+    label: str | None = None
+    confidence: float = 0.0
+    decision: str = ""
+    error: str = ""
 
     @property
     def right(self) -> bool:
@@ -68,14 +70,14 @@ class Traffic:
                 yield from self._answer(dict(record.headers), record.value or b"")
 
     def _answer(self, headers: dict[str, bytes], value: bytes) -> Iterator[Answer]:
-        error = headers.get("winnow-error")
-        if error is None:
+        error = headers.get(ERROR)
+        if error is not None:
+            found = self._sent.pop(headers[SOURCE].decode(), None)
+            said: dict[str, Any] = {"error": error.decode()}
+        else:
             record = LabelRecord.model_validate_json(value)
             found = self._sent.pop(record.id, None)
-            answer = (record.label, record.confidence, record.decision)
-        else:
-            found = self._sent.pop(headers["winnow-source"].decode(), None)
-            answer = (None, 0.0, f"dead letter: {error.decode()}")
+            said = record.model_dump(include={"label", "confidence", "decision"})
         if found is not None:  # else it came twice
             sample, sent = found
-            yield Answer(sample, *answer, time.monotonic() - sent)
+            yield Answer(sample, time.monotonic() - sent, **said)

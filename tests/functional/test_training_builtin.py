@@ -1,0 +1,82 @@
+"""The models that are shipped: what they are, and the floors they stand on.
+
+No message of the test parts was trained on: see `training.split`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stream_app.core.errors import ModelError
+from stream_app.model.artifact import load_artifact
+from stream_app.model.references import BUILTIN, resolve
+from training.data import Example, read_file, read_test
+from training.evaluate import measure, score
+from training.recipe import load_recipe
+
+MOST_BYTES = 12 * 2**20
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_each_is_a_small_true_albert(name: str) -> None:
+    artifact = resolve(f"builtin:{name}")
+    config = json.loads((artifact.path / "config.json").read_bytes())
+    assert config["architectures"] == ["AlbertForSequenceClassification"]
+    assert (config["num_hidden_groups"], config["dtype"]) == (1, "float16")
+    assert config["embedding_size"] < config["hidden_size"]
+    assert (artifact.path / "model.safetensors").stat().st_size <= MOST_BYTES
+    assert artifact.tokenizer == (artifact.path / "../tokenizer").resolve()
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_each_card_says_how_it_was_made_and_under_which_terms(name: str) -> None:
+    card, recipe = resolve(f"builtin:{name}").card, load_recipe(name)
+    assert (card.name, card.version, card.labels) == (name, recipe.version, recipe.labels)
+    files = [source for source in card.data if "file" in source]
+    assert [(f["file"], f["terms"]) for f in files] == [(s.file, s.terms) for s in recipe.sources]
+    assert all(len(source["sha256"]) == 64 for source in files)
+    assert card.training["seed"] == recipe.hyper.seed
+    assert recipe.encoder is not None
+    assert card.training["encoder"] == recipe.encoder.model_dump()
+    assert "not a published ALBERT checkpoint" in recipe.encoder.origin
+
+
+def figures(name: str, examples: list[Example]) -> dict[str, Any]:
+    artifact = resolve(f"builtin:{name}")
+    return measure(score(artifact, examples, "reference"), artifact.card)
+
+
+@pytest.mark.slow
+def test_spam_on_its_fifth_of_spamassassin(shared: Path) -> None:
+    file, how = "spam/spamassassin.tar.gz", resolve("builtin:spam").card.preparation
+    found = figures("spam", read_test(load_recipe("spam"), shared / "data", how)[file])
+    assert found["per_label"]["spam"]["f1"] >= 0.95
+
+
+def test_reviews_on_sst2_validation(shared: Path) -> None:
+    how = resolve("builtin:reviews").card.preparation
+    found = figures("reviews", read_file(shared / "data/reviews/sst2_validation.jsonl.gz", how))
+    assert found["accuracy_among_present"] >= 0.80
+
+
+def test_news_on_ag_test(shared: Path) -> None:
+    how = resolve("builtin:news").card.preparation
+    found = figures("news", read_file(shared / "data/news/agnews_test.jsonl.gz", how))
+    assert found["accuracy"] >= 0.89
+
+
+def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
+    builtin = resolve("builtin:news")
+    (tmp_path / "news").mkdir()
+    (tmp_path / "tokenizer").symlink_to(builtin.tokenizer)
+    for name in ("winnow.json", "config.json", "model.safetensors"):
+        (tmp_path / "news" / name).write_bytes((builtin.path / name).read_bytes())
+    assert load_artifact(tmp_path / "news").digest == builtin.digest
+    with (tmp_path / "news" / "model.safetensors").open("ab") as weights:
+        weights.write(b"0")
+    with pytest.raises(ModelError, match="does not match its digest"):
+        load_artifact(tmp_path / "news")

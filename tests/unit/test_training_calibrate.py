@@ -1,0 +1,35 @@
+"""Temperature scaling and the calibration error."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.calibrate import calibration_error, temperature
+
+
+def drawn(rows: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Logits that are `scale` times as sure as the labels drawn from them."""
+    chance = np.random.default_rng(1)
+    logits = chance.normal(size=(rows, 3)) * 2
+    scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth = np.array([chance.choice(3, p=row) for row in scores])
+    return (logits * scale).astype(np.float32), truth
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
+def test_the_temperature_undoes_too_much_or_too_little_confidence(scale: float) -> None:
+    assert temperature(*drawn(6_000, scale)) == pytest.approx(scale, rel=0.08)
+
+
+def test_without_rows_nothing_is_scaled() -> None:
+    assert temperature(np.zeros((0, 2), np.float32), np.zeros(0, np.int64)) == 1.0
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_truth() -> None:
+    sure = np.full(10, 0.95, np.float32)
+    assert calibration_error(sure, np.arange(10) < 5) == pytest.approx(0.45)
+    half = np.concatenate([sure, np.full(10, 0.5, np.float32)])
+    truth = np.concatenate([np.arange(10) < 5, np.arange(10) < 5])
+    assert calibration_error(half, truth) == pytest.approx(0.225)
+    assert calibration_error(np.ones(4, np.float32), np.ones(4, bool)) == 0

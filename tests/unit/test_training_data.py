@@ -1,0 +1,106 @@
+"""Labelled examples are read as the service reads its records, and test texts stay unseen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stream_app.core.errors import ConfigError, SourceError
+from stream_app.model.artifact import sha256
+from tests.training_data import RECIPE, write_data, write_mail, write_rows
+from training.data import held_out_messages, load_corpus, read_file, read_test
+from training.recipe import SHIPPED, Recipe, load_recipe
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    return load_recipe(str(write_data(tmp_path)))
+
+
+def test_mail_is_read_by_the_codec_of_the_service(tmp_path: Path, recipe: Recipe) -> None:
+    encoded = b"Subject: =?utf-8?q?caf=C3=A9?=\nContent-Type: text/html\n\n<p>one</p><p>two</p>"
+    write_mail(tmp_path / "m.tar.gz", [("ham", encoded), ("spam", b"no header, so no mail")])
+    examples = read_file(tmp_path / "m.tar.gz", recipe.preparation)
+    assert [(e.text, e.label) for e in examples] == [("café\none two", "ham")]
+
+
+def test_rows_are_read_by_the_codec_of_the_service(tmp_path: Path, recipe: Recipe) -> None:
+    write_rows(tmp_path / "r.jsonl.gz", [("ham", "  two \n words "), ("spam", "")])
+    examples = read_file(tmp_path / "r.jsonl.gz", recipe.preparation)
+    assert [(e.text, e.label) for e in examples] == [("two words", "ham")]
+
+
+def test_the_corpus_is_the_same_each_time_and_says_where_it_is_from(
+    tmp_path: Path, recipe: Recipe
+) -> None:
+    corpus, again = load_corpus(recipe, tmp_path), load_corpus(recipe, tmp_path)
+    assert corpus == again
+    mail, more, dropped = corpus.lineage
+    assert mail["sha256"] == sha256(tmp_path / "mail.tar.gz")
+    assert mail["terms"] == "ours"
+    assert sum(mail["rows"].values()) == 200
+    assert sum(more["rows"].values()) == 150
+    assert set(more["rows"]) == {"train", "validation", "unreadable"}
+    assert set(dropped) == {"dropped_as_near_duplicates_of_test"}
+
+
+def test_no_test_text_is_trained_on_even_from_another_file(tmp_path: Path, recipe: Recipe) -> None:
+    tested = read_test(recipe, tmp_path, recipe.preparation)["mail.tar.gz"]
+    copies = [(example.label, example.text.lower() + " .") for example in tested]
+    write_rows(
+        tmp_path / "more.jsonl.gz", [*copies, ("ham", "this one is nowhere else to be seen")]
+    )
+    corpus = load_corpus(recipe, tmp_path)
+    unseen = {example.text for example in tested}
+    learnt = {example.text.removesuffix(" .") for example in corpus.train + corpus.validation}
+    assert not unseen & learnt
+    assert "this one is nowhere else to be seen" in learnt
+
+
+def test_the_test_messages_are_named_with_their_labels(tmp_path: Path, recipe: Recipe) -> None:
+    named = held_out_messages(recipe, tmp_path)
+    assert set(named) == {"mail.tar.gz"}
+    assert all(name.split("/")[0] == label for name, label in named["mail.tar.gz"].items())
+    assert len(named["mail.tar.gz"]) == len(load_corpus(recipe, tmp_path).test["mail.tar.gz"])
+
+
+def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, recipe: Recipe) -> None:
+    write_rows(tmp_path / "more.jsonl.gz", [("eggs", "a text")])
+    with pytest.raises(SourceError, match=r"more\.jsonl\.gz has labels .*eggs"):
+        load_corpus(recipe, tmp_path)
+    (tmp_path / "more.jsonl.gz").write_bytes(b"not gzip")
+    with pytest.raises(SourceError, match="cannot be read: BadGzipFile"):
+        load_corpus(recipe, tmp_path)
+    (tmp_path / "more.jsonl.gz").unlink()
+    with pytest.raises(SourceError, match="does not exist"):
+        load_corpus(recipe, tmp_path)
+    with pytest.raises(SourceError, match="neither"):
+        read_file(tmp_path / "tiny.toml", recipe.preparation)
+    write_rows(tmp_path / "empty.jsonl.gz", [])
+    with pytest.raises(SourceError, match="no message"):
+        read_file(tmp_path / "empty.jsonl.gz", recipe.preparation)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_recipes_are_valid(name: str) -> None:
+    assert load_recipe(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (RECIPE.replace("epochs", "epoch"), r"hyper\.epochs"),
+        (RECIPE.replace('"develop"', '"study"'), r"sources\.1\.use"),
+        ("name =", "not TOML"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_by_its_key(tmp_path: Path, wrong: str, said: str) -> None:
+    (tmp_path / "wrong.toml").write_text(wrong)
+    with pytest.raises(ConfigError, match=said):
+        load_recipe(str(tmp_path / "wrong.toml"))
+
+
+def test_an_unknown_recipe_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="news, reviews, spam"):
+        load_recipe("nonsense")
