@@ -103,6 +103,7 @@ def _save(model: AlbertForSequenceClassification, job: FitJob) -> None:
     """The weights as float16, and the encoder's tokenizer."""
     job.out.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(job.out)
+    (job.out / WEIGHTS).chmod(0o644)  # safetensors writes for its owner only
     folder = job.out / job.tokenizer
     folder.mkdir(parents=True, exist_ok=True)
     for file in filter(Path.exists, (job.encoder / name for name in _TOKENIZER_FILES)):

@@ -65,9 +65,10 @@ def classify(
     for batch in _batches(_read_ahead(source, encoder)):
         classifier([work for work in batch if work.error is None])
         for work in batch:
-            line = json.dumps(_result(work, multi_label), ensure_ascii=False)
-            sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+            line = json.dumps(_result(work, multi_label), ensure_ascii=False) + "\n"
+            # always UTF-8; the odd byte of a file's name comes out as the JSON escape it needs
+            sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace"))
+        sys.stdout.buffer.flush()
         bad += sum(work.error is not None for work in batch)
     if bad:
         typer.echo(f"winnow: {bad} of the messages could not be labelled", err=True)

@@ -11,7 +11,7 @@ from kafka.errors import KafkaError
 
 from stream_app.core.errors import BrokerError
 
-CONNECT_SECONDS = 5
+CONNECT_SECONDS = 5.0
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def connected(client: type, servers: str, **config: Any) -> Iterator[Any]:
     try:
         opened = client(
             bootstrap_servers=servers.split(","),
-            bootstrap_timeout_ms=CONNECT_SECONDS * 1000,
+            bootstrap_timeout_ms=int(CONNECT_SECONDS * 1000),
             **config,
         )
     except (KafkaError, ValueError, OSError) as error:

@@ -26,7 +26,6 @@ import sys
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -127,7 +126,7 @@ class Source:
     def _messages(self, file: Path, kind: Format, one_of_many: bool) -> Iterator[Found]:
         name = "stdin" if file == STDIN else str(file)
         try:
-            with nullcontext(sys.stdin.buffer) if file == STDIN else file.open("rb") as stream:
+            with _open_stdin() if file == STDIN else file.open("rb") as stream:
                 self._file = stream
                 yield from _split(name, stream, kind, one_of_many)
                 self._file = None
@@ -136,6 +135,12 @@ class Source:
             raise SourceError(f"{name}: {error.strerror or error}") from error
         except _DAMAGE as error:
             raise SourceError(f"{name} is damaged or misnamed: {error}") from error
+
+
+def _open_stdin() -> IO[bytes]:
+    """Standard input, apart from `sys.stdin`: a thread that still reads that one at the end of the
+    interpreter makes it abort."""
+    return open(sys.stdin.fileno(), "rb", closefd=False)
 
 
 def _files(path: Path) -> Iterator[Path]:

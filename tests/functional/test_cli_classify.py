@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from click.testing import Result
@@ -22,20 +26,26 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_albert(tmp_path_factory.mktemp("model") / "tiny")
 
 
-def classify(model: Path, *arguments: str, stdin: bytes = b"", engine: str = "fake") -> Result:
+def classify(model: Path, *arguments: str, engine: str = "fake") -> Result:
     command = ["classify", "--model", str(model), "--engine", engine, *arguments]
-    return CliRunner().invoke(app, command, input=stdin)
+    return CliRunner().invoke(app, command)
 
 
 def lines(result: Result) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
+def piped(model: Path, *arguments: str) -> list[str]:
+    """The command that reads stdin."""
+    command = [sys.executable, "-m", "stream_app", "classify", "--engine", "fake"]
+    return [*command, "--model", str(model), *arguments]
+
+
 def test_each_line_of_stdin_gets_a_label_in_order(model: Path) -> None:
     texts = [f"the {'good ' * (number % 9)}text" for number in range(500)]
-    result = classify(model, stdin="\n".join(texts).encode())
-    assert result.exit_code == 0
-    found = lines(result)
+    stdin = "\n".join(texts).encode()
+    done = subprocess.run(piped(model), input=stdin, capture_output=True, timeout=60, check=True)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["source"] for line in found] == [f"stdin:{n}" for n in range(1, 501)]
     labels = {text: line["label"] for text, line in zip(texts, found, strict=True)}
     assert [labels[text] for text in texts] == [line["label"] for line in found]
@@ -45,15 +55,20 @@ def test_each_line_of_stdin_gets_a_label_in_order(model: Path) -> None:
     assert set(first["scores"]) == {"ham", "spam"}
 
 
-def test_bad_messages_give_an_error_line_in_their_place_and_exit_code_1(model: Path) -> None:
-    stdin = b'{"id": "a", "text": "good"}\nnot json\n{"id": "c"}\n{"id": "d", "text": "good"}\n'
-    result = classify(model, "--format", "json", stdin=stdin)
+def test_bad_messages_give_an_error_line_in_their_place_and_exit_code_1(
+    model: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_bytes(
+        b'{"id": "a", "text": "good"}\nnot json\n{"id": "c"}\n{"id": "d", "text": "good"}\n'
+    )
+    result = classify(model, str(file))
     good, broken, empty, last = lines(result)
     assert result.exit_code == 1
     assert "2 of the messages" in result.stderr
     assert (good["id"], last["id"]) == ("a", "d")
     assert good["label"] == last["label"]
-    assert broken["source"] == "stdin:2"
+    assert broken["source"] == f"{file}:2"
     assert {"error", "reason"} <= set(broken)
     assert {"error", "reason"} <= set(empty)
     assert "label" not in broken
@@ -71,23 +86,27 @@ def test_files_are_read_by_their_format(model: Path, tmp_path: Path) -> None:
     assert found[0]["id"] == "<1@x>"
 
 
-def test_below_min_confidence_the_decision_is_unsure(model: Path) -> None:
-    [line] = lines(classify(model, "--min-confidence", "0.99", stdin=b"good"))
+def test_below_min_confidence_the_decision_is_unsure(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"good")
+    [line] = lines(classify(model, "--min-confidence", "0.99", str(tmp_path / "a.txt")))
     assert line["decision"] == "unsure"
     assert line["label"] in {"ham", "spam"}
 
 
 def test_multi_label_models_give_labels(tmp_path: Path) -> None:
     labels = ("sports", "politics", "food")
-    model = save_tiny_albert(tmp_path, labels, "multi_label_classification")
-    [line] = lines(classify(model, stdin=b"good"))
+    model = save_tiny_albert(tmp_path / "model", labels, "multi_label_classification")
+    (tmp_path / "a.txt").write_bytes(b"good")
+    [line] = lines(classify(model, str(tmp_path / "a.txt")))
     assert line["label"] in line["labels"]
 
 
 def test_the_real_engine_labels_all_but_the_poison_message(tmp_path: Path) -> None:
-    model = save_tiny_albert(tmp_path, known=15)  # it breaks on the last word of the tokenizer
-    stdin = f"a text\nthe {RARE}\na text\n".encode()
-    result = classify(model, "--device", "cpu", stdin=stdin, engine="reference")
+    model = save_tiny_albert(
+        tmp_path / "model", known=15
+    )  # it breaks on the last word of the tokenizer
+    (tmp_path / "a.txt").write_text(f"a text\nthe {RARE}\na text\n")
+    result = classify(model, "--device", "cpu", str(tmp_path / "a.txt"), engine="reference")
     before, poison, after = lines(result)
     assert result.exit_code == 1
     assert before["scores"] == pytest.approx(after["scores"])
@@ -102,26 +121,42 @@ def test_a_damaged_file_ends_it_after_the_results_before(model: Path, tmp_path: 
     assert isinstance(result.exception, SourceError)
 
 
-def test_a_slow_pipe_sees_each_result_at_once(model: Path) -> None:
-    command = [sys.executable, "-m", "stream_app", "classify", "--engine", "fake"]
-    with subprocess.Popen(
-        [*command, "--model", str(model)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
+@contextmanager
+def open_pipe(model: Path) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]]:
+    """A command whose stdin stays open, and its two ends."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(piped(model), stdin=pipe, stdout=pipe, stderr=pipe) as process:
         assert process.stdin is not None
         assert process.stdout is not None
+        yield process, process.stdin, process.stdout
+        process.kill()
+
+
+def test_a_slow_pipe_sees_each_result_at_once(model: Path) -> None:
+    with open_pipe(model) as (process, into, out):
         for _ in range(3):
-            process.stdin.write(b"good text\n")
-            process.stdin.flush()
-            assert json.loads(process.stdout.readline())["label"] in {"ham", "spam"}
-        process.stdin.close()
+            into.write(b"good text\n")
+            into.flush()
+            assert json.loads(out.readline())["label"] in {"ham", "spam"}
+        into.close()
         assert process.wait(30) == 0
+
+
+def test_ctrl_c_while_it_waits_for_more_is_quiet(model: Path) -> None:
+    with open_pipe(model) as (process, into, out):
+        into.write(b"good text\n")
+        into.flush()
+        out.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr is not None
+        assert process.stderr.read().strip() in {b"", b"Aborted."}
 
 
 def test_a_reader_that_goes_away_is_no_traceback(model: Path, tmp_path: Path) -> None:
     file = tmp_path / "many.txt"
     file.write_bytes(b"good text\n" * 20_000)
-    command = f"{sys.executable} -m stream_app classify --engine fake --model {model} {file}"
-    pipe = ["sh", "-c", f"{command} | head -1"]
+    pipe = ["sh", "-c", f"{shlex.join(piped(model, str(file)))} | head -1"]
     done = subprocess.run(pipe, capture_output=True, timeout=60, check=False)
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == b""

@@ -149,7 +149,7 @@ class Stage:
             deadline = time.monotonic() + seconds
             while not until(found) and time.monotonic() < deadline:
                 for worker in self.running:
-                    assert not worker.process.poll(), f"a worker failed:\n{worker.output[-3000:]}"
+                    assert not worker.failed, f"a worker failed:\n{worker.output[-3000:]}"
                 for records in consumer.poll(timeout_ms=500).values():
                     for record in records:
                         if record.topic.endswith(".dlq"):
@@ -212,6 +212,11 @@ class Worker:
         """What it wrote so far."""
         return self.log.read_text(errors="replace")
 
+    @property
+    def failed(self) -> bool:
+        """Whether it ended by itself; a test's own SIGKILL is no failure."""
+        return self.process.poll() not in (None, 0, -signal.SIGKILL)
+
     def consumed(self) -> int:
         """Records it read, by its own metrics (its port must be given)."""
         _, text = get(f"http://127.0.0.1:{self.port}/metrics")
@@ -243,12 +248,14 @@ def distinct(count: int) -> Callable[[Labels], bool]:
 
 
 def get(url: str) -> tuple[int, str]:
-    """Status and body of an HTTP request."""
+    """Status and body of an HTTP request; status 0 where nobody listens yet."""
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
+    except urllib.error.URLError as error:
+        return 0, str(error.reason)
 
 
 def wait_until_ready(url: str, seconds: float = 60) -> None:

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from stream_app import __version__
 from stream_app.__main__ import app
+from stream_app.cli import connect
+from stream_app.core.errors import BrokerError
 
 COMMANDS = ["demo", "worker", "topics", "classify", "produce", "watch", "dlq", "config", "broker"]
 
@@ -91,8 +93,11 @@ def test_an_error_says_what_and_has_an_exit_code(
     assert "Traceback" not in done.stderr
 
 
-def test_no_broker_is_said_with_its_address(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("hello\n")
-    done = winnow("produce", "--topic", "t", "--bootstrap-servers", "127.0.0.1:1", f"{tmp_path}")
-    assert done.returncode == 1
-    assert "no Kafka broker answers at 127.0.0.1:1" in done.stderr
+def test_no_broker_is_said_with_its_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect, "CONNECT_SECONDS", 0.2)
+    command = ["produce", "--topic", "t", "--bootstrap-servers", "127.0.0.1:1", str(tmp_path)]
+    result = CliRunner().invoke(app, command)
+    assert isinstance(result.exception, BrokerError)
+    assert "no Kafka broker answers at 127.0.0.1:1" in str(result.exception)
