@@ -11,9 +11,8 @@ from stream_app.cli.connect import connected, require_topics
 from stream_app.core.label_record import ORIGIN_ID
 from stream_app.core.messages import Headers, Partition, Record
 from stream_app.core.settings import RouteSettings
-from stream_app.pipeline.dead_letter import ATTEMPTS, SOURCE
+from stream_app.pipeline.dead_letter import ATTEMPTS, ROUTE, SOURCE
 
-ROUTE = "winnow-route"  # the header that the pipeline writes
 _POLL_MS = 1000
 _FETCH_BYTES = 64 * 1024 * 1024
 

@@ -52,7 +52,7 @@ def worker_command(config: Path, log_level: LogLevel) -> list[str]:
 def _shares(settings: Settings, processes: int) -> list[Mapping[str, str]]:
     """Settings of each process that differ from the file's: its port and its share of the cores."""
     port = settings.metrics.port
-    threads = settings.engine.threads or max(1, (os.cpu_count() or 1) // processes)
+    threads = settings.engine.threads or max(1, _cores() // processes)
     return [
         {
             f"{PREFIX}METRICS__PORT": str(port + number if port else 0),
@@ -60,6 +60,13 @@ def _shares(settings: Settings, processes: int) -> list[Mapping[str, str]]:
         }
         for number in range(processes)
     ]
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 async def _supervise(config: Path, log_level: LogLevel, shares: Sequence[Mapping[str, str]]) -> int:

@@ -233,7 +233,10 @@ def _by_name(file: Path, routes: Any) -> dict[str, Any]:
 def _explain(file: Path | None, data: dict[str, Any], error: ValidationError) -> str:
     names = [str(route.get("name", "?")) for route in data.get("routes", {}).values()]
     lines = []
-    for problem in error.errors():
+    problems = error.errors()
+    if any(len(problem["loc"]) > 2 for problem in problems):  # a wrong route is no missing route
+        problems = [problem for problem in problems if problem["loc"] != ("routes",)]
+    for problem in problems:
         where = list(map(str, problem["loc"]))
         if len(where) > 1 and where[0] == "routes" and where[1].isdigit():
             index = int(where[1])

@@ -60,6 +60,10 @@ class AckTracker:
         """The oldest record still open of every partition that has one."""
         return {p: next(iter(queue.values())) for p, queue in self._open.items() if queue}
 
+    def delivered(self, partition: Partition) -> int:
+        """The last offset delivered under this assignment; -1 before the first."""
+        return self._last.get(partition, -1)
+
     def forget(self, partitions: Iterable[Partition]) -> None:
         """These partitions are no longer ours: what is in flight for them must not be acked."""
         for partition in partitions:

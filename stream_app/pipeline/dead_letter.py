@@ -13,6 +13,7 @@ ATTEMPTS = "winnow-attempts"
 SOURCE = "winnow-source"
 ERROR = "winnow-error"
 REASON = "winnow-reason"
+ROUTE = "winnow-route"
 VALUE_SHA256 = "winnow-value-sha256"
 VALUE_BYTES = "winnow-value-bytes"
 
@@ -50,7 +51,7 @@ def _headers(record: Record, error: RecordError, route: str, model: str) -> Head
     headers = [
         (ERROR, error.code),
         (REASON, str(error)),
-        ("winnow-route", route),
+        (ROUTE, route),
         (SOURCE, record.id),
         ("winnow-timestamp", str(record.timestamp if record.timestamp is not None else "")),
         (ATTEMPTS, str(attempts)),

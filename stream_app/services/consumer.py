@@ -9,6 +9,8 @@ What Faust 0.15.3 does, and what is done instead (docs/adr/0001-own-the-offsets.
 - `pause_partitions` silently drops what was fetched already. Here a partition is paused as Faust's
   own buffers do it, which still delivers what is in hand.
 - With every partition paused it sleeps a second. Here a resume wakes it.
+- It lets the broker hold a fetch for 1.5 s. A partition whose records were just taken is not part
+  of the fetch under way, so its next record waits for that one to return: here 50 ms at most.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer
 from faust import App, Stream
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP
+from faust.types import TP, ConsumerMessage
 from yarl import URL
 
 from stream_app.core.messages import Headers, Partition, Record
@@ -29,6 +32,7 @@ from stream_app.core.settings import Settings
 from stream_app.pipeline.ack import AckTracker
 
 NEVER = 100_000_000.0  # seconds; Faust takes 0 literally
+FETCH_WAIT_MS = 50
 POLL_WHILE_PAUSED = 0.1  # seconds; a resumed partition joins at the next poll
 
 
@@ -47,8 +51,12 @@ class GuardedConsumer(driver.Consumer):
     def __init__(self, *args: Any, guards: Guards, **kwargs: Any) -> None:
         self._guards = guards
         self._resumed = asyncio.Event()
+        self._handed: dict[TP, int] = {}  # last offset given to the stream
         self.joined = False  # whether this member has its assignment, which may be empty
         super().__init__(*args, **kwargs)
+
+    def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def pause(self, partition: Partition) -> None:
         """Fetch no more of this partition; what is fetched already is still delivered."""
@@ -59,9 +67,24 @@ class GuardedConsumer(driver.Consumer):
         self.on_buffer_drop(TP(*partition))
         self._resumed.set()
 
-    def committed(self, partition: Partition) -> int:
-        """The offset this group last committed there; 0 where it never did."""
-        return self._committed_offset[TP(*partition)] or 0
+    async def reached(self, partition: Partition) -> int:
+        """The first offset of the partition that still has to be labelled.
+
+        With nothing in flight that is the fetch position: a committed offset stays behind the
+        markers of transactions, and behind what retention deleted.
+        """
+        acks, tp = self._guards.acks, TP(*partition)
+        oldest = acks.oldest().get(partition)
+        if oldest is not None:
+            return oldest.offset
+        handed = self._handed.get(tp, -1)
+        if handed > acks.delivered(partition):
+            return handed  # between Faust and us: if it stays there, the stream is stuck
+        return await self.position(tp) or 0
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        self._handed[tp] = record.offset
+        return super()._to_message(tp, record)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish deliveries under way and commit, before Faust forgets; drop the rest."""
@@ -71,6 +94,7 @@ class GuardedConsumer(driver.Consumer):
         await self._guards.settle()
         await self.commit()
         self._buffered_partitions -= revoked
+        self._handed.clear()
         self._guards.revoked(partitions)
         await super().on_partitions_revoked(revoked)
 
@@ -95,6 +119,15 @@ class GuardedConsumer(driver.Consumer):
                 self._resumed.clear()
                 await self.wait_first(self._resumed.wait(), self.suspend_flow.wait(), timeout=1.0)
         return await super()._wait_next_records(timeout)
+
+
+class _ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's, with a shorter fetch; its own is a constant in the source."""
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # read when the consumer starts
+        return consumer
 
 
 class GuardedTransport(driver.Transport):

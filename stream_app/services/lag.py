@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from faust.types import TP
 from mode import Service
@@ -39,7 +39,8 @@ class LagMonitor(Service):
         self._acks = acks
         self._metrics = metrics
         self._health = health
-        self._positions: dict[Partition, int] = {}
+        self._reached: dict[Partition, int] = {}
+        self._moved: dict[Partition, bool] = {}  # since the last look
         self._shown: set[Partition] = set()
 
     @Service.task
@@ -52,9 +53,7 @@ class LagMonitor(Service):
 
     async def _look(self) -> None:
         try:
-            partitions = {Partition(*tp) for tp in self._consumer.assignment()}
-            tps = [TP(*p) for p in partitions]
-            ends = await asyncio.wait_for(self._consumer.highwaters(*tps), PATIENCE_SECONDS)
+            lags = await asyncio.wait_for(self._lags(), PATIENCE_SECONDS)
         except Exception as error:  # the broker is away: many unrelated types say so
             self._health.forgive()
             self._health.unready("broker", f"does not answer ({type(error).__name__})")
@@ -62,31 +61,31 @@ class LagMonitor(Service):
         self._health.unready("broker", None)
         joined = self._consumer.joined
         self._health.unready("group", None if joined else "waiting for the consumer group")
-        self._forget(self._shown - partitions)
-        positions = self._acks.positions()
+        self._forget(self._shown - set(lags))
         for route in set(self._routes.values()):
-            mine = [p for p in partitions if self._routes.get(p.topic) == route]
-            self._observe(route, mine, {Partition(*tp): end for tp, end in ends.items()}, positions)
+            self._observe(route, {p: n for p, n in lags.items() if self._routes[p.topic] == route})
 
-    def _observe(
-        self,
-        route: str,
-        partitions: Iterable[Partition],
-        ends: Mapping[Partition, int],
-        positions: Mapping[Partition, int],
-    ) -> None:
-        oldest, total, moved = self._acks.oldest(), 0, False
-        for partition in partitions:
-            position = positions.get(partition, self._consumer.committed(partition))
-            lag = max(0, (ends.get(partition) or 0) - position)
+    async def _lags(self) -> dict[Partition, int]:
+        """Records behind the end of every owned partition."""
+        tps = self._consumer.assignment()
+        ends = await self._consumer.highwaters(*tps)
+        lags = {}
+        for partition in (Partition(*tp) for tp in tps):
+            reached = await self._consumer.reached(partition)
+            lags[partition] = max(0, (ends.get(TP(*partition)) or 0) - reached)
+            self._moved[partition] = self._reached.get(partition) != reached
+            self._reached[partition] = reached
+        return lags
+
+    def _observe(self, route: str, lags: Mapping[Partition, int]) -> None:
+        oldest = self._acks.oldest()
+        for partition, lag in lags.items():
             number = str(partition.number)
             self._metrics.lag_records.labels(route, number).set(lag)
             self._metrics.lag_seconds.labels(route, number).set(_age(oldest.get(partition)))
-            moved |= self._positions.get(partition) != position
-            self._positions[partition] = position
             self._shown.add(partition)
-            total += lag
-        self._health.observe(route, total, moved)
+        moved = any(self._moved[partition] for partition in lags)
+        self._health.observe(route, sum(lags.values()), moved)
 
     def _forget(self, partitions: set[Partition]) -> None:
         """Partitions that moved to another worker are that worker's to report."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -10,6 +11,8 @@ from prometheus_client.exposition import choose_encoder
 
 from stream_app.core.errors import ConfigError
 from stream_app.core.health import Health
+
+log = logging.getLogger(__name__)
 
 
 class WebServer:
@@ -32,6 +35,8 @@ class WebServer:
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self._host, self._port).start()
+            host, port = self._runner.addresses[0][:2]
+            log.info("metrics and health on http://%s:%s", host, port)
         except OSError as error:
             await self.stop()
             raise ConfigError(

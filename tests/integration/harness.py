@@ -266,6 +266,14 @@ def wait_until_ready(url: str, seconds: float = 60) -> None:
         time.sleep(0.1)  # HTTP offers no event to await
 
 
+def wait_for_metric(url: str, name: str, value: str, seconds: float = 60) -> None:
+    """Return once a metric has the value."""
+    deadline = time.monotonic() + seconds
+    while f"{name} {value}\n" not in (text := get(f"{url}/metrics")[1]):
+        assert time.monotonic() < deadline, [x for x in text.split("\n") if x.startswith(name[:20])]
+        time.sleep(0.1)  # HTTP offers no event to await
+
+
 def mails(shared: Path, count: int) -> list[bytes]:
     """The first raw messages of the SpamAssassin corpus."""
     out: list[bytes] = []

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from tests.conftest import free_port
 from tests.integration.harness import (
@@ -19,11 +20,13 @@ from tests.integration.harness import (
     get,
     mails,
     send,
+    wait_for_metric,
     wait_until_ready,
 )
 
 FAST_GROUP = {"session_timeout_seconds": 6.0, "heartbeat_interval_seconds": 1.0}
 READY = "consuming"
+LAG = "winnow_consumer_lag_records"
 
 
 def jsonl(path: Path, count: int) -> list[bytes]:
@@ -257,3 +260,23 @@ def test_label_records_name_the_model_and_leave_the_text_out(stage: Stage, tiny_
     assert label["id"] == f"{topic}/0/0"
     assert len(label["model"]["digest"]) == 64
     assert "secret" not in json.dumps(label)
+
+
+async def test_a_transactions_marker_is_no_lag(stage: Stage, tiny_model: Path, broker_kind: str):
+    """The marker takes an offset that no record ever has; a restart must not follow from it."""
+    if broker_kind == "tansu":
+        pytest.skip("the embedded broker has no transactions")
+    port = free_port()
+    stage.sections["metrics"] = {"port": port}
+    topic = stage.route("text", "text", str(tiny_model))
+    stage.create_topics()
+    producer = AIOKafkaProducer(bootstrap_servers=stage.address, transactional_id=stage.name)
+    await producer.start()
+    async with producer.transaction():
+        for _ in range(5):
+            await producer.send(topic, b"a good text", partition=0)
+    await producer.stop()
+    with stage.worker() as worker:
+        assert len(stage.collect(topic, distinct(5)).times) == 5
+        wait_for_metric(f"http://127.0.0.1:{port}", f'{LAG}{{partition="0",route="text"}}', "0.0")
+        assert worker.stop() == 0

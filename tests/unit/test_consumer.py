@@ -14,7 +14,14 @@ from faust.types import TP
 from stream_app.core.messages import Partition, Record
 from stream_app.core.settings import Settings
 from stream_app.pipeline.ack import AckTracker
-from stream_app.services.consumer import NEVER, GuardedConsumer, Guards, guarded_app, records
+from stream_app.services.consumer import (
+    FETCH_WAIT_MS,
+    NEVER,
+    GuardedConsumer,
+    Guards,
+    guarded_app,
+    records,
+)
 
 P0 = Partition("mail", 0)
 TP0 = TP("mail", 0)
@@ -217,3 +224,28 @@ def test_every_unsafe_default_of_faust_is_set(app: faust.App):
     assert conf.stream_buffer_maxsize > 10 * conf.broker_max_poll_records, "never fills"
     assert conf.processing_guarantee.name == "AT_LEAST_ONCE"
     assert conf.web_enabled is False
+
+
+async def test_a_fetch_is_not_held_for_long(consumer: GuardedConsumer):
+    """1.5 s, Faust's constant, is what a record may wait behind a fetch of other partitions."""
+    made = consumer._thread._create_worker_consumer(consumer.transport)
+    assert made._fetch_max_wait_ms == FETCH_WAIT_MS
+
+
+async def test_the_end_of_a_partition_is_no_lag(
+    consumer: GuardedConsumer, acks: AckTracker, monkeypatch: pytest.MonkeyPatch
+):
+    """Behind the last record there may be a transaction's marker, or all was deleted long ago."""
+
+    async def position(tp: TP) -> int:
+        return 9
+
+    monkeypatch.setattr(consumer, "position", position)
+    assert await consumer.reached(P0) == 9
+    consumer._handed[TP0] = 6
+    assert await consumer.reached(P0) == 6, "given to the stream, not delivered: maybe stuck"
+    record = Record(P0, 6, None, b"")
+    acks.deliver(record)
+    assert await consumer.reached(P0) == 6
+    acks.done(record)
+    assert await consumer.reached(P0) == 9

@@ -91,6 +91,7 @@ def test_what_is_wrong_is_named(write, before: str, after: str, says: str):
     with pytest.raises(ConfigError) as caught:
         load_settings(write(GOOD.replace(before, after, 1)))
     assert says in str(caught.value)
+    assert "at least 1 item" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["WINNOW_METRIC__PORT", "WINNOW_METRICS__PROT"])

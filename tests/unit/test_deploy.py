@@ -1,0 +1,185 @@
+"""What operators start from agrees with the code: docker-compose.yml, deploy/, operations.md."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from typer.testing import CliRunner
+
+from stream_app.__main__ import app
+from stream_app.core.health import Health
+from stream_app.core.metrics import Metrics
+from stream_app.core.settings import RouteSettings, Settings, load_settings
+from stream_app.web.server import WebServer
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+PROMETHEUS = DEPLOY / "prometheus"
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+
+def load(file: Path) -> Any:
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+def run(*command: str) -> None:
+    """Run a checker, or skip where it is not installed."""
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    return load(ROOT / "docker-compose.yml")["services"]
+
+
+@pytest.fixture
+def settings(services: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """What the worker of docker-compose.yml runs with."""
+    for name, value in services["worker"]["environment"].items():
+        monkeypatch.setenv(name, str(value))
+    return load_settings(DEPLOY / "winnow.toml")
+
+
+class TestCompose:
+    def test_the_schema_accepts_it(self):
+        run("docker-compose", "--file", "docker-compose.yml", "config", "--quiet")
+
+    def test_what_it_mounts_and_builds_from_exists(self, services: dict[str, Any]):
+        for service in services.values():
+            mounts = [volume.split(":")[0] for volume in service.get("volumes", ())]
+            files = [mount for mount in mounts if mount.startswith(".")]
+            assert all((ROOT / file).exists() for file in files), files
+            if "build" in service:
+                assert (ROOT / service["build"]["dockerfile"]).is_file()
+            else:
+                assert re.search(r":v?\d+\.\d+\.\d+$", service["image"]), "an unpinned image"
+
+    def test_nothing_is_published_beyond_this_machine(self, services: dict[str, Any]):
+        ports = [port for service in services.values() for port in service.get("ports", ())]
+        assert ports
+        assert all(port.startswith("127.0.0.1:") for port in ports)
+
+    @pytest.mark.parametrize("service", ["topics", "worker"])
+    def test_its_commands_exist(self, services: dict[str, Any], service: str):
+        done = CliRunner().invoke(app, [*services[service]["command"], "--help"])
+        assert done.exit_code == 0, done.output
+
+    def test_the_worker_comes_to_an_advertised_listener(
+        self, services: dict[str, Any], settings: Settings
+    ):
+        advertised = services["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"].split(",")
+        addresses = dict(listener.split("://") for listener in advertised)
+        assert settings.kafka.bootstrap_servers == addresses["INTERNAL"]
+        on_the_host = tomllib.loads((DEPLOY / "winnow.toml").read_text(encoding="utf-8"))
+        assert on_the_host["kafka"]["bootstrap_servers"] == addresses["HOST"]
+
+    def test_the_broker_takes_what_the_routes_take(
+        self, services: dict[str, Any], settings: Settings
+    ):
+        broker = services["kafka"]["environment"]
+        largest = max(route.max_record_bytes for route in settings.routes)
+        assert broker["KAFKA_MESSAGE_MAX_BYTES"] > largest
+        assert broker["KAFKA_REPLICA_FETCH_MAX_BYTES"] >= broker["KAFKA_MESSAGE_MAX_BYTES"]
+
+
+class TestImage:
+    def test_what_it_copies_reaches_the_builder(self):
+        lines = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").splitlines()
+        copies = [line.split()[1:-1] for line in lines if line.startswith("COPY ")]
+        sources = {s for copy in copies if not copy[0].startswith("--from") for s in copy}
+        ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+        assert sources == {line[1:] for line in ignore if line.startswith("!")}
+        assert all((ROOT / source).exists() for source in sources)
+
+    @pytest.mark.parametrize(("stuck", "code"), [(False, 0), (True, 1)])
+    async def test_its_health_check_believes_healthz(
+        self, unused_tcp_port: int, stuck: bool, code: int
+    ):
+        health = Health(stuck_seconds=-1 if stuck else 60)
+        health.observe("mail", lag=1, moved=False)
+        server = WebServer("127.0.0.1", unused_tcp_port, Metrics().registry, health)
+        await server.start()
+        try:
+            assert await check_health(unused_tcp_port) == code
+        finally:
+            await server.stop()
+
+    async def test_its_health_check_fails_where_nobody_listens(self, unused_tcp_port: int):
+        assert await check_health(unused_tcp_port) == 1
+
+
+class TestPrometheus:
+    def test_promtool_accepts_the_configuration(self):
+        run("promtool", "check", "config", str(PROMETHEUS / "prometheus.yml"))
+
+    def test_the_alerts_fire_when_they_should(self):
+        run("promtool", "test", "rules", str(PROMETHEUS / "alerts.test.yml"))
+
+    def test_the_alerts_use_metrics_that_exist(self):
+        groups = load(PROMETHEUS / "alerts.yml")["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        used = {name for rule in rules for name in re.findall(r"winnow_\w+", rule["expr"])}
+        assert used
+        assert used <= metric_names()
+        assert all(f"`{rule['alert']}`" in OPERATIONS for rule in rules)
+
+    def test_it_scrapes_the_workers(self, services: dict[str, Any], settings: Settings):
+        (job,) = load(PROMETHEUS / "prometheus.yml")["scrape_configs"]
+        (discovery,) = job["dns_sd_configs"]
+        assert set(discovery["names"]) <= set(services)
+        assert discovery["port"] == settings.metrics.port
+        assert settings.metrics.host == "0.0.0.0"
+
+
+class TestOperations:
+    @pytest.mark.parametrize(
+        ("heading", "section"),
+        [
+            (f"[[{name}]]" if name == "routes" else f"[{name}]", field.annotation)
+            for name, field in Settings.model_fields.items()
+        ],
+    )
+    def test_every_key_is_there_with_its_default(self, heading: str, section: Any):
+        model: type[BaseModel] = RouteSettings if heading == "[[routes]]" else section
+        text = OPERATIONS.split(f"### `{heading}`")[1].split("\n## ")[0].split("\n### ")[0]
+        rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", text, re.MULTILINE)
+        assert dict(rows) == {
+            name: "required"
+            if field.is_required()
+            else f"`{json.dumps(field.get_default(call_default_factory=True))}`"
+            for name, field in model.model_fields.items()
+        }
+
+    def test_every_metric_is_there(self):
+        written = set(re.findall(r"`((?:winnow|process|python)_\w+)`", OPERATIONS))
+        assert metric_names() <= written
+        assert {name for name in written if name.startswith("winnow_")} <= metric_names()
+
+
+def metric_names() -> set[str]:
+    """As Prometheus shows them; a histogram by the name of its family."""
+    families = list(Metrics().registry.collect())
+    return {f"{f.name}_total" if f.type == "counter" else f.name for f in families}
+
+
+async def check_health(port: int) -> int:
+    """Exit code of the image's health check."""
+    environment = os.environ | {"WINNOW_METRICS__PORT": str(port)}
+    script = str(DEPLOY / "healthcheck.py")
+    process = await asyncio.create_subprocess_exec(sys.executable, script, env=environment)
+    return await process.wait()
