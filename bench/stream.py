@@ -26,7 +26,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
 from stream_app.cli.embedded_broker import EmbeddedBroker
-from training.data import test_messages
+from training.data import held_out_messages
 from training.recipe import load_recipe
 
 WINNOW = [sys.executable, "-m", "stream_app"]
@@ -122,7 +122,7 @@ def flood(bench: Bench, data: Path) -> float:
 
 def accuracy(bench: Bench, data: Path, labels: list[dict[str, Any]]) -> None:
     """On the test fifth: messages the model was never trained on, told by their digest."""
-    fifth = test_messages(load_recipe("spam"), data)[ARCHIVE]
+    fifth = held_out_messages(load_recipe("spam"), data)[ARCHIVE]
     truth: dict[str, str] = {}
     with tarfile.open(bench.archive) as archive:
         for member in archive:

@@ -140,7 +140,10 @@ def distil(
 
     corpora = [load_corpus(load_recipe(name), data) for name in recipe or SHIPPED]
     texts = [example.text for corpus in corpora for example in corpus.train]
-    _tell(run(teacher, texts, out, Distillation(steps=steps)), report)
+    figures = run(teacher, texts, out, Distillation(steps=steps))
+    figures["data"] = [source for corpus in corpora for source in corpus.lineage]
+    _tell(figures, out / "distillation.json")
+    _tell(figures, report)
 
 
 def _tell(figures: Any, report: Path | None) -> None:

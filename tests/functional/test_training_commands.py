@@ -142,7 +142,9 @@ def test_distil_makes_a_true_albert_that_is_nearer_to_its_teacher(
     assert found["end"]["cosine"] > found["start"]["cosine"]
     config = json.loads((tmp_path / "student" / "config.json").read_text())
     assert (config["num_hidden_groups"], config["model_type"]) == (1, "albert")
-    assert (tmp_path / "student" / "tokenizer.json").is_file()
+    assert json.loads((tmp_path / "student" / "distillation.json").read_text()) == found
+    given = ("--recipe", recipe, "--data", tmp_path, "--encoder", tmp_path / "student")
+    train("fit", *given, "--out", tmp_path / "model", "--steps", "2")
 
 
 @pytest.mark.parametrize(
