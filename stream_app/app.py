@@ -23,7 +23,7 @@ from stream_app.codecs import CODECS
 from stream_app.core.errors import BrokerError, WinnowError
 from stream_app.core.health import Health
 from stream_app.core.label_record import ModelVersion
-from stream_app.core.messages import ParseSpec, Partition
+from stream_app.core.messages import ParseSpec
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import KafkaSettings, RouteSettings, Settings
 from stream_app.engine import load_engine
@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 BROKER_RETRY_SECONDS = 1.0
 TOPIC_TRIES = 5
+STOP_SECONDS = 10.0
 SETTLE_SECONDS = 2.0  # deliveries under way when partitions go; far below any session timeout
 ENVELOPE_BYTES = 1024 * 1024  # room for headers and key around the largest value
 
@@ -60,7 +61,7 @@ class Worker:
         self._routes: dict[str, Route] = {}
         self._failure: WinnowError | None = None
         self._stop = asyncio.Event()
-        self.stuck: list[str] = []  # routes with a thread that does not end
+        self._stuck: list[str] = []  # what does not end by itself
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT; raises whatever made going on impossible."""
@@ -78,10 +79,20 @@ class Worker:
             for name, route in self._routes.items():
                 await route.publisher.close()
                 if not await asyncio.to_thread(route.close):
-                    self.stuck.append(name)
+                    self._stuck.append(f"route {name} is stuck in the engine or a codec")
             await web.stop()
+        if self._stuck:
+            self._leave()
         if self._failure is not None:
             raise self._failure
+
+    def _leave(self) -> None:
+        """End the process: Python would wait for what is stuck. All that counts is committed."""
+        if self._failure is not None:
+            log.error("%s", self._failure)
+        log.warning("leaving at once: %s", "; ".join(self._stuck))
+        logging.shutdown()
+        os._exit(1 if self._failure else 0)
 
     async def _prepare(self) -> bool:
         """Wait for the broker, load the models; False when told to stop meanwhile."""
@@ -92,6 +103,7 @@ class Worker:
         if not prepared.done():
             prepared.cancel()
             await asyncio.wait({prepared})
+            self._stuck.append("a model was still loading")
             return False
         prepared.result()
         return True
@@ -209,7 +221,10 @@ class Worker:
                 self._health.unready("worker", "stopping")
                 crashed.cancel()
                 await monitor.stop()
-                await app.stop()
+                # a commit waits for its broker for ever, and cannot be cancelled
+                stopping = asyncio.create_task(app.stop())
+                if (await asyncio.wait({stopping}, timeout=STOP_SECONDS))[1]:
+                    self._stuck.append("the consumer does not stop")
 
     def _add_agent(self, app: faust.App, route: Route) -> None:
         topic = app.topic(
@@ -234,7 +249,8 @@ class Worker:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         if isinstance(error, WinnowError):
-            self._failure = type(error)(f"route {route}: {error}")
+            error.args = (f"route {route}: {error}",)
+            self._failure = error
         else:
             # an unforeseen exception's own text may quote a message, so only its place is logged
             log.error("route %s: in %s", route, "".join(format_tb(error.__traceback__)))
@@ -261,10 +277,10 @@ class Worker:
         if late:
             log.warning("%d deliveries still under way; they may come out twice", len(late))
 
-    def _forget(self, partitions: set[Partition]) -> None:
-        self._acks.forget(partitions)
+    def _forget(self) -> None:
+        self._acks.forget()
         for route in self._routes.values():
-            route.in_flight.forget(partitions)
+            route.in_flight.forget()
 
     def _consumer(self) -> GuardedConsumer:
         consumer = self._faust.consumer
@@ -277,19 +293,12 @@ def run_worker(settings: Settings) -> int:
     threads = settings.engine.threads
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is imported, later on
-    worker, code = Worker(settings), 0
-    try:
-        asyncio.run(worker.run())
-    except WinnowError as error:
-        if not worker.stuck:
-            raise
-        log.error("%s", error)
-        code = 1
-    if worker.stuck:
-        log.warning("route %s: the engine is stuck; leaving without it", ", ".join(worker.stuck))
-        logging.shutdown()
-        os._exit(code)  # Python would wait for the thread for ever; what was done is committed
-    return code
+    asyncio.run(_run(settings))
+    return 0
+
+
+async def _run(settings: Settings) -> None:
+    await Worker(settings).run()
 
 
 def new_producer(kafka: KafkaSettings, route: RouteSettings, idempotent: bool) -> AIOKafkaProducer:

@@ -7,7 +7,6 @@ delivery order, not arithmetic: compaction and transactions leave gaps between o
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 
 from stream_app.core.messages import Partition, Record
 
@@ -64,11 +63,8 @@ class AckTracker:
         """The last offset delivered under this assignment; -1 before the first."""
         return self._last.get(partition, -1)
 
-    def forget(self, partitions: Iterable[Partition]) -> None:
-        """These partitions are no longer ours: what is in flight for them must not be acked."""
-        for partition in partitions:
-            self._open.pop(partition, None)
-            self._done.pop(partition, None)
-            self._last.pop(partition, None)
-            self._positions.pop(partition, None)
+    def forget(self) -> None:
+        """No partition is ours any longer: what is in flight must not be acked."""
+        for state in (self._open, self._done, self._last, self._positions):
+            state.clear()
         self._frozen = False

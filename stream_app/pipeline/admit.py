@@ -67,9 +67,9 @@ class InFlight:
                 self._valve().resume(partition)
             self._paused.clear()
 
-    def forget(self, partitions: set[Partition]) -> None:
-        """These partitions were revoked: there is nothing of them to resume."""
-        self._paused -= partitions
+    def forget(self) -> None:
+        """All partitions were revoked: there is nothing to resume."""
+        self._paused.clear()
 
     def _count(self, records: int, size: int) -> None:
         self.records += records

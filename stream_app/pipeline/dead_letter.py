@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from stream_app.core.errors import RecordError
@@ -27,22 +28,23 @@ class Outgoing:
     key: bytes | None
     value: bytes | None
     headers: Headers
-    fallback: Outgoing | None = None
+    fallback: Callable[[], Outgoing] | None = None
 
 
 def dead_letter(record: Record, error: RecordError, topic: str, route: str, model: str) -> Outgoing:
     """The dead letter of a record; too large, it goes without value, then without key as well."""
     headers = _headers(record, error, route, model)
-    number, value = record.partition.number, record.value or b""
-    without_value = (
-        *headers,
-        (VALUE_SHA256, hashlib.sha256(value).hexdigest().encode()),
-        (VALUE_BYTES, str(len(value)).encode()),
-    )
     original = tuple(h for h in record.headers if not h[0].startswith("winnow-"))
-    bare = Outgoing(topic, number, None, None, without_value)
-    slim = Outgoing(topic, number, record.key, None, (*original, *without_value), bare)
-    return Outgoing(topic, number, record.key, record.value, (*original, *headers), slim)
+    number = record.partition.number
+
+    def without_value() -> Outgoing:
+        value = record.value or b""
+        digest = hashlib.sha256(value).hexdigest().encode()
+        told = (*headers, (VALUE_SHA256, digest), (VALUE_BYTES, str(len(value)).encode()))
+        bare = Outgoing(topic, number, None, None, told)
+        return Outgoing(topic, number, record.key, None, (*original, *told), lambda: bare)
+
+    return Outgoing(topic, number, record.key, record.value, (*original, *headers), without_value)
 
 
 def _headers(record: Record, error: RecordError, route: str, model: str) -> Headers:

@@ -62,13 +62,13 @@ class Publisher:
             results = await self._send(pending)
             pending = _again(pending, results)
             if not pending:
-                self.failing = None
-                return True
+                break
             failed = [r for r in results if isinstance(r, BaseException)]
             if all(isinstance(error, MessageSizeTooLargeError) for error in failed):
                 pending = await self._one_by_one(pending)
             else:
                 await self._pause(failed[0], pending[0].topic)
+        self.failing = None  # all is delivered, or no longer ours to deliver
         return not pending
 
     async def close(self) -> None:
@@ -123,7 +123,7 @@ class Publisher:
                 if not isinstance(error, MessageSizeTooLargeError) or out.fallback is None:
                     await self._pause(error, out.topic)
                     return [out, *pending[index + 1 :]]
-                out = out.fallback
+                out = out.fallback()
                 await self.close()
         return []
 

@@ -32,6 +32,7 @@ from stream_app.pipeline.publish import Publisher
 from stream_app.pipeline.work import Batch, Work
 
 T = TypeVar("T")
+TOO_LARGE = "the output topic refuses this label: too large"
 CLOSE_SECONDS = 5.0  # for a batch on the device to end
 
 
@@ -163,14 +164,13 @@ class Route:
             error = work.error or RecordError("internal", "no step gave this record a result")
             return self._dead_letter(work, error)
         label = self._label_record(work, work.message, work.prediction)
-        too_large = RecordError("label_too_large", "the output topic refuses this label: too large")
         return Outgoing(
             self.settings.output_topic,
             record.partition.number,
             record.key,
             label.model_dump_json().encode(),
             cloud_event_headers(label, record.headers),
-            fallback=self._dead_letter(work, too_large),
+            fallback=lambda: self._dead_letter(work, RecordError("label_too_large", TOO_LARGE)),
         )
 
     def _label_record(self, work: Work, message: Message, prediction: Prediction) -> LabelRecord:

@@ -9,6 +9,10 @@ What Faust 0.15.3 does, and what is done instead (docs/adr/0001-own-the-offsets.
 - `pause_partitions` silently drops what was fetched already. Here a partition is paused as Faust's
   own buffers do it, which still delivers what is in hand.
 - With every partition paused it sleeps a second. Here a resume wakes it.
+- aiokafka rewinds no partition that has no committed offset, so what Faust drops while the flow is
+  stopped would be skipped for good. Here such a partition goes back to the first offset fetched.
+- A commit that finds another under way only waits for that one. Here it commits as well.
+- A slow seek makes its recovery end without a word, and no record flows again. Here it crashes.
 - It lets the broker hold a fetch for 1.5 s. A partition whose records were just taken is not part
   of the fetch under way, so its next record waits for that one to return: here 50 ms at most.
 """
@@ -16,7 +20,7 @@ What Faust 0.15.3 does, and what is done instead (docs/adr/0001-own-the-offsets.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +37,7 @@ from stream_app.pipeline.ack import AckTracker
 
 NEVER = 100_000_000.0  # seconds; Faust takes 0 literally
 FETCH_WAIT_MS = 50
+SEEK_SECONDS = 15.0  # less than broker_request_timeout, which is 20 at least
 POLL_WHILE_PAUSED = 0.1  # seconds; a resumed partition joins at the next poll
 
 
@@ -42,7 +47,7 @@ class Guards:
 
     acks: AckTracker
     settle: Callable[[], Awaitable[None]]  # await deliveries under way
-    revoked: Callable[[set[Partition]], None]  # drop the rest
+    revoked: Callable[[], None]  # drop the rest
 
 
 class GuardedConsumer(driver.Consumer):
@@ -51,6 +56,7 @@ class GuardedConsumer(driver.Consumer):
     def __init__(self, *args: Any, guards: Guards, **kwargs: Any) -> None:
         self._guards = guards
         self._resumed = asyncio.Event()
+        self._first: dict[TP, int] = {}  # lowest offset ever fetched here
         self._handed: dict[TP, int] = {}  # last offset given to the stream
         self.joined = False  # whether this member has its assignment, which may be empty
         super().__init__(*args, **kwargs)
@@ -87,21 +93,46 @@ class GuardedConsumer(driver.Consumer):
         return super()._to_message(tp, record)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Finish deliveries under way and commit, before Faust forgets; drop the rest."""
-        partitions = {Partition(*tp) for tp in revoked}
+        """Finish deliveries under way and commit, before Faust forgets; drop the rest.
+
+        A rebalance takes every partition away (the protocol is the eager one), and gives some back.
+        """
         self.joined = False
         self.stop_flow()
-        await self._guards.settle()
-        await self.commit()
-        self._buffered_partitions -= revoked
-        self._handed.clear()
-        self._guards.revoked(partitions)
+        try:
+            await self._guards.settle()
+            await self.commit()
+        finally:
+            self._buffered_partitions.clear()
+            self._handed.clear()
+            self._guards.revoked()
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Faust's, and from then on this member is ready: a standby's share may be empty."""
         await super().on_partitions_assigned(assigned, generation_id)
         self.joined = True
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit the positions of now; a commit already under way does not know them."""
+        await self.maybe_wait_for_commit_to_finish()
+        done: bool = await super().commit(topics, start_new_transaction)
+        return done
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Back to the committed offsets; without one, to the first that was fetched here."""
+        committed: Mapping[TP, int] = await super().seek_to_committed()
+        fetched = {
+            tp: self._first[tp] for tp, o in committed.items() if not o and tp in self._first
+        }
+        if fetched:
+            await self.seek_wait(fetched)
+        return committed
+
+    async def perform_seek(self) -> None:
+        """Faust's; too slow, it raises before Faust's own timer ends the recovery in silence."""
+        async with asyncio.timeout(SEEK_SECONDS):
+            await super().perform_seek()
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
         """What may be committed: the ack tracker's positions that moved, nothing else."""
@@ -117,8 +148,11 @@ class GuardedConsumer(driver.Consumer):
             timeout = min(timeout, POLL_WHILE_PAUSED)
             if self.flow_active and not self._get_active_partitions():
                 self._resumed.clear()
-                await self.wait_first(self._resumed.wait(), self.suspend_flow.wait(), timeout=1.0)
-        return await super()._wait_next_records(timeout)
+                await self.wait_first(self._resumed.wait(), self.suspend_flow.wait())
+        fetched, active = await super()._wait_next_records(timeout)
+        for tp, batch in (fetched or {}).items():
+            self._first[tp] = min(batch[0].offset, self._first.get(tp, batch[0].offset))
+        return fetched, active
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):

@@ -84,7 +84,9 @@ class LagMonitor(Service):
             self._metrics.lag_records.labels(route, number).set(lag)
             self._metrics.lag_seconds.labels(route, number).set(_age(oldest.get(partition)))
             self._shown.add(partition)
-        moved = any(self._moved[partition] for partition in lags)
+        # an output that fails is retried, unready but alive: a restart would not mend it
+        failing = self._publishers[route].failing is not None
+        moved = failing or any(self._moved[partition] for partition in lags)
         self._health.observe(route, sum(lags.values()), moved)
 
     def _forget(self, partitions: set[Partition]) -> None:

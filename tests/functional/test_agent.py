@@ -267,7 +267,7 @@ async def test_revoked_works_are_neither_published_nor_acked():
     async def revoke() -> None:
         await asyncio.to_thread(started.wait, 60)
         acks.freeze()
-        acks.forget(PARTITIONS)
+        acks.forget()
         release.set()
 
     revoking = asyncio.ensure_future(revoke())

@@ -75,3 +75,19 @@ def test_a_broker_that_is_killed_and_restarted_loses_nothing(tmp_path: Path, tin
                 assert sum(stage.committed(topic).values()) == total
     assert len(found.times) == total
     assert found.disorder == 0
+
+
+def test_a_worker_told_to_end_while_the_broker_is_down_ends(tmp_path: Path, tiny_model: Path):
+    """Its last commit waits for the broker for ever; the process must not."""
+    with apache_kafka(tmp_path) as broker:
+        stage = Stage(broker.address, tmp_path)
+        topic = stage.route("text", "text", str(tiny_model), max_in_flight_records=64)
+        stage.create_topics()
+        with stage.producer() as producer:
+            send(producer, topic, [b"a good text %d" % n for n in range(3000)], stage.partitions)
+        with stage.worker() as worker:
+            stage.collect(topic, distinct(200))
+            broker.process.send_signal(signal.SIGKILL)
+            broker.process.wait()
+            assert worker.stop(55) == 0
+            assert "leaving at once" in worker.output

@@ -42,7 +42,7 @@ def test_what_an_earlier_assignment_delivered_cannot_ack_for_the_next():
     acks = AckTracker()
     old = Record(P0, 7, None, b"")
     acks.deliver(old)
-    acks.forget([P0])
+    acks.forget()
     again = Record(P0, 7, None, b"")
     assert acks.deliver(again)
     acks.done(old)
@@ -59,7 +59,7 @@ def test_frozen_starts_nothing_but_deliveries_under_way_still_count():
     assert not acks.owns(record)
     acks.done(record)
     assert acks.positions() == {P0: 1}
-    acks.forget([P0])
+    acks.forget()
     fresh = Record(P1, 0, None, b"")
     acks.deliver(fresh)
     assert acks.owns(fresh)

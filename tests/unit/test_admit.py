@@ -63,6 +63,6 @@ def test_a_revoked_partition_is_not_resumed():
     flow = in_flight(valve, records=1)
     record = Record(P0, 0, None, b"")
     flow.enter(record)
-    flow.forget({P0})
+    flow.forget()
     flow.leave(record)
     assert valve.paused == {P0}
