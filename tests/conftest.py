@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +20,12 @@ from stream_app.cli.embedded_broker import EmbeddedBroker
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 KAFKA = SHARED / "kafka" / "kafka.sh"
+
+
+def pytest_configure() -> None:
+    # a shell starts background jobs with SIGINT ignored, and a child inherits that, handlers not:
+    # tests of Ctrl-C would wait for ever where the suite runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
