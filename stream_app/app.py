@@ -155,7 +155,9 @@ class Worker:
         engine_settings, kafka, name = self._settings.engine, self._settings.kafka, settings.name
         artifact = resolve(settings.model)
         tokenizer = Tokenizer(artifact)
-        engine = load_engine(engine_settings.backend, artifact, engine_settings.device)
+        engine = load_engine(
+            engine_settings.backend, artifact, engine_settings.device, engine_settings.precision
+        )
         engine.warm_up()
         card, metrics = artifact.card, self._metrics
         metrics.model_info.labels(name, card.version, settings.model).set(1)

@@ -88,7 +88,7 @@ def evaluate(
         str | None,
         typer.Option(metavar="NAME|FILE", help="Take the test parts of this recipe's files."),
     ] = None,
-    engine: Annotated[str, typer.Option(help="The backend to measure.")] = "reference",
+    engine: Annotated[str, typer.Option(help="The backend to measure.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     report: Report = None,
 ) -> None:

@@ -34,7 +34,7 @@ from training.recipe import Recipe
 
 _log = logging.getLogger(__name__)
 _TOKENIZER_FILES = (TOKENIZER, "tokenizer_config.json")
-ENGINE = "reference"  # what `winnow worker` serves with
+ENGINE = "auto"  # what `winnow worker` serves with
 
 
 @dataclass(frozen=True, slots=True)

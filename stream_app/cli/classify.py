@@ -44,7 +44,9 @@ def classify(
         Format | None,
         typer.Option("--format", help="Default: by each file's name; text for stdin."),
     ] = None,
-    engine: Annotated[str, typer.Option(help="The backend: reference or fake.")] = "reference",
+    engine: Annotated[
+        str, typer.Option(help="The backend: auto, packed, reference or fake.")
+    ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     min_confidence: Annotated[
         float, typer.Option(min=0, max=1, help="Below it the decision is unsure.")

@@ -95,7 +95,8 @@ class MetricsSettings(Section):
 class EngineSettings(Section):
     """`[engine]`: how models run."""
 
-    backend: Literal["reference", "fake"] = "reference"
+    backend: Literal["auto", "packed", "reference", "fake"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     threads: int = Field(0, ge=0)  # of one process; 0 takes every core
 

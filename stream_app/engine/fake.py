@@ -51,7 +51,7 @@ class FakeEngine:
         """Nothing to give back."""
 
 
-def load(artifact: Artifact, device: str) -> FakeEngine:
-    """A fake with the artifact's labels; `device` does not matter."""
-    del device
+def load(artifact: Artifact, device: str, precision: str) -> FakeEngine:
+    """A fake with the artifact's labels; device and precision do not matter."""
+    del device, precision
     return FakeEngine(artifact.card.labels)

@@ -141,7 +141,10 @@ def _card_from_config(path: Path) -> ModelCard:
         raise ModelError(_missing(path, "config.json")) from None
     except ValueError as error:
         raise ModelError(f"{path / 'config.json'} is not JSON: {error}") from None
-    names = {int(index): label for index, label in config.get("id2label", {}).items()}
+    classifies = "AlbertForSequenceClassification" in config.get("architectures", ())
+    # transformers leaves its default, two labels, out of the file
+    labels = config.get("id2label", {0: "LABEL_0", 1: "LABEL_1"} if classifies else {})
+    names = {int(index): label for index, label in labels.items()}
     if config.get("model_type") != "albert":
         kind = config.get("model_type", "no model_type")
         raise ModelError(f"{path} is not an ALBERT model (config.json says {kind!r})")

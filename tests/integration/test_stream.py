@@ -34,6 +34,7 @@ def jsonl(path: Path, count: int) -> list[bytes]:
         return [line for line, _ in zip(file, range(count), strict=False)]
 
 
+@pytest.mark.timeout(900)
 def test_real_mail_reviews_and_news_come_out_exactly_once(stage: Stage, shared: Path):
     mail = stage.route("mail", "rfc822", "builtin:spam")
     reviews = stage.route("reviews", "json", "builtin:reviews", pass_fields=["id"])
@@ -60,6 +61,7 @@ def test_real_mail_reviews_and_news_come_out_exactly_once(stage: Stage, shared: 
     assert all(label["source"]["fields"]["id"] for label in results[reviews].labels)
 
 
+@pytest.mark.timeout(900)
 def test_at_least_once_with_the_worker_killed_three_times(stage: Stage, shared: Path):
     stage.sections["kafka"] = FAST_GROUP
     mail = stage.route("mail", "rfc822", "builtin:spam", max_in_flight_records=256)

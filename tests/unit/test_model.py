@@ -74,6 +74,13 @@ def test_a_plain_hugging_face_folder_is_accepted(folder: Path):
     assert resolve(str(folder)).digest == artifact.digest
 
 
+def test_the_default_labels_that_transformers_leaves_out_are_known(folder: Path):
+    config = json.loads((folder / "config.json").read_text())
+    del config["id2label"]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert load_artifact(folder).card.labels == ("LABEL_0", "LABEL_1")
+
+
 def test_multi_label_is_read_from_the_config(tmp_path: Path):
     folder = save_tiny_albert(tmp_path, ("a", "b", "c"), problem="multi_label_classification")
     assert load_artifact(folder).card.problem == "multi_label"
@@ -133,7 +140,7 @@ def test_tokens_are_cut_at_the_models_length(folder: Path):
 @pytest.mark.parametrize("name", ENGINES)
 def test_every_engine_keeps_the_protocol(name: str, folder: Path):
     artifact = load_artifact(folder)
-    engine = load_engine(name, artifact, "cpu")
+    engine = load_engine(name, artifact, "cpu", "auto" if name == "fake" else "float32")
     engine.warm_up()
     tokens = Tokenizer(artifact).encode(["a good text", "short", "", "the " * 100])
     together = engine.logits(tokens)
