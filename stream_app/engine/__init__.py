@@ -44,4 +44,4 @@ def _packed_runs(artifact: Artifact, device: str) -> bool:
     from stream_app.model.albert import supported
 
     on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
-    return on_cpu and supported(artifact)
+    return on_cpu and torch.backends.mkldnn.is_available() and supported(artifact)

@@ -152,7 +152,7 @@ class Layer:
 
 
 class PackedCpuEngine:
-    """One model on this CPU. `precision` is float32 or bfloat16."""
+    """One model on this CPU, its layers in `dtype`: float32 or bfloat16."""
 
     def __init__(self, artifact: Artifact, dtype: torch.dtype) -> None:
         shape, weights = read_shape(artifact), read_weights(artifact.path)
