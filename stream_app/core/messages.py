@@ -27,7 +27,6 @@ class Record:
     value: bytes | None
     headers: Headers = ()
     timestamp: int | None = None
-    generation: int = 0  # consumer group generation that delivered it
 
     @property
     def id(self) -> str:

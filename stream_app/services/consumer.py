@@ -193,7 +193,6 @@ async def records(stream: Stream[bytes], app: App) -> AsyncIterator[Record]:
             message.value,
             _headers(message.headers),
             None if message.timestamp is None else round(message.timestamp * 1000),
-            message.generation_id,
         )
 
 

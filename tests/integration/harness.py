@@ -65,12 +65,12 @@ class Stage:
         self.sections: dict[str, dict[str, Any]] = {}
         self.running: list[Worker] = []
 
-    def route(self, name: str, format: str, model: str, **more: Any) -> str:  # noqa: A002
+    def route(self, name: str, kind: str, model: str, **more: Any) -> str:
         """Add a route; its input topic."""
         topic = f"{self.name}.{name}"
         route = {
             "name": name,
-            "format": format,
+            "format": kind,
             "model": model,
             "input_topic": topic,
             "output_topic": f"{topic}.labels",
