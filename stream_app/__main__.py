@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from stream_app import __version__
 from stream_app.cli.broker import broker
 from stream_app.cli.classify import classify
 from stream_app.cli.config import config
@@ -17,27 +15,21 @@ from stream_app.cli.produce import produce
 from stream_app.cli.topics import topics
 from stream_app.cli.watch import watch
 from stream_app.cli.worker import worker
-from stream_app.core.errors import ConfigError, WinnowError
+from stream_app.core.command_line import new_app, run_app, version_of
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"winnow {__version__}")
-        raise typer.Exit
+app = new_app()
 
 
 @app.callback()
 def _winnow(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it, and end.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=version_of("winnow"),
+            is_eager=True,
+            help="Say it, and end.",
+        ),
     ] = False,
 ) -> None:
     """Labels text as it flows through Kafka. Begin with: winnow demo"""
@@ -55,12 +47,8 @@ app.command()(broker)
 
 
 def main() -> None:
-    """Run a command. A WinnowError is a line on stderr and exit code 1; a ConfigError's is 2."""
-    try:
-        app(prog_name="winnow")
-    except WinnowError as error:
-        typer.echo(f"winnow: {error}", err=True)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+    """The entry point; see `run_app` for exit codes."""
+    run_app(app, "winnow")
 
 
 if __name__ == "__main__":

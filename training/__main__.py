@@ -10,16 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from stream_app import __version__
-from stream_app.core.errors import ConfigError, WinnowError
+from stream_app.core.command_line import new_app, run_app, version_of
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = new_app()
 
 RecipeName = Annotated[
     str, typer.Option(metavar="NAME|FILE", help="news, reviews, spam, or a file like theirs.")
@@ -32,16 +25,16 @@ Report = Annotated[
 ]
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"winnow-train {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
 def _winnow_train(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it, and end.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=version_of("winnow-train"),
+            is_eager=True,
+            help="Say it, and end.",
+        ),
     ] = False,
 ) -> None:
     """Makes and measures the models that Winnow serves. Begin with: winnow-train fit --help"""
@@ -155,12 +148,8 @@ def _tell(figures: Any, report: Path | None) -> None:
 
 
 def main() -> None:
-    """Run a command. A WinnowError is a line on stderr and exit code 1; a ConfigError's is 2."""
-    try:
-        app(prog_name="winnow-train")
-    except WinnowError as error:
-        typer.echo(f"winnow-train: {error}", err=True)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+    """The entry point; see `run_app` for exit codes."""
+    run_app(app, "winnow-train")
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ class LagMonitor(Service):
         joined = self._consumer.joined
         self._health.unready("group", None if joined else "waiting for the consumer group")
         self._forget(self._shown - set(lags))
+        self._shown = set(lags)
         for route in set(self._routes.values()):
             self._observe(route, {p: n for p, n in lags.items() if self._routes[p.topic] == route})
 
@@ -83,7 +84,6 @@ class LagMonitor(Service):
             number = str(partition.number)
             self._metrics.lag_records.labels(route, number).set(lag)
             self._metrics.lag_seconds.labels(route, number).set(_age(oldest.get(partition)))
-            self._shown.add(partition)
         # an output that fails is retried, unready but alive: a restart would not mend it
         failing = self._publishers[route].failing is not None
         moved = failing or any(self._moved[partition] for partition in lags)
@@ -92,11 +92,9 @@ class LagMonitor(Service):
     def _forget(self, partitions: set[Partition]) -> None:
         """Partitions that moved to another worker are that worker's to report."""
         for partition in partitions:
-            route = self._routes.get(partition.topic)
-            if route is not None:
-                self._metrics.lag_records.remove(route, str(partition.number))
-                self._metrics.lag_seconds.remove(route, str(partition.number))
-        self._shown -= partitions
+            route, number = self._routes[partition.topic], str(partition.number)
+            self._metrics.lag_records.remove(route, number)
+            self._metrics.lag_seconds.remove(route, number)
 
 
 def _age(record: Record | None) -> float:

@@ -1,0 +1,42 @@
+"""What the command lines `winnow` and `winnow-train` have in common: their manners."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import typer
+
+from stream_app import __version__
+from stream_app.core.errors import ConfigError, WinnowError
+
+
+def new_app() -> typer.Typer:
+    """An application without commands yet."""
+    return typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def version_of(program: str) -> Callable[[bool], None]:
+    """The callback of a program's `--version`."""
+
+    def show(asked: bool) -> None:
+        if asked:
+            typer.echo(f"{program} {__version__}")
+            raise typer.Exit
+
+    return show
+
+
+def run_app(app: typer.Typer, program: str) -> None:
+    """Run a command. A WinnowError is a line on stderr and exit code 1; a ConfigError's is 2."""
+    try:
+        app(prog_name=program)
+    except WinnowError as error:
+        typer.echo(f"{program}: {error}", err=True)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
