@@ -13,7 +13,7 @@ help:  ## this list
 
 install: $(INSTALLED)  ## a virtual environment in .venv with everything in it
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt hatch_build.py $(wildcard stream_app/engine/native/*.cpp stream_app/engine/native/*.h)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(PIP_ARGS) --editable ".[dev]"

@@ -156,7 +156,11 @@ class Worker:
         artifact = resolve(settings.model)
         tokenizer = Tokenizer(artifact)
         engine = load_engine(
-            engine_settings.backend, artifact, engine_settings.device, engine_settings.precision
+            engine_settings.backend,
+            artifact,
+            engine_settings.device,
+            engine_settings.precision,
+            engine_settings.threads,
         )
         engine.warm_up()
         card, metrics = artifact.card, self._metrics
@@ -292,9 +296,6 @@ class Worker:
 
 def run_worker(settings: Settings) -> int:
     """Run a worker until it is told to stop; the process's exit code. Raises WinnowError."""
-    threads = settings.engine.threads
-    if threads:
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is imported, later on
     asyncio.run(_run(settings))
     return 0
 

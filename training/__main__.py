@@ -83,6 +83,9 @@ def evaluate(
     ] = None,
     engine: Annotated[str, typer.Option(help="The backend to measure.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")
+    ] = "auto",
     report: Report = None,
 ) -> None:
     """Measure a model on labelled messages, on the engine that serves: JSON figures by file."""
@@ -97,9 +100,20 @@ def evaluate(
         tests = {data.name: read_file(data, how)}
     else:
         tests = read_test(load_recipe(recipe), data, how)
-    scored = {name: score(artifact, part, engine, device) for name, part in tests.items()}
+    scored = {
+        name: score(artifact, part, engine, device, precision) for name, part in tests.items()
+    }
     figures = {name: measure(part, artifact.card) for name, part in scored.items()}
-    _tell({"model": model, "digest": artifact.digest, "engine": engine, "test": figures}, report)
+    _tell(
+        {
+            "model": model,
+            "digest": artifact.digest,
+            "engine": engine,
+            "precision": precision,
+            "test": figures,
+        },
+        report,
+    )
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from sklearn.metrics import (
 
 from stream_app.core.errors import ModelError
 from stream_app.engine import load_engine
+from stream_app.engine.native_library import find_kernels
 from stream_app.engine.protocol import TokenIds
 from stream_app.model.artifact import Artifact, ModelCard
 from stream_app.model.decision import probabilities
@@ -39,7 +40,11 @@ class Scored:
 
 
 def score(
-    artifact: Artifact, examples: Sequence[Example], engine: str, device: str = "auto"
+    artifact: Artifact,
+    examples: Sequence[Example],
+    engine: str,
+    device: str = "auto",
+    precision: str = "auto",
 ) -> Scored:
     """Run the model over the examples. Raises ModelError for a label the model does not have."""
     labels = artifact.card.labels
@@ -47,7 +52,7 @@ def score(
     if unknown:
         raise ModelError(f"{artifact.card.name} has no label {unknown[0]!r}; it has {labels}")
     ids = Tokenizer(artifact).encode([example.text for example in examples])
-    loaded = load_engine(engine, artifact, device)
+    loaded = load_engine(engine, artifact, device, precision)
     loaded.warm_up()
     started = time.perf_counter()
     logits = np.zeros((len(ids), len(labels)), dtype=np.float32)
@@ -84,6 +89,23 @@ def measure(scored: Scored, card: ModelCard) -> dict[str, Any]:
     if len(card.labels) == 2 and len(present) == 2:
         figures["auc"] = _round(roc_auc_score(truth, scores[:, 1]))
     return figures
+
+
+def int8_agreement(artifact: Artifact, tests: Iterable[Sequence[Example]]) -> float | None:
+    """The least share of a test's texts that the compiled engine labels in int8 as in float32.
+
+    None where the kernels were not compiled.
+    """
+    if not find_kernels():
+        return None
+    shares = []
+    for examples in tests:
+        int8, exact = (
+            score(artifact, examples, "compiled", "cpu", precision).logits.argmax(axis=1)
+            for precision in ("int8", "float32")
+        )
+        shares.append(float((int8 == exact).mean()))
+    return round(min(shares), 4) if shares else None
 
 
 def _per_label(

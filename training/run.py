@@ -28,7 +28,7 @@ from stream_app.model.artifact import (
 from stream_app.model.tokenizer import Tokenizer
 from training.calibrate import temperature
 from training.data import Corpus, load_corpus
-from training.evaluate import measure, score
+from training.evaluate import int8_agreement, measure, score
 from training.fit import Tokenized, fine_tune, has_bfloat16
 from training.recipe import Recipe
 
@@ -121,7 +121,9 @@ def _seal(out: Path, card: ModelCard, corpus: Corpus) -> Artifact:
         file: measure(score(artifact, examples, ENGINE), card)
         for file, examples in corpus.test.items()
     }
-    write_card(out, card.model_copy(update={"evaluation": {"engine": ENGINE, "test": figures}}))
+    agreement = int8_agreement(artifact, corpus.test.values())
+    evaluation = {"engine": ENGINE, "test": figures}
+    write_card(out, card.model_copy(update={"int8_agreement": agreement, "evaluation": evaluation}))
     return load_artifact(out)
 
 

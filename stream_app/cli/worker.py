@@ -15,6 +15,7 @@ import typer
 from stream_app.cli.options import ConfigFile
 from stream_app.cli.tether import tethered
 from stream_app.core.logs import configure_logging
+from stream_app.core.machine import cores
 from stream_app.core.settings import PREFIX, Settings, load_settings
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -52,7 +53,7 @@ def worker_command(config: Path, log_level: LogLevel) -> list[str]:
 def _shares(settings: Settings, processes: int) -> list[Mapping[str, str]]:
     """Settings of each process that differ from the file's: its port and its share of the cores."""
     port = settings.metrics.port
-    threads = settings.engine.threads or max(1, _cores() // processes)
+    threads = settings.engine.threads or max(1, cores() // processes)
     return [
         {
             f"{PREFIX}METRICS__PORT": str(port + number if port else 0),
@@ -60,13 +61,6 @@ def _shares(settings: Settings, processes: int) -> list[Mapping[str, str]]:
         }
         for number in range(processes)
     ]
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 async def _supervise(config: Path, log_level: LogLevel, shares: Sequence[Mapping[str, str]]) -> int:

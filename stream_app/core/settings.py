@@ -95,8 +95,8 @@ class MetricsSettings(Section):
 class EngineSettings(Section):
     """`[engine]`: how models run."""
 
-    backend: Literal["auto", "packed", "reference", "fake"] = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    backend: Literal["auto", "compiled", "packed", "reference", "fake"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     threads: int = Field(0, ge=0)  # of one process; 0 takes every core
 

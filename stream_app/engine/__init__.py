@@ -5,43 +5,76 @@ A new backend is one file here and one row in `ENGINES`; the shared engine tests
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from importlib import import_module
 
 from stream_app.core.errors import ConfigError
+from stream_app.core.machine import cores, has_nvidia_gpu
+from stream_app.engine.native_library import find_kernels
 from stream_app.engine.protocol import Engine
+from stream_app.model.albert import supported
 from stream_app.model.artifact import Artifact
+
+log = logging.getLogger(__name__)
 
 # name -> "module:function"; imported on first use, since torch takes seconds to import
 ENGINES: Mapping[str, str] = {
+    "compiled": "stream_app.engine.compiled:load",
     "packed": "stream_app.engine.packed_cpu:load",
     "reference": "stream_app.engine.reference:load",
     "fake": "stream_app.engine.fake:load",
 }
+_PACKED_CUDA = "stream_app.engine.packed_cuda:load"
+Load = Callable[[Artifact, str, str, int], Engine]
 
 
 def load_engine(
-    name: str, artifact: Artifact, device: str = "auto", precision: str = "auto"
+    name: str,
+    artifact: Artifact,
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int = 0,
 ) -> Engine:
     """Load `artifact` into the backend called `name` on `device` (auto, cpu, cuda, cuda:1, …).
 
-    `precision` is auto, float32 or bfloat16: what the arithmetic runs in.
+    `precision` is what the arithmetic runs in: auto, float32, bfloat16, float16 or int8, where the
+    backend has it. `threads` counts those that compute on a CPU; 0 takes every core.
 
-    `auto` is `packed` on a CPU for the models it can run, else `reference`.
+    `auto` is `packed` on a GPU; on a CPU it is `compiled`, or where its kernels are missing
+    `packed`; and it is `reference` for a model that those cannot run.
     """
+    on_gpu = _on_gpu(device)
     if name == "auto":
-        name = "packed" if _packed_runs(artifact, device) else "reference"
+        name = _best(artifact, on_gpu)
     if name not in ENGINES:
         raise ConfigError(f"engine {name!r} does not exist; there are: auto, {', '.join(ENGINES)}")
-    module, _, function = ENGINES[name].partition(":")
-    load: Callable[[Artifact, str, str], Engine] = getattr(import_module(module), function)
-    return load(artifact, device, precision)
+    target = _PACKED_CUDA if name == "packed" and on_gpu else ENGINES[name]
+    module, _, function = target.partition(":")
+    load: Load = getattr(import_module(module), function)
+    return load(artifact, device, precision, threads or cores())
 
 
-def _packed_runs(artifact: Artifact, device: str) -> bool:
+def _best(artifact: Artifact, on_gpu: bool) -> str:
+    if not supported(artifact):
+        return "reference"
+    if on_gpu:
+        return "packed"
+    if find_kernels():
+        return "compiled"
     import torch
 
-    from stream_app.model.albert import supported
+    log.warning(
+        "the compiled kernels are missing, or this CPU has no AVX2: torch serves, and it is slower"
+    )
+    return "packed" if torch.backends.mkldnn.is_available() else "reference"
 
-    on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
-    return on_cpu and torch.backends.mkldnn.is_available() and supported(artifact)
+
+def _on_gpu(device: str) -> bool:
+    if device != "auto":
+        return device.startswith("cuda")
+    if not has_nvidia_gpu():
+        return False
+    import torch
+
+    return torch.cuda.is_available()

@@ -51,7 +51,7 @@ class FakeEngine:
         """Nothing to give back."""
 
 
-def load(artifact: Artifact, device: str, precision: str) -> FakeEngine:
-    """A fake with the artifact's labels; device and precision do not matter."""
-    del device, precision
+def load(artifact: Artifact, device: str, precision: str, threads: int) -> FakeEngine:
+    """A fake with the artifact's labels; device, precision and threads do not matter."""
+    del device, precision, threads
     return FakeEngine(artifact.card.labels)

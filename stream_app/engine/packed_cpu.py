@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -26,12 +26,13 @@ from torch.nn import functional
 
 from stream_app.core.errors import EngineError, ModelError, OutOfMemory
 from stream_app.engine.protocol import TokenIds
-from stream_app.model.albert import AlbertShape, read_shape, read_weights
+from stream_app.model.albert import AlbertShape, Weights, read_shape, read_weights
 from stream_app.model.artifact import Artifact
 
 log = logging.getLogger(__name__)
 
 MICRO_BATCH_TOKENS = 1024
+PRECISIONS = ("float32", "bfloat16")
 _ROOT = "albert.encoder."
 
 
@@ -70,7 +71,7 @@ class Linear:
 class Norm:
     """LayerNorm over the last dimension."""
 
-    def __init__(self, weights: Mapping[str, Tensor], name: str, eps: float, dtype: torch.dtype):
+    def __init__(self, weights: Weights[Tensor], name: str, eps: float, dtype: torch.dtype):
         self._weight = weights[f"{name}.weight"].to(dtype)
         self._bias = weights[f"{name}.bias"].to(dtype)
         self._eps = eps
@@ -83,7 +84,7 @@ class Layer:
     """One transformer layer: over all tokens, or over the `[CLS]` rows alone."""
 
     def __init__(
-        self, weights: Mapping[str, Tensor], name: str, shape: AlbertShape, dtype: torch.dtype
+        self, weights: Weights[Tensor], name: str, shape: AlbertShape, dtype: torch.dtype
     ) -> None:
         attention = f"{name}attention."
         part = {
@@ -155,24 +156,12 @@ class PackedCpuEngine:
     """One model on this CPU, its layers in `dtype`: float32 or bfloat16."""
 
     def __init__(self, artifact: Artifact, dtype: torch.dtype) -> None:
-        shape, weights = read_shape(artifact), read_weights(artifact.path)
         self.labels = artifact.card.labels
         self._max_tokens = artifact.card.max_tokens
         self._dtype = dtype
-        try:
-            self._load(shape, weights)
-        except KeyError as error:
-            raise ModelError(
-                f"{artifact.path} has no weights for {error}: it is not a fine-tuned ALBERT "
-                "classifier; train one with winnow-train fit"
-            ) from None
-        outputs = self._classifier[0].shape[0]
-        if outputs != len(self.labels):
-            raise ModelError(
-                f"{artifact.path} has {outputs} outputs, its card {len(self.labels)} labels"
-            )
+        self._load(read_shape(artifact), read_weights(artifact).convert(as_tensor))
 
-    def _load(self, shape: AlbertShape, weights: Mapping[str, Tensor]) -> None:
+    def _load(self, shape: AlbertShape, weights: Weights[Tensor]) -> None:
         embeddings = "albert.embeddings."
         self._words = weights[f"{embeddings}word_embeddings.weight"]
         types = weights[f"{embeddings}token_type_embeddings.weight"]
@@ -240,6 +229,12 @@ class PackedCpuEngine:
         return functional.linear(pooled, *self._classifier)
 
 
+def as_tensor(name: str, weight: NDArray[np.float32]) -> Tensor:
+    """The same memory, as torch has it."""
+    del name
+    return torch.from_numpy(weight)
+
+
 def micro_batches(lengths: Sequence[int]) -> list[list[int]]:
     """Indexes of texts, sorted by length, in runs of at most MICRO_BATCH_TOKENS tokens."""
     runs: list[list[int]] = []
@@ -263,12 +258,15 @@ def length_groups(lengths: Sequence[int]) -> list[Group]:
     return groups
 
 
-def load(artifact: Artifact, device: str, precision: str) -> PackedCpuEngine:
+def load(artifact: Artifact, device: str, precision: str, threads: int) -> PackedCpuEngine:
     """Load onto the CPU; `auto` is bfloat16 where the instruction set has it, else float32."""
     if device not in ("auto", "cpu"):
-        raise ModelError(f"the packed engine runs on the CPU, not on {device!r}: use 'reference'")
+        raise ModelError(f"the packed CPU engine does not run on {device!r}")
     if precision == "auto":
         has_bfloat16 = torch.cpu.get_capabilities().get("avx512_bf16", False)
         precision = "bfloat16" if has_bfloat16 else "float32"
-    log.info("%s: packed engine, %s", artifact.card.name, precision)
+    if precision not in PRECISIONS:
+        raise ModelError(f"no {precision} in torch on a CPU; there are: {', '.join(PRECISIONS)}")
+    torch.set_num_threads(threads)
+    log.info("%s: packed engine, %s, %d threads", artifact.card.name, precision, threads)
     return PackedCpuEngine(artifact, getattr(torch, precision))

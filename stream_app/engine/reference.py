@@ -83,8 +83,9 @@ class ReferenceEngine:
         return ids.to(self._device, non_blocking=True), mask.to(self._device, non_blocking=True)
 
 
-def load(artifact: Artifact, device: str, precision: str) -> ReferenceEngine:
+def load(artifact: Artifact, device: str, precision: str, threads: int) -> ReferenceEngine:
     """Load the artifact's weights onto `device`; `auto` takes CUDA where there is one."""
+    torch.set_num_threads(threads)
     if precision not in ("auto", "float32"):
         raise ModelError(f"the reference engine computes in float32, not in {precision}")
     return ReferenceEngine(artifact, device)

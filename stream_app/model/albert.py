@@ -7,17 +7,19 @@ factorised embeddings (section 3.1) and layers that share one group's weights.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import torch
-from safetensors.torch import load_file
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import deserialize
 
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import WEIGHTS, Artifact
 
+_DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 
 
@@ -73,9 +75,48 @@ def _config(artifact: Artifact) -> dict[str, Any]:
     return config
 
 
-def read_weights(path: Path) -> Mapping[str, torch.Tensor]:
-    """All weights in float32, by their Hugging Face names. Raises ModelError when unreadable."""
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Weights(dict[str, T]):
+    """A classifier's weights by their Hugging Face names. Raises ModelError for a missing one."""
+
+    def __init__(self, file: Path, weights: Mapping[str, T]) -> None:
+        super().__init__(weights)
+        self._file = file
+
+    def convert(self, to: Callable[[str, T], U]) -> Weights[U]:
+        """The same weights as another library, or another precision, has them."""
+        return Weights(self._file, {name: to(name, weight) for name, weight in self.items()})
+
+    def __missing__(self, name: str) -> T:
+        raise ModelError(
+            f"{self._file} has no {name}: it is not a fine-tuned classifier; "
+            "train one with winnow-train fit"
+        )
+
+
+def read_weights(artifact: Artifact) -> Weights[NDArray[np.float32]]:
+    """All weights in float32.
+
+    Raises ModelError when the file is unreadable or its outputs are not the card's labels.
+    """
+    file, labels = artifact.path / WEIGHTS, artifact.card.labels
     try:
-        return {name: weight.float() for name, weight in load_file(path / WEIGHTS).items()}
+        read = {name: _float32(**tensor) for name, tensor in deserialize(file.read_bytes())}
     except Exception as error:  # the Rust library raises its own kinds
-        raise ModelError(f"{path / WEIGHTS} cannot be read ({type(error).__name__})") from error
+        raise ModelError(f"{file} cannot be read ({type(error).__name__})") from error
+    weights = Weights(file, read)
+    outputs = len(weights["classifier.bias"])
+    if outputs != len(labels):
+        raise ModelError(f"{file} has {outputs} outputs, its card {len(labels)} labels")
+    return weights
+
+
+def _float32(dtype: str, shape: Sequence[int], data: bytes) -> NDArray[np.float32]:
+    if dtype == "BF16":  # which numpy does not know: the upper half of a float32
+        flat = (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32)
+    else:
+        flat = np.frombuffer(data, _DTYPES[dtype]).astype(np.float32)
+    return flat.reshape(shape)

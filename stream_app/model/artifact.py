@@ -35,6 +35,8 @@ class ModelCard(BaseModel):
     max_tokens: int = Field(DEFAULT_MAX_TOKENS, ge=2)
     temperature: float = Field(1.0, gt=0)
     thresholds: dict[str, float] = Field(default_factory=dict)  # multi-label; 0.5 where absent
+    # share of its test texts that int8 labels as float32 does; none where nobody measured it
+    int8_agreement: float | None = Field(None, ge=0, le=1)
     tokenizer: str = "."  # folder of tokenizer.json, relative to this one
     description: str = ""
     evaluation: dict[str, Any] = Field(default_factory=dict)

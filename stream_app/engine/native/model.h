@@ -1,0 +1,63 @@
+// A loaded model as the kernels see it. compiled.py lays out the same structures with ctypes.
+//
+// Every width is padded with zeros: hidden, intermediate and embedding sizes to a multiple of 64,
+// a head's size and the number of labels to a multiple of 32. A weight [out, in] is stored as panels
+// of 32 columns, [out / 32][in / group][32][group], where `group` numbers are what one instruction
+// multiplies and adds up in a 32-bit lane.
+#pragma once
+
+#include <cstdint>
+
+enum Precision : int32_t { kFloat32, kBfloat16, kInt8 };
+
+struct Linear {
+  const void* panels;
+  const float* bias;     // [out]
+  const float* scale;    // [out], int8 only: what one unit of the weight is worth
+  const int32_t* total;  // [out], int8 only: the sum of a column, for the activations' zero point
+  int32_t in, out;       // padded
+};
+
+struct Norm {
+  const float* weight;  // [hidden], zero where padded
+  const float* bias;
+};
+
+struct Layer {
+  Linear qkv;   // out = 3 · heads · head_size; the softmax's scale is in the query's part
+  Linear dense;
+  Linear up;
+  Linear down;
+  Norm attention_norm;
+  Norm full_norm;
+};
+
+struct Model {
+  const float* words;      // [vocabulary, embedding]
+  const float* positions;  // [positions, embedding], the first token type added
+  Norm embedding_norm;
+  Linear mapping;              // embedding -> hidden, in the precision of attention
+  const Layer* const* layers;  // in the order they run
+  Linear pooler;               // float32
+  Linear classifier;           // float32
+  const float* gelu;           // polynomial: see math.h
+  float eps;
+  int32_t layer_count;
+  int32_t embedding, hidden;  // as the model has them, for the means of the norms
+  int32_t heads, head_size;   // head_size is padded
+};
+
+// One text after another in `ids`; logits [texts, classifier.out]. `memory` holds at least
+// `workspace(model, tokens, texts)` bytes, aligned to 64.
+struct Kernel {
+  void (*forward)(const Model* model, const int32_t* ids, const int32_t* lengths, int32_t texts,
+                  float* logits, char* memory);
+  int64_t (*workspace)(const Model* model, int32_t tokens, int32_t texts);
+};
+
+// What one instruction set offers; a precision that it lacks has no kernel.
+struct Kernels {
+  const char* name;
+  int32_t attention;  // precision of attention and of the mapping
+  Kernel precisions[3];
+};
