@@ -27,10 +27,14 @@ from stream_app.core.messages import ParseSpec
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import KafkaSettings, RouteSettings, Settings
 from stream_app.engine import load_engine
+from stream_app.engine.budget import measured_budget
+from stream_app.engine.protocol import Engine
+from stream_app.model.artifact import Artifact
 from stream_app.model.references import resolve
 from stream_app.model.tokenizer import Tokenizer
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.admit import InFlight
+from stream_app.pipeline.batch import BatchLimits
 from stream_app.pipeline.classify import CANARY, Classifier
 from stream_app.pipeline.encode import Encoder
 from stream_app.pipeline.parse import Parser
@@ -152,24 +156,22 @@ class Worker:
 
     def _load_route(self, settings: RouteSettings, broker: Broker) -> Route:
         """Everything one route needs, its model warm. Raises ModelError, ConfigError."""
-        engine_settings, kafka, name = self._settings.engine, self._settings.kafka, settings.name
         artifact = resolve(settings.model)
         tokenizer = Tokenizer(artifact)
-        engine = load_engine(
-            engine_settings.backend,
-            artifact,
-            engine_settings.device,
-            engine_settings.precision,
-            engine_settings.threads,
-        )
-        engine.warm_up()
-        card, metrics = artifact.card, self._metrics
+        [canary] = tokenizer.encode([CANARY])
+        engine = self._warm_engine(artifact)
+        name, card, metrics = settings.name, artifact.card, self._metrics
+        tokens = settings.max_batch_tokens or measured_budget(engine, canary, card.max_tokens)
+        log.info("route %s: ready, batches of %d tokens", name, tokens)
         metrics.model_info.labels(name, card.version, settings.model).set(1)
         metrics.model_bytes.labels(name, card.version).set(engine.memory_bytes)
         names = {str(role): field for role, field in settings.field_names.items()}
         spec = ParseSpec(names, settings.pass_fields)
         return Route(
             settings=settings,
+            limits=BatchLimits(
+                tokens, settings.max_batch_records, settings.max_batch_delay_seconds
+            ),
             model=ModelVersion(name=card.name, version=card.version, digest=artifact.digest),
             parser=Parser(CODECS[settings.format], spec, settings.max_record_bytes),
             encoder=Encoder(tokenizer, card.preparation),
@@ -178,12 +180,12 @@ class Worker:
                 engine,
                 card,
                 settings.min_confidence,
-                tokenizer.encode([CANARY])[0],
+                canary,
                 lambda outcome: metrics.engine_failures.labels(name, outcome).inc(),
             ),
             publisher=Publisher(
                 name,
-                partial(new_producer, kafka, settings, broker.idempotent_producers),
+                partial(new_producer, self._settings.kafka, settings, broker.idempotent_producers),
                 metrics.publish_failures.labels(name),
             ),
             acks=self._acks,
@@ -197,6 +199,12 @@ class Worker:
             metrics=metrics,
             threads=new_threads(name),
         )
+
+    def _warm_engine(self, artifact: Artifact) -> Engine:
+        how = self._settings.engine
+        engine = load_engine(how.backend, artifact, how.device, how.precision, how.threads)
+        engine.warm_up()
+        return engine
 
     @contextlib.asynccontextmanager
     async def _consuming(self) -> AsyncIterator[None]:

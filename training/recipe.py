@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stream_app.core.errors import ConfigError
+from stream_app.model.artifact import Truncation
 from stream_app.model.preparation import Preparation
 
 SHIPPED = ("news", "reviews", "spam")
@@ -62,6 +63,7 @@ class Recipe(BaseModel):
     description: str
     labels: tuple[str, ...] = Field(min_length=2)
     max_tokens: int = Field(ge=2, le=512)
+    truncation: Truncation = "head"
     preparation: Preparation = Preparation()
     encoder: Encoder | None = None
     hyper: Hyper

@@ -88,6 +88,7 @@ def _encoder(job: FitJob) -> Artifact:
         labels=recipe.labels,
         preparation=recipe.preparation,
         max_tokens=recipe.max_tokens,
+        truncation=recipe.truncation,
         description=recipe.description,
     )
     return Artifact(job.encoder, card, sha256(job.encoder / WEIGHTS))

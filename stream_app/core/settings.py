@@ -114,7 +114,7 @@ class RouteSettings(Section):
     field_names: dict[Role, str] = Field(default_factory=dict)  # format json: role -> field name
     min_confidence: float = Field(0.0, ge=0, le=1)  # below it the decision is "unsure"
     max_record_bytes: int = Field(10 * 1024 * 1024, gt=0)
-    max_batch_tokens: int = Field(4096, gt=0)
+    max_batch_tokens: int = Field(0, ge=0)  # 0: measured when the model is warm
     max_batch_records: int = Field(64, gt=0)
     max_batch_delay_seconds: float = Field(0.02, ge=0, le=5)
     max_in_flight_records: int = Field(512, gt=0)

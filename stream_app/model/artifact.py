@@ -20,6 +20,7 @@ CARD = "winnow.json"
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
 DEFAULT_MAX_TOKENS = 512
+Truncation = Literal["head", "head_tail"]
 
 
 class ModelCard(BaseModel):
@@ -33,6 +34,7 @@ class ModelCard(BaseModel):
     problem: Literal["single_label", "multi_label"] = "single_label"
     preparation: Preparation = Preparation()
     max_tokens: int = Field(DEFAULT_MAX_TOKENS, ge=2)
+    truncation: Truncation = "head"  # what is kept of a longer text
     temperature: float = Field(1.0, gt=0)
     thresholds: dict[str, float] = Field(default_factory=dict)  # multi-label; 0.5 where absent
     # share of its test texts that int8 labels as float32 does; none where nobody measured it

@@ -11,17 +11,33 @@ from stream_app.model.artifact import TOKENIZER, Artifact
 
 
 class Tokenizer:
-    """Encodes texts to ids with the model's special tokens, cut at the card's `max_tokens`."""
+    """Encodes texts to ids with the model's special tokens, cut at the card's `max_tokens`.
+
+    A text cut by `head_tail` keeps its first quarter and its last three, the split that Sun et al.,
+    "How to Fine-Tune BERT for Text Classification?", 2019, section 5.3.1, found best.
+    """
 
     def __init__(self, artifact: Artifact) -> None:
-        file = artifact.tokenizer / TOKENIZER
+        file, card = artifact.tokenizer / TOKENIZER, artifact.card
         try:
             self._tokenizer = FastTokenizer.from_file(str(file))
         except Exception as error:  # the Rust library raises bare Exception
             raise ModelError(f"{file} is not a usable tokenizer: {error}") from None
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(artifact.card.max_tokens)
+        self._head = self._tail = 0
+        if card.truncation == "head_tail":
+            self._head = card.max_tokens // 4
+            self._tail = card.max_tokens - self._head
+            self._tokenizer.no_truncation()
+        else:
+            self._tokenizer.enable_truncation(card.max_tokens)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, `[CLS] … [SEP]`, each between 2 and `max_tokens` long."""
-        return [e.ids for e in self._tokenizer.encode_batch_fast(list(texts))]
+        ids = (encoded.ids for encoded in self._tokenizer.encode_batch_fast(list(texts)))
+        return [self._cut(text) for text in ids] if self._tail else list(ids)
+
+    def _cut(self, ids: list[int]) -> list[int]:
+        if len(ids) <= self._head + self._tail:
+            return ids
+        return ids[: self._head] + ids[-self._tail :]

@@ -57,6 +57,7 @@ class Route:
     """The steps of one route. The agent calls them in order; each leaves its mark on the work."""
 
     settings: RouteSettings
+    limits: BatchLimits
     model: ModelVersion
     parser: Parser
     encoder: Encoder
@@ -67,12 +68,6 @@ class Route:
     in_flight: InFlight
     metrics: Metrics
     threads: Threads
-
-    @property
-    def limits(self) -> BatchLimits:
-        """When a batch closes."""
-        s = self.settings
-        return BatchLimits(s.max_batch_tokens, s.max_batch_records, s.max_batch_delay_seconds)
 
     async def on_host(self, function: Callable[[Sequence[Work]], T], works: Sequence[Work]) -> T:
         """Run a step on the route's host thread, off the event loop."""

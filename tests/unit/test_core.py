@@ -1,9 +1,14 @@
 """Health and logs: small things that people rely on at three in the morning."""
 
 import logging
+import os
+from pathlib import Path
+
+import pytest
 
 from stream_app.core.health import Health
 from stream_app.core.logs import RateLimit
+from stream_app.core.machine import cores
 
 
 class Clock:
@@ -68,3 +73,14 @@ def test_a_flood_becomes_one_line_with_a_count():
     assert passes(5, logging.INFO) == "down 5"
     clock.now = 11
     assert passes(6) == "down 6 [3 more like this held back]"
+
+
+@pytest.mark.parametrize(
+    ("limit", "share"), [("max 100000", None), ("150000 100000", 2), ("5000 100000", 1), ("", None)]
+)
+def test_a_containers_cpu_limit_counts(tmp_path: Path, limit: str, share: int | None):
+    quota = tmp_path / "cpu.max"
+    quota.write_text(limit)
+    everything = len(os.sched_getaffinity(0))
+    assert cores(quota) == min(share or everything, everything)
+    assert cores(tmp_path / "none") == everything

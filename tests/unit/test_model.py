@@ -1,5 +1,6 @@
 """Text preparation, decisions, artifacts and references."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -135,6 +136,18 @@ def test_tokens_are_cut_at_the_models_length(folder: Path):
     config = json.loads((folder / "config.json").read_text())
     tokens = Tokenizer(load_artifact(folder)).encode(["good " * 500, ""])
     assert [len(ids) for ids in tokens] == [config["max_position_embeddings"], 2]
+
+
+def test_a_long_text_may_keep_its_end(folder: Path):
+    artifact = load_artifact(folder)
+    card = artifact.card.model_copy(update={"max_tokens": 16, "truncation": "head_tail"})
+    whole = Tokenizer(artifact)
+    cut = Tokenizer(dataclasses.replace(artifact, card=card))
+    text = "good " * 5 + "bad " * 10
+    [ids], [all_ids] = cut.encode([text]), whole.encode([text])
+    assert len(all_ids) == 17
+    assert ids == all_ids[:4] + all_ids[-12:]
+    assert cut.encode(["good", ""]) == whole.encode(["good", ""])
 
 
 @pytest.mark.parametrize("name", ENGINES)
