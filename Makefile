@@ -6,14 +6,14 @@ INSTALLED := $(VENV)/.installed
 # e.g. PIP_ARGS="--extra-index-url URL" for the small CPU build of torch, see README.md
 PIP_ARGS ?=
 
-.PHONY: help install demo test test-slow lint clean
+.PHONY: help install demo test test-slow test-native lint clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 install: $(INSTALLED)  ## a virtual environment in .venv with everything in it
 
-$(INSTALLED): pyproject.toml constraints.txt hatch_build.py $(wildcard stream_app/engine/native/*.cpp stream_app/engine/native/*.h)
+$(INSTALLED): pyproject.toml constraints.txt hatch_build.py $(wildcard stream_app/engine/native/*.cpp stream_app/engine/native/*.h stream_app/engine/native/*.py)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(PIP_ARGS) --editable ".[dev]"
@@ -27,6 +27,9 @@ test: install  ## the test suite, with coverage
 	$(BIN)/coverage run -m pytest -m "not slow"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered
+
+test-native: install  ## the CPU kernels: random models under sanitizers, a few minutes
+	$(BIN)/python -m pytest --capture=no tests/unit/test_native.py
 
 test-slow: install  ## the long ones: floors of the built-in models on whole test sets
 	$(BIN)/python -m pytest -m slow

@@ -6,13 +6,8 @@ pure Python, and its torch engine serves.
 
 from __future__ import annotations
 
-import os
-import platform
-import shlex
-import shutil
+import runpy
 import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +16,6 @@ from packaging.tags import platform_tags
 
 NATIVE = Path("stream_app/engine/native")
 LIBRARY = NATIVE / "libwinnow.so"
-OPTIMIZED = ("-std=c++17", "-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math")
-PLAIN = ("-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti", "-Wall", "-Wextra")
-AVX2 = ("-mavx2", "-mfma")
-AVX512 = (*AVX2, *(f"-mavx512{part}" for part in ("f", "bw", "vl", "dq", "vnni")))
-WIDE = (*AVX512, "-mprefer-vector-width=512")
-# object -> its source and the instructions it may use; dispatch.cpp picks one at run time
-OBJECTS = {
-    "dispatch": ("dispatch.cpp", ()),
-    "avx2": ("avx2.cpp", AVX2),
-    "avx512": ("avx512.cpp", WIDE),
-    "avx512_bf16": ("avx512.cpp", (*WIDE, "-mavx512bf16")),
-}
 
 
 class CompileKernels(BuildHookInterface[Any]):
@@ -56,18 +39,5 @@ class CompileKernels(BuildHookInterface[Any]):
 
 def compile_kernels(root: Path, extra: tuple[str, ...] = ()) -> None:
     """Write `root / LIBRARY`. Raises OSError or CalledProcessError where that is not possible."""
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        raise OSError("they are written for Linux on x86-64")
-    compiler = shlex.split(os.environ.get("CXX", "")) or [shutil.which("g++") or "clang++"]
-    with tempfile.TemporaryDirectory() as folder:
-        objects = {name: Path(folder) / f"{name}.o" for name in OBJECTS}
-        for name, (source, instructions) in OBJECTS.items():
-            flags = [*OPTIMIZED, *PLAIN, *extra, *instructions]
-            _run([*compiler, *flags, "-c", str(root / NATIVE / source), "-o", str(objects[name])])
-        built = Path(folder) / LIBRARY.name
-        _run([*compiler, *extra, "-shared", *map(str, objects.values()), "-o", str(built)])
-        shutil.move(built, root / LIBRARY)
-
-
-def _run(command: list[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True)
+    # by its path: the package cannot be imported before what it depends on is there
+    runpy.run_path(str(root / NATIVE / "build.py"))["compile_kernels"](root / LIBRARY, extra)

@@ -91,10 +91,10 @@ class Kernels(Structure):
         return kernel if kernel.forward else None
 
 
-def find_kernels() -> list[Kernels]:
+def find_kernels(library: Path = LIBRARY) -> list[Kernels]:
     """What this CPU runs, best first; nothing where the kernels were not compiled."""
-    if not LIBRARY.exists():
+    if not library.exists():
         return []
-    find = ctypes.CDLL(str(LIBRARY)).winnow_kernels
+    find = ctypes.CDLL(str(library)).winnow_kernels
     find.argtypes, find.restype = [c_int32], POINTER(Kernels)
     return [found.contents for found in takewhile(bool, map(find, count()))]

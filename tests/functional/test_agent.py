@@ -20,6 +20,7 @@ from stream_app.model.artifact import ModelCard
 from stream_app.model.preparation import Preparation
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.admit import InFlight
+from stream_app.pipeline.batch import BatchLimits
 from stream_app.pipeline.classify import Classifier
 from stream_app.pipeline.dead_letter import Outgoing
 from stream_app.pipeline.encode import Encoder
@@ -84,6 +85,7 @@ def make_route(acks: AckTracker, engine: FakeEngine, **overrides: object) -> Rou
     metrics, valve, words = Metrics(), Valve(), Words()
     return Route(
         settings=settings,
+        limits=BatchLimits(4096, settings.max_batch_records, settings.max_batch_delay_seconds),
         model=ModelVersion(name=CARD.name, version=CARD.version, digest="d"),
         parser=Parser(CODECS["text"], ParseSpec({}, settings.pass_fields), 1000),
         encoder=Encoder(words, Preparation()),

@@ -6,6 +6,7 @@
 namespace {
 
 using Register = __m256i;
+template <class T>
 constexpr int kRows = 6;  // 12 of the 16 registers hold sums
 
 inline Register load(const void* at) { return _mm256_load_si256(static_cast<const Register*>(at)); }

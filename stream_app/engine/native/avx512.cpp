@@ -1,32 +1,12 @@
 // AVX-512 with VNNI (and, for bfloat16, AVX512_BF16): Intel since Cascade Lake, AMD since Zen 4.
-#include <immintrin.h>
-
-#include "types.h"
+#include "avx512.h"
 
 namespace {
-
-using Register = __m512i;
-constexpr int kRows = 12;  // 24 of the 32 registers hold sums
-
-inline Register load(const void* at) { return _mm512_load_si512(at); }
-
-inline Register broadcast(const void* at) {
-  int32_t lane;
-  std::memcpy(&lane, at, 4);
-  return _mm512_set1_epi32(lane);
-}
 
 struct Int8 : Int8Row<255> {
   using Vector = __m512i;
   static Vector dot(Vector sum, Register x, Register weight) {
     return _mm512_dpbusd_epi32(sum, x, weight);
-  }
-};
-
-struct Float32 : Float32Row {
-  using Vector = __m512;
-  static Vector dot(Vector sum, Register x, Register weight) {
-    return _mm512_fmadd_ps(_mm512_castsi512_ps(x), _mm512_castsi512_ps(weight), sum);
   }
 };
 
@@ -41,7 +21,6 @@ struct Bfloat16 : Bfloat16Row {
 
 }  // namespace
 
-#include "rows.h"
 #include "forward.h"
 
 #ifdef __AVX512BF16__

@@ -1,7 +1,11 @@
 // Token ids -> logits, top to bottom. Included last by each instruction set's file, which defines
-// `kRows`, the precisions and `product`. Texts lie one after another, without padding: everything
-// but attention works on single rows, so a text's logits do not depend on its neighbours.
+// the precisions, `kRows` of each, and `product`. Texts lie one after another, without padding:
+// everything but attention works on single rows, so a text's logits do not depend on its neighbours.
 #pragma once
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
 
 namespace {
 
@@ -12,7 +16,12 @@ struct Arena {
   template <class Number>
   Number* take(int64_t count) {
     Number* at = memory ? reinterpret_cast<Number*>(memory + used) : nullptr;
-    used += (count * static_cast<int64_t>(sizeof(Number)) + 63) / 64 * 64;
+    const int64_t end = used + count * static_cast<int64_t>(sizeof(Number));
+    used = (end + 63) / 64 * 64;
+#ifdef __SANITIZE_ADDRESS__  // nothing may touch what lies between two arrays
+    used += 64;
+    if (memory) __asan_poison_memory_region(memory + end, used - end);
+#endif
     return at;
   }
 };
@@ -22,7 +31,7 @@ template <class Inner, class Half>
 struct Pass {
   // Rows that go through a layer together: enough to use each panel of weights more than once
   // while it is in the cache, few enough to stay in the cache themselves.
-  static constexpr int kBlock = 4 * kRows;
+  static constexpr int kBlock = 4 * kRows<Inner>;
 
   const Model& model;
   const int embedding, hidden, heads, inner;  // padded; heads is the width of all heads together
@@ -32,8 +41,8 @@ struct Pass {
   float* wide;                                // [kBlock, inner]
   typename Inner::Element* encoded;           // [kBlock, the widest input of a product]
   typename Half::Element *key, *value;        // panels of one head of one text
-  float* scores;                              // [kRows, length]
-  typename Half::Element* weights;            // [kRows, length]
+  float* scores;                              // [kRows<Half>, length]
+  typename Half::Element* weights;            // [kRows<Half>, length]
   int32_t *all, *first;                       // rows of every token, of every text's [CLS]
 
   Pass(const Model& m, int tokens, int texts, Arena& arena)
@@ -42,20 +51,21 @@ struct Pass {
         hidden(m.mapping.out),
         heads(m.heads * m.head_size),
         inner(m.layers[0]->up.out) {
-    const int rows = tokens + kRows, length = round_up(tokens, kPanel);
+    const int length = round_up(tokens, kPanel);
     const int widths[] = {hidden, heads, inner};
     int widest = embedding;
     for (const int width : widths) widest = width > widest ? width : widest;
-    x = arena.take<float>(int64_t{rows} * hidden);
-    qkv = arena.take<typename Half::Element>(int64_t{rows} * 3 * heads);
-    context = arena.take<float>(int64_t{rows} * heads);
+    x = arena.take<float>(int64_t{tokens} * hidden);
+    // with room behind the last query for a product that takes more rows than count: see amx.cpp
+    qkv = arena.take<typename Half::Element>(int64_t{tokens + kRows<Half>} * 3 * heads);
+    context = arena.take<float>(int64_t{tokens} * heads);
     wide = arena.take<float>(int64_t{kBlock} * widest);
     encoded = arena.take<typename Inner::Element>(int64_t{kBlock} * widest);
     key = arena.take<typename Half::Element>(int64_t{length} * m.head_size);
     value = arena.take<typename Half::Element>(int64_t{length} * m.head_size);
-    scores = arena.take<float>(int64_t{kRows} * length);
-    weights = arena.take<typename Half::Element>(int64_t{kRows} * length);
-    all = arena.take<int32_t>(rows);
+    scores = arena.take<float>(int64_t{kRows<Half>} * length);
+    weights = arena.take<typename Half::Element>(int64_t{kRows<Half>} * length);
+    all = arena.take<int32_t>(tokens);
     first = arena.take<int32_t>(texts);
   }
 
@@ -86,11 +96,11 @@ struct Pass {
                 int begin, int end, Sink sink) {
     const char* panels = static_cast<const char*>(linear.panels);
     const int64_t bytes = int64_t{linear.in} * kPanel * sizeof(typename T::Element);
-    alignas(64) typename T::Sum sums[kRows][kPanel];
+    alignas(64) typename T::Sum sums[kRows<T>][kPanel];
     alignas(64) float y[kPanel];
     for (int column = begin; column < end; column += kPanel)
-      for (int row = 0; row < rows; row += kRows) {
-        const int count = least(kRows, rows - row);
+      for (int row = 0; row < rows; row += kRows<T>) {
+        const int count = least(kRows<T>, rows - row);
         product<T>(left + int64_t{row} * linear.in, linear.in, count,
                    panels + column / kPanel * bytes, linear.in, sums);
         for (int r = 0; r < count; ++r) {
@@ -102,10 +112,10 @@ struct Pass {
 
   // Word, place and type, normalized and mapped to the hidden size.
   void embed(const int32_t* ids, int length, int start) {
-    Scale scales[kRows];
+    Scale scales[kRows<Half>];
     auto* left = reinterpret_cast<typename Half::Element*>(encoded);
-    for (int begin = 0; begin < length; begin += kRows) {
-      const int rows = least(kRows, length - begin);
+    for (int begin = 0; begin < length; begin += kRows<Half>) {
+      const int rows = least(kRows<Half>, length - begin);
       for (int row = 0; row < rows; ++row) {
         const float* word = model.words + int64_t{ids[begin + row]} * embedding;
         const float* place = model.positions + int64_t{begin + row} * embedding;
@@ -139,14 +149,14 @@ struct Pass {
   // One text: context = softmax(query · keyᵀ) · value for each head.
   void attend(int start, int length, bool only_first) {
     const int size = model.head_size, stride = 3 * heads, padded = round_up(length, kPanel);
-    alignas(64) float sums[kRows][kPanel];
-    float total[kRows];
+    alignas(64) float sums[kRows<Half>][kPanel];
+    float total[kRows<Half>];
     for (int head = 0; head < model.heads; ++head) {
       const auto* query = qkv + int64_t{start} * stride + head * size;
       pack_key(query + heads, stride, length, size);
       pack_value(query + 2 * heads, stride, length, size);
-      for (int begin = 0; begin < (only_first ? 1 : length); begin += kRows) {
-        const int rows = only_first ? 1 : least(kRows, length - begin);
+      for (int begin = 0; begin < (only_first ? 1 : length); begin += kRows<Half>) {
+        const int rows = only_first ? 1 : least(kRows<Half>, length - begin);
         for (int column = 0; column < padded; column += kPanel) {
           product<Half>(query + int64_t{begin} * stride, stride, rows, key + column * size, size, sums);
           for (int row = 0; row < rows; ++row)
@@ -190,10 +200,11 @@ struct Pass {
 
   // Keys [length, size] -> panels of 32 keys, [size / group][32][group]: a transposition of dwords.
   void pack_key(const typename Half::Element* from, int stride, int length, int size) {
+    using Dword [[gnu::may_alias]] = uint32_t;
     const int dwords = size / Half::kGroup;
     for (int k = 0; k < round_up(length, kPanel); ++k) {
-      auto* out = reinterpret_cast<uint32_t*>(key + k / kPanel * kPanel * size) + k % kPanel;
-      const auto* row = reinterpret_cast<const uint32_t*>(from + int64_t{k} * stride);
+      auto* out = reinterpret_cast<Dword*>(key + k / kPanel * kPanel * size) + k % kPanel;
+      const auto* row = reinterpret_cast<const Dword*>(from + int64_t{k} * stride);
       for (int i = 0; i < dwords; ++i) out[i * kPanel] = k < length ? row[i] : 0;
     }
   }
@@ -244,10 +255,10 @@ struct Pass {
 
   // logits = classifier(tanh(pooler([CLS]))), in float32.
   void classify(int texts, float* logits) {
-    const Scale none[kRows] = {};
-    for (int begin = 0; begin < texts; begin += kRows) {
-      const int rows = least(kRows, texts - begin);
-      float *cls = wide, *pooled = wide + kRows * hidden;
+    const Scale none[kRows<Float32>] = {};
+    for (int begin = 0; begin < texts; begin += kRows<Float32>) {
+      const int rows = least(kRows<Float32>, texts - begin);
+      float *cls = wide, *pooled = wide + kRows<Float32> * hidden;
       for (int row = 0; row < rows; ++row)
         std::memcpy(cls + row * hidden, x + int64_t{first[begin + row]} * hidden, hidden * 4);
       multiply<Float32>(cls, none, rows, model.pooler, 0, hidden,

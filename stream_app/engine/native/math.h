@@ -35,7 +35,7 @@ inline float exp_negative(float x) {
   y = y * f + 2.4022651e-1f;
   y = y * f + 6.9314718e-1f;
   y = y * f + 1.0f;
-  int32_t bits, exponent;
+  uint32_t bits, exponent;
   std::memcpy(&bits, &y, 4);
   std::memcpy(&exponent, &shifted, 4);
   bits += exponent << 23;
@@ -57,12 +57,13 @@ inline float gelu(float x, const float* table) {
   return x * (0.5f + u * y);
 }
 
-// LayerNorm of a row in place; `size` of its `width` numbers count, the others are zero and stay.
+// LayerNorm of a row in place; `size` of its `width` numbers count, the others are zero and
+// become zero again: so are their weight and bias.
 inline void normalize(float* x, int width, int size, float eps, const float* weight,
                       const float* bias) {
   const float mean = sum(width, [&](int i) { return x[i]; }) / size;
-  const float squares =
-      sum(width, [&](int i) { return (x[i] - mean) * (x[i] - mean); }) - (width - size) * mean * mean;
+  for (int i = size; i < width; ++i) x[i] = mean;  // adds nothing to the variance
+  const float squares = sum(width, [&](int i) { return (x[i] - mean) * (x[i] - mean); });
   const float scale = 1.0f / __builtin_sqrtf(squares / size + eps);
   for (int i = 0; i < width; ++i) x[i] = (x[i] - mean) * scale * weight[i] + bias[i];
 }

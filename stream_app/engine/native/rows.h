@@ -37,7 +37,7 @@ inline void panel_rows(const typename T::Element* x, int stride, const void* pan
 }
 
 // The same for a number of rows, at most kRows, that is known only now.
-template <class T, int rows = kRows>
+template <class T, int rows = kRows<T>>
 void product(const typename T::Element* x, int stride, int count, const void* panel, int depth,
              typename T::Sum (*sums)[kPanel]) {
   if constexpr (rows > 1)
