@@ -8,6 +8,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from stream_app.cli.connect import connected, require_topics
+from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.label_record import ORIGIN_ID
 from stream_app.core.messages import Headers, Partition, Record
 from stream_app.core.settings import RouteSettings
@@ -17,12 +18,12 @@ _POLL_MS = 1000
 _FETCH_BYTES = 64 * 1024 * 1024
 
 
-def read_dead_letters(servers: str, topic: str) -> Iterator[Record]:
+def read_dead_letters(kafka: KafkaClientSettings, topic: str) -> Iterator[Record]:
     """Every dead letter there is now, partition by partition in order."""
-    require_topics(servers, [topic])
+    require_topics(kafka, [topic])
     with connected(
         KafkaConsumer,
-        servers,
+        kafka,
         isolation_level="read_committed",
         enable_auto_commit=False,
         fetch_max_bytes=_FETCH_BYTES,

@@ -103,7 +103,7 @@ def replay_letters(
 
 def _letters(settings: Settings, route: str | None) -> Iterator[Record]:
     for chosen in chosen_routes(settings, route):
-        letters = read_dead_letters(settings.kafka.bootstrap_servers, chosen.dead_letter_topic)
+        letters = read_dead_letters(settings.kafka, chosen.dead_letter_topic)
         yield from (letter for letter in letters if belongs(letter, chosen))
 
 

@@ -102,16 +102,16 @@ def replay(kafka: KafkaSettings, route: RouteSettings, wanted: Callable[[Record]
     def chosen(letter: Record) -> bool:
         return belongs(letter, route) and wanted(letter)
 
-    outcome, servers = Outcome(), kafka.bootstrap_servers
-    letters = read_dead_letters(servers, route.dead_letter_topic)
+    outcome = Outcome()
+    letters = read_dead_letters(kafka, route.dead_letter_topic)
     with (
         connected(
             KafkaConsumer,
-            servers,
+            kafka,
             group_id=f"{kafka.group_id}-dlq-replay",
             enable_auto_commit=False,
         ) as consumer,
-        sending(servers, route.input_topic) as records,
+        sending(kafka, route.input_topic) as records,
     ):
         log = ReplayLog(consumer)
         for partition, found in groupby(letters, key=lambda letter: letter.partition):

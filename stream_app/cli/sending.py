@@ -12,6 +12,7 @@ from kafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from stream_app.cli.connect import connected
 from stream_app.core.errors import BrokerError
+from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.messages import Headers
 
 MAX_RECORD_BYTES = 64 * 1024 * 1024
@@ -83,11 +84,11 @@ class Sending:
 
 
 @contextmanager
-def sending(servers: str, topic: str) -> Iterator[Sending]:
+def sending(kafka: KafkaClientSettings, topic: str) -> Iterator[Sending]:
     """Send records to a topic that exists. Raises BrokerError."""
     with connected(
         KafkaProducer,
-        servers,
+        kafka,
         acks="all",
         # an idempotent kafka-python producer fails every record after one refused as too large
         enable_idempotence=False,

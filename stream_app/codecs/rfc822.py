@@ -78,6 +78,16 @@ class _Part(Mail):
         if payload.depth > MAX_DEPTH:
             raise _TooMuch
 
+    def get_param(
+        self, param: str, failobj: Any = None, header: str = "content-type", unquote: bool = True
+    ) -> Any:
+        """As ever, but parameters that contradict each other (`x*=a; x*1=b`) are none: the standard
+        library raises, and the mail would be lost."""
+        try:
+            return super().get_param(param, failobj, header, unquote)
+        except TypeError:
+            return failobj
+
     def get_boundary(self, failobj: Any = None) -> Any:
         """As ever, but a boundary in a charset that is none (RFC 2231 allows one) is no boundary:
         the parser lets that error out, and the mail would be lost."""

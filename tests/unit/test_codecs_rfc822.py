@@ -135,6 +135,8 @@ def test_html_that_calls_itself_plain_is_read_as_html():
         b"multipart/mixed",
         b"multipart/mixed; boundary*=undefined''%ff",
         b"multipart/mixed; boundary*=a\0b'en'x",
+        b"multipart/mixed; boundary*=a; boundary*1=b",
+        b"text/plain; charset*=a; charset*1=b",
     ],
 )
 def test_a_broken_content_type_leaves_the_text(content_type: bytes):
