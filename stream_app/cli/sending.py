@@ -84,8 +84,8 @@ class Sending:
 
 
 @contextmanager
-def sending(kafka: KafkaClientSettings, topic: str) -> Iterator[Sending]:
-    """Send records to a topic that exists. Raises BrokerError."""
+def sending(kafka: KafkaClientSettings, topic: str, **config: Any) -> Iterator[Sending]:
+    """Send records to a topic that exists; `config` is kafka-python's. Raises BrokerError."""
     with connected(
         KafkaProducer,
         kafka,
@@ -95,5 +95,6 @@ def sending(kafka: KafkaClientSettings, topic: str) -> Iterator[Sending]:
         max_request_size=MAX_RECORD_BYTES,
         delivery_timeout_ms=DELIVERY_SECONDS * 1000,
         linger_ms=5,
+        **config,
     ) as producer:
         yield Sending(producer, topic)
