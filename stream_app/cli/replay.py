@@ -16,9 +16,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import count, groupby
 from typing import Any
 
+import typer
 from kafka import KafkaConsumer, TopicPartition
 
 from stream_app.cli.connect import connected, require_topics
@@ -41,7 +42,9 @@ CHUNK = 100  # letters between two commits
 MAX_MARK_CHARS = 4000  # a broker's offset.metadata.max.bytes is 4096 by default
 CLOCK_MS = 10 * 60 * 1000  # how far two machines' clocks may be apart
 _DAY_MS = 24 * 60 * 60 * 1000
+_SESSION_MS = 10_000
 _POLL_MS = 200
+_PATIENT_POLLS = 25
 
 
 @dataclass(slots=True)
@@ -100,12 +103,19 @@ def _alone(kafka: KafkaSettings, route: RouteSettings) -> Iterator[Any]:
         group_id=group,
         enable_auto_commit=False,
         max_poll_interval_ms=_DAY_MS,
+        session_timeout_ms=_SESSION_MS,  # so long the lock of one that was killed lasts
         max_poll_records=1,
     ) as consumer:
         if lockable:
             consumer.subscribe([topic])
-            while TopicPartition(topic, 0) not in consumer.assignment():
+            for polls in count(1):
                 consumer.poll(_POLL_MS)
+                if TopicPartition(topic, 0) in consumer.assignment():
+                    break
+                if polls == _PATIENT_POLLS:
+                    typer.echo(
+                        f"winnow: another replay of {route.name} is at work, or was", err=True
+                    )
             consumer.pause(*consumer.assignment())  # its records are read elsewhere
         yield consumer
 

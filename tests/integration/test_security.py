@@ -241,3 +241,15 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def leaked(text: str) -> Sequence[str]:
     """The secrets in a text."""
     return [secret for secret in SECRETS if secret in text]
+
+
+def test_metrics_are_served_on_loopback_unless_told_otherwise(stage: Stage):
+    """127.0.0.2 is this machine too: only what listens on every address answers there."""
+    stage.create_topics()
+    for section, answers in (({}, False), ({"host": "0.0.0.0"}, True)):
+        port = free_port()
+        stage.sections["metrics"] = {"port": port, **section}
+        with stage.worker():
+            wait_until_ready(f"http://127.0.0.1:{port}")
+            status, _ = get(f"http://127.0.0.2:{port}/metrics")
+            assert (status == 200) is answers
