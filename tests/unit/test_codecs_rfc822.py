@@ -214,7 +214,7 @@ def test_reasons_hold_none_of_the_text():
 
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
 def test_lines_beyond_the_bound_are_left_unread(end: bytes):
-    """A line costs the parser fifty times its bytes, so millions of empty ones filled the memory."""
+    """A line costs the parser fifty times its bytes: millions of empty ones filled the memory."""
     read = parse(b"Subject: s\n\n" + (b"x" + end) * (MAX_LINES + 1_000))
     assert read.title == "s"
     heads = b"".join(b"a%d:%s" % (number, end) for number in range(MAX_LINES + 1_000))
