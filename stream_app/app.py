@@ -40,6 +40,7 @@ from stream_app.pipeline.encode import Encoder
 from stream_app.pipeline.parse import Parser
 from stream_app.pipeline.publish import Publisher
 from stream_app.pipeline.route import Route, new_threads
+from stream_app.services.access import unreachable
 from stream_app.services.broker import Broker, ask_broker
 from stream_app.services.consumer import GuardedConsumer, Guards, guarded_app, records
 from stream_app.services.lag import LagMonitor
@@ -114,10 +115,10 @@ class Worker:
 
     async def _await_broker(self) -> Broker:
         """Wait for the broker; every topic of every route must exist on it, or appear soon."""
-        servers, patience = self._settings.kafka.bootstrap_servers, TOPIC_TRIES
+        kafka, patience = self._settings.kafka, TOPIC_TRIES
         while True:
             try:
-                broker = await ask_broker(servers)
+                broker = await ask_broker(kafka)
                 missing = self._missing_topics(broker)
                 if not missing:
                     break
@@ -127,8 +128,9 @@ class Worker:
                     raise BrokerError(missing)
                 self._health.unready("broker", missing)
             except (KafkaError, OSError) as error:
-                self._health.unready("broker", f"does not answer ({type(error).__name__})")
-                log.warning("waiting for a broker at %s", servers)
+                why = unreachable(error, kafka)
+                self._health.unready("broker", why)
+                log.warning("waiting for a broker at %s, which %s", kafka.bootstrap_servers, why)
             await asyncio.sleep(BROKER_RETRY_SECONDS)
         self._health.unready("broker", None)
         if not broker.idempotent_producers:
@@ -315,7 +317,7 @@ async def _run(settings: Settings) -> None:
 def new_producer(kafka: KafkaSettings, route: RouteSettings, idempotent: bool) -> AIOKafkaProducer:
     """The producer of one route's labels and dead letters."""
     return AIOKafkaProducer(
-        bootstrap_servers=kafka.bootstrap_servers,
+        **kafka.client_arguments(),
         enable_idempotence=idempotent,
         acks="all",
         linger_ms=0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -65,15 +66,25 @@ class Apache:
 
 
 @contextmanager
-def apache_kafka(folder: Path, port: int | None = None) -> Iterator[Apache]:
-    """An Apache Kafka from jars; its records survive in `folder`."""
+def apache_kafka(
+    folder: Path, port: int | None = None, options: str = "", format_arguments: str = ""
+) -> Iterator[Apache]:
+    """An Apache Kafka from jars; its records survive in `folder`. `options` are more lines of its
+    configuration, `format_arguments` go to the tool that makes its storage."""
     if not KAFKA.exists():
         pytest.skip("no Apache Kafka here: ../shared/kafka is absent")
     if shutil.which("java") is None:
         pytest.skip("no Java here, which Apache Kafka needs")
     port = port or free_port()
     log = (folder / "kafka.log").open("ab")
-    process = subprocess.Popen([KAFKA, folder / "data", str(port)], stdout=log, stderr=log)
+    (folder / "extra.properties").write_text(options)
+    environment = {
+        "KAFKA_OPTS_FILE": str(folder / "extra.properties"),
+        "KAFKA_FORMAT_ARGS": format_arguments,
+    }
+    process = subprocess.Popen(
+        [KAFKA, folder / "data", str(port)], stdout=log, stderr=log, env=os.environ | environment
+    )
     try:
         yield Apache(wait_for_broker(f"127.0.0.1:{port}", process), process)
     finally:

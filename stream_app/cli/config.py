@@ -24,9 +24,11 @@ def show(config: ConfigFile) -> None:
 def check(config: ConfigFile) -> None:
     """Check the configuration and the model of every route; exit code 1 where one is not usable.
 
-    An `hf://` model is downloaded. The broker is not asked.
+    An `hf://` model is downloaded. Certificates and password files are read; the broker is not
+    asked.
     """
     settings = load_settings(config)
+    settings.kafka.client_arguments()
     failed = False
     for route in settings.routes:
         try:

@@ -8,40 +8,58 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from stream_app.cli.connect import connected, require_topics
+from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.label_record import ORIGIN_ID
 from stream_app.core.messages import Headers, Partition, Record
 from stream_app.core.settings import RouteSettings
-from stream_app.pipeline.dead_letter import ATTEMPTS, ROUTE, SOURCE
+from stream_app.pipeline.dead_letter import ATTEMPTS, COUNT, ROUTE, SOURCE
+
+REPLAY_OF = "winnow-replay-of"  # of a record that was sent back: the id of its dead letter
 
 _POLL_MS = 1000
 _FETCH_BYTES = 64 * 1024 * 1024
 
 
-def read_dead_letters(servers: str, topic: str) -> Iterator[Record]:
-    """Every dead letter there is now, partition by partition in order."""
-    require_topics(servers, [topic])
+def read_topic(
+    kafka: KafkaClientSettings, topic: str, since: int = 0, isolation: str = "read_committed"
+) -> Iterator[Record]:
+    """Every record there is now, partition by partition in order; those written later are not read.
+
+    `since` (milliseconds since the epoch) leaves older ones out. Raises BrokerError.
+    """
+    require_topics(kafka, [topic])
     with connected(
         KafkaConsumer,
-        servers,
-        isolation_level="read_committed",
+        kafka,
+        isolation_level=isolation,
         enable_auto_commit=False,
         fetch_max_bytes=_FETCH_BYTES,
     ) as consumer:
-        for number in sorted(consumer.partitions_for_topic(topic)):
-            yield from _read_partition(consumer, TopicPartition(topic, number))
+        partitions = [
+            TopicPartition(topic, n) for n in sorted(consumer.partitions_for_topic(topic))
+        ]
+        ends = consumer.end_offsets(partitions)
+        starts = consumer.offsets_for_times(dict.fromkeys(partitions, since)) if since else {}
+        for partition in partitions:
+            consumer.assign([partition])
+            if not since:
+                consumer.seek_to_beginning(partition)
+            elif starts.get(partition):
+                consumer.seek(partition, starts[partition].offset)
+            else:
+                continue  # nothing was written since
+            yield from _read_partition(consumer, partition, ends[partition])
 
 
-def _read_partition(consumer: Any, partition: TopicPartition) -> Iterator[Record]:
-    consumer.assign([partition])
-    consumer.seek_to_beginning(partition)
-    end = consumer.end_offsets([partition])[partition]
-    while (position := consumer.position(partition)) < max(end, consumer.highwater(partition) or 0):
+def _read_partition(consumer: Any, partition: TopicPartition, end: int) -> Iterator[Record]:
+    bound = None  # at the first answer: the embedded broker says the end too low until then
+    while (position := consumer.position(partition)) < (bound or end) or bound is None:
         found = consumer.poll(_POLL_MS).get(partition, [])
-        # beyond the end there are open transactions, or more of what the embedded broker forgot to
-        # count: its end is too low until it is asked for records
+        if bound is None:
+            bound = max(end, consumer.highwater(partition) or 0)
         if not found and position >= end:
-            return
-        yield from map(_record, found)
+            return  # what lies beyond is in open transactions
+        yield from (_record(each) for each in found if each.offset < bound)
 
 
 def _record(found: Any) -> Record:
@@ -70,11 +88,18 @@ def belongs(letter: Record, route: RouteSettings) -> bool:
     return letter.header(ROUTE) in (None, route.name)
 
 
+def attempts_of(letter: Record) -> int:
+    """How often it has died; once, where nobody says."""
+    attempts = letter.header(ATTEMPTS) or ""
+    return int(attempts) if COUNT.fullmatch(attempts) else 1
+
+
 def replay_headers(letter: Record) -> Headers:
-    """The headers it came with, its first id, and how often it was tried."""
+    """The headers it came with, its first id, which letter it was, and how often it was tried."""
     kept = [(name, value) for name, value in letter.headers if not name.startswith("winnow-")]
-    kept.append((ORIGIN_ID, origin_of(letter).encode()))
-    attempts = letter.header(ATTEMPTS)
-    if attempts:
-        kept.append((ATTEMPTS, attempts.encode()))
-    return tuple(kept)
+    return (
+        *kept,
+        (ORIGIN_ID, origin_of(letter).encode()),
+        (REPLAY_OF, letter.id.encode()),
+        (ATTEMPTS, str(attempts_of(letter)).encode()),
+    )

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from stream_app.cli.dead_letters import belongs, id_of, origin_of, read_dead_letters
+from stream_app.cli.dead_letters import belongs, id_of, origin_of, read_topic
 from stream_app.cli.options import ConfigFile, RouteName, chosen_routes
 from stream_app.cli.replay import Outcome, replay
 from stream_app.cli.sources import STDIN
@@ -77,11 +77,15 @@ def replay_letters(
         list[str] | None, typer.Option("--id", metavar="ID", help="Only this one; repeatable.")
     ] = None,
     error: ErrorCode = None,
+    max_attempts: Annotated[
+        int, typer.Option(min=2, help="Refuse those that have died so often: they go in circles.")
+    ] = 3,
 ) -> None:
-    """Send dead letters back to their route's input topic, each once, however often this runs.
+    """Send dead letters back to their route's input topic, each exactly once.
 
-    Key, value, headers and first id stay. One without a value cannot be replayed: it is named, and
-    the exit code is 1.
+    However often this runs, and wherever it was cut off. Key, value, headers and first id stay. One
+    without a value, or one that has died --max-attempts times, is not sent back: it is named, and
+    the exit code is 1. A second replay of a route waits for the first.
     """
     settings = load_settings(config)
     unseen = set(letter_id or ())
@@ -94,7 +98,7 @@ def replay_letters(
 
     failed = False
     for chosen in chosen_routes(settings, route):
-        failed |= _report(chosen, replay(settings.kafka, chosen, wanted))
+        failed |= _report(chosen, replay(settings.kafka, chosen, wanted, max_attempts))
     for missing in sorted(unseen):
         raise _not_found(missing)
     if failed:
@@ -103,7 +107,7 @@ def replay_letters(
 
 def _letters(settings: Settings, route: str | None) -> Iterator[Record]:
     for chosen in chosen_routes(settings, route):
-        letters = read_dead_letters(settings.kafka.bootstrap_servers, chosen.dead_letter_topic)
+        letters = read_topic(settings.kafka, chosen.dead_letter_topic)
         yield from (letter for letter in letters if belongs(letter, chosen))
 
 
@@ -151,10 +155,10 @@ def _report(route: RouteSettings, outcome: Outcome) -> bool:
         typer.echo(f"winnow: {letter_id} has no value, so it cannot be replayed", err=True)
     for letter_id in outcome.too_large:
         typer.echo(f"winnow: {letter_id} is too large for {route.input_topic}", err=True)
-    if outcome.forgotten:
+    for letter_id in outcome.refused:
         typer.echo(
-            "winnow: this broker keeps no commit metadata, so it does not remember which single "
-            "ones were replayed: the next replay sends them again",
+            f"winnow: {letter_id} has died too often to be sent back: mend the cause, then raise "
+            "--max-attempts",
             err=True,
         )
-    return bool(outcome.without_value or outcome.too_large)
+    return bool(outcome.without_value or outcome.too_large or outcome.refused)

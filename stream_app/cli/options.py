@@ -9,7 +9,13 @@ from typing import Annotated
 import typer
 
 from stream_app.core.errors import ConfigError
-from stream_app.core.settings import CONFIG_VARIABLE, RouteSettings, Settings
+from stream_app.core.settings import (
+    CONFIG_VARIABLE,
+    KafkaSettings,
+    RouteSettings,
+    Settings,
+    load_kafka,
+)
 
 ConfigFile = Annotated[
     Path,
@@ -21,8 +27,36 @@ RouteName = Annotated[
     str | None, typer.Option("--route", metavar="NAME", help="Only this route; default: all.")
 ]
 BootstrapServers = Annotated[
-    str, typer.Option("--bootstrap-servers", metavar="HOST:PORT,…", help="The Kafka broker.")
+    str | None,
+    typer.Option(
+        "--bootstrap-servers",
+        metavar="HOST:PORT,…",
+        help="The Kafka broker; default: the configuration's, or 127.0.0.1:9092.",
+    ),
 ]
+
+
+KafkaConfig = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        envvar=CONFIG_VARIABLE,
+        help="A configuration whose [kafka] says how to reach the broker.",
+    ),
+]
+
+
+def kafka_settings(config: Path | None, bootstrap_servers: str | None) -> KafkaSettings:
+    """`[kafka]` of the file and the environment, with the servers of an option where it is given.
+
+    Raises ConfigError.
+    """
+    kafka = load_kafka(config)
+    if bootstrap_servers is None:
+        return kafka
+    return kafka.model_copy(update={"bootstrap_servers": bootstrap_servers})
 
 
 def chosen_routes(settings: Settings, name: str | None) -> Sequence[RouteSettings]:

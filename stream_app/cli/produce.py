@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from stream_app.cli.connect import require_topics
-from stream_app.cli.options import BootstrapServers
+from stream_app.cli.options import BootstrapServers, KafkaConfig, kafka_settings
 from stream_app.cli.sending import sending
 from stream_app.cli.sources import Format, Source
 
@@ -21,7 +21,8 @@ from stream_app.cli.sources import Format, Source
 def produce(
     topic: Annotated[str, typer.Option(help="Where the messages go; it must exist.")],
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="-: stdin.")],
-    bootstrap_servers: BootstrapServers = "127.0.0.1:9092",
+    config: KafkaConfig = None,
+    bootstrap_servers: BootstrapServers = None,
     message_format: Annotated[
         Format | None,
         typer.Option("--format", help="Default: by each path's name; rfc822 for the rest."),
@@ -35,8 +36,9 @@ def produce(
     that is too large for the topic is named, the others still go, and the exit code is 1.
     """
     source = Source(paths, message_format)
-    require_topics(bootstrap_servers, [topic])
-    with sending(bootstrap_servers, topic) as records:
+    kafka = kafka_settings(config, bootstrap_servers)
+    require_topics(kafka, [topic])
+    with sending(kafka, topic) as records:
         try:
             with _progress(source) as progress:
                 for found in islice(source, limit):

@@ -1,85 +1,50 @@
-"""Replay of dead letters: back to their route's input, each once, however often it is run."""
+"""Replay of dead letters: back to their route's input, exactly once each, however often it is run.
+
+- Before anything is sent the broker is told that a replay is under way, and after each chunk what
+  was confirmed. A replay that finds another one unfinished looks into the input topic for what that
+  one has sent: every record says which letter it was.
+- A record is sent once, never again by the client itself. Where its delivery is in doubt the replay
+  ends, and the next one looks.
+- A replay is alone: the consumer group that remembers is also the lock, and a second one waits.
+- A letter that has died too often already is refused.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import count, groupby
 from typing import Any
 
-from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+import typer
+from kafka import KafkaConsumer, TopicPartition
 
-from stream_app.cli.connect import connected
-from stream_app.cli.dead_letters import belongs, id_of, read_dead_letters, replay_headers
+from stream_app.cli.connect import connected, require_topics
+from stream_app.cli.dead_letters import (
+    REPLAY_OF,
+    attempts_of,
+    belongs,
+    id_of,
+    read_topic,
+    replay_headers,
+)
+from stream_app.cli.replay_log import Replayed, ReplayLog
 from stream_app.cli.sending import Sending, sending
 from stream_app.core.errors import BrokerError
 from stream_app.core.messages import Partition, Record
 from stream_app.core.settings import KafkaSettings, RouteSettings
+from stream_app.services.broker import ask_broker
 
 CHUNK = 100  # letters between two commits
 MAX_MARK_CHARS = 4000  # a broker's offset.metadata.max.bytes is 4096 by default
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """Which dead letters of one partition were replayed: spans `[first, end)`, apart, in order.
-
-    Kept as a committed offset, below which all were; those beyond are in the commit's metadata,
-    as in `7 9-12`.
-    """
-
-    spans: tuple[tuple[int, int], ...] = ()
-
-    @classmethod
-    def parse(cls, offset: int, mark: str) -> Replayed:
-        """From a committed offset and its metadata."""
-        replayed = cls().plus(0, offset)
-        for span in mark.split():
-            first, _, last = span.partition("-")
-            replayed = replayed.plus(int(first), int(last or first) + 1)
-        return replayed
-
-    def __contains__(self, offset: int) -> bool:
-        return any(first <= offset < end for first, end in self.spans)
-
-    def plus(self, first: int, end: int) -> Replayed:
-        """These, and all from `first` to before `end`."""
-        merged: list[tuple[int, int]] = []
-        for span in sorted([*self.spans, (first, end)]):
-            if merged and span[0] <= merged[-1][1]:
-                merged[-1] = (merged[-1][0], max(merged[-1][1], span[1]))
-            elif span[0] < span[1]:
-                merged.append(span)
-        return Replayed(tuple(merged))
-
-    @property
-    def offset(self) -> int:
-        """The offset to commit."""
-        return self.spans[0][1] if self.spans and self.spans[0][0] == 0 else 0
-
-    @property
-    def mark(self) -> str:
-        """The metadata of that commit."""
-        beyond = [(first, end - 1) for first, end in self.spans if first > 0]
-        return " ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in beyond)
-
-
-class ReplayLog:
-    """What was replayed, as the broker keeps it for the consumer group `<group>-dlq-replay`."""
-
-    def __init__(self, consumer: Any) -> None:
-        self._consumer = consumer  # of that group
-
-    def read(self, partition: Partition) -> Replayed:
-        """Which letters of the partition were replayed."""
-        found = self._consumer.committed(TopicPartition(*partition), metadata=True)
-        return Replayed.parse(found.offset, found.metadata or "") if found else Replayed()
-
-    def write(self, partition: Partition, replayed: Replayed) -> bool:
-        """Remember it; False where the broker did not keep all: the embedded one drops marks."""
-        commit = OffsetAndMetadata(replayed.offset, replayed.mark, -1)
-        self._consumer.commit({TopicPartition(*partition): commit})
-        return self.read(partition) == replayed
+CLOCK_MS = 10 * 60 * 1000  # how far two machines' clocks may be apart
+_DAY_MS = 24 * 60 * 60 * 1000
+_SESSION_MS = 10_000
+_POLL_MS = 200
+_PATIENT_POLLS = 25
 
 
 @dataclass(slots=True)
@@ -89,54 +54,122 @@ class Outcome:
     sent: int = 0
     without_value: list[str] = field(default_factory=list)
     too_large: list[str] = field(default_factory=list)
-    forgotten: bool = False  # the broker did not keep which single ones were replayed
+    refused: list[str] = field(default_factory=list)  # died too often
 
 
-def replay(kafka: KafkaSettings, route: RouteSettings, wanted: Callable[[Record], bool]) -> Outcome:
+def replay(
+    kafka: KafkaSettings,
+    route: RouteSettings,
+    wanted: Callable[[Record], bool],
+    max_attempts: int,
+) -> Outcome:
     """Send the route's wanted dead letters that were not replayed yet back to its input topic.
 
-    They are remembered after the broker confirmed them, so a crash sends some twice, never none;
-    they keep their first id, by which a consumer of the labels can tell. Raises BrokerError.
+    Those that have died `max_attempts` times or more are refused. Raises BrokerError.
     """
-
-    def chosen(letter: Record) -> bool:
-        return belongs(letter, route) and wanted(letter)
-
-    outcome, servers = Outcome(), kafka.bootstrap_servers
-    letters = read_dead_letters(servers, route.dead_letter_topic)
+    outcome, topic = Outcome(), route.dead_letter_topic
+    require_topics(kafka, [topic, route.input_topic])
     with (
-        connected(
-            KafkaConsumer,
-            servers,
-            group_id=f"{kafka.group_id}-dlq-replay",
-            enable_auto_commit=False,
-        ) as consumer,
-        sending(servers, route.input_topic) as records,
+        _alone(kafka, route) as consumer,
+        sending(kafka, route.input_topic, retries=0) as records,
     ):
-        log = ReplayLog(consumer)
+        log = ReplayLog(consumer, round(time.time() * 1000))
+        done = _begin(log, kafka, route, sorted(consumer.partitions_for_topic(topic)))
+        letters = (letter for letter in read_topic(kafka, topic) if belongs(letter, route))
         for partition, found in groupby(letters, key=lambda letter: letter.partition):
-            for replayed in _sent(found, chosen, log.read(partition), records, outcome):
+            chosen = _chosen(found, wanted, max_attempts, done[partition], outcome)
+            for replayed in _sent(chosen, done[partition], records, outcome):
                 records.finish()
-                outcome.forgotten |= not log.write(partition, replayed)
+                log.write(partition, replayed)
+                done[partition] = replayed
+        for partition, replayed in done.items():
+            log.end(partition, replayed)
         outcome.sent, outcome.too_large = records.confirmed, records.refused
     return outcome
 
 
-def _sent(
+@contextmanager
+def _alone(kafka: KafkaSettings, route: RouteSettings) -> Iterator[Any]:
+    """The consumer that remembers, once it is the only one at work: it owns the first partition.
+
+    Another that comes meanwhile waits for this one, which answers no rebalance until it is done.
+    The embedded broker, for trials only, takes half a minute for a join: there nobody is kept out.
+    """
+    lockable = asyncio.run(ask_broker(kafka)).idempotent_producers
+    group, topic = f"{kafka.group_id}-dlq-replay-{route.name}", route.dead_letter_topic
+    with connected(
+        KafkaConsumer,
+        kafka,
+        group_id=group,
+        enable_auto_commit=False,
+        max_poll_interval_ms=_DAY_MS,
+        session_timeout_ms=_SESSION_MS,  # so long the lock of one that was killed lasts
+        max_poll_records=1,
+    ) as consumer:
+        if lockable:
+            consumer.subscribe([topic])
+            for polls in count(1):
+                consumer.poll(_POLL_MS)
+                if TopicPartition(topic, 0) in consumer.assignment():
+                    break
+                if polls == _PATIENT_POLLS:
+                    typer.echo(
+                        f"winnow: another replay of {route.name} is at work, or was", err=True
+                    )
+            consumer.pause(*consumer.assignment())  # its records are read elsewhere
+        yield consumer
+
+
+def _begin(
+    log: ReplayLog, kafka: KafkaSettings, route: RouteSettings, numbers: Iterable[int]
+) -> dict[Partition, Replayed]:
+    """What was replayed of each partition: by memory, and by what an unfinished replay sent."""
+    partitions = [Partition(route.dead_letter_topic, number) for number in numbers]
+    begun = {partition: log.begin(partition) for partition in partitions}
+    done = {partition: replayed for partition, (replayed, _) in begun.items()}
+    unsure = [since for _, since in begun.values() if since is not None]
+    if not unsure:
+        return done
+    since = max(0, min(unsure) - CLOCK_MS)
+    for record in read_topic(kafka, route.input_topic, since, "read_uncommitted"):
+        topic, number, offset = (record.header(REPLAY_OF) or "//").rsplit("/", 2)
+        if (partition := Partition(topic, int(number or -1))) in done:
+            done[partition] = done[partition].plus(int(offset), int(offset) + 1)
+    return done
+
+
+def _chosen(
     letters: Iterable[Record],
-    chosen: Callable[[Record], bool],
+    wanted: Callable[[Record], bool],
+    max_attempts: int,
+    replayed: Replayed,
+    outcome: Outcome,
+) -> Iterator[tuple[int, Record]]:
+    """The letters to send, each with the offset after the letter before it.
+
+    Between two neighbours there is nothing of this route: compaction and transactions leave gaps.
+    """
+    after = 0
+    for letter in letters:
+        first, after = after, letter.offset + 1
+        if not wanted(letter) or letter.offset in replayed:
+            continue
+        if attempts_of(letter) >= max_attempts:
+            outcome.refused.append(id_of(letter))
+            continue
+        yield first, letter
+
+
+def _sent(
+    chosen: Iterable[tuple[int, Record]],
     replayed: Replayed,
     records: Sending,
     outcome: Outcome,
 ) -> Iterator[Replayed]:
     """Send what is chosen of one partition; yields what to remember once it is confirmed."""
-    after, unremembered = 0, 0
-    for letter in letters:
-        # between two neighbours there is nothing: compaction and transactions leave such gaps
-        first, after = after, letter.offset + 1
-        if not chosen(letter) or letter.offset in replayed:
-            continue
-        more = replayed.plus(first, after)
+    unremembered = 0
+    for first, letter in chosen:
+        more = replayed.plus(first, letter.offset + 1)
         if len(more.mark) > max(MAX_MARK_CHARS, len(replayed.mark)):
             yield replayed
             raise BrokerError("too many dead letters were replayed singly: replay all others first")

@@ -12,6 +12,7 @@ from kafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from stream_app.cli.connect import connected
 from stream_app.core.errors import BrokerError
+from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.messages import Headers
 
 MAX_RECORD_BYTES = 64 * 1024 * 1024
@@ -83,16 +84,17 @@ class Sending:
 
 
 @contextmanager
-def sending(servers: str, topic: str) -> Iterator[Sending]:
-    """Send records to a topic that exists. Raises BrokerError."""
+def sending(kafka: KafkaClientSettings, topic: str, **config: Any) -> Iterator[Sending]:
+    """Send records to a topic that exists; `config` is kafka-python's. Raises BrokerError."""
     with connected(
         KafkaProducer,
-        servers,
+        kafka,
         acks="all",
         # an idempotent kafka-python producer fails every record after one refused as too large
         enable_idempotence=False,
         max_request_size=MAX_RECORD_BYTES,
         delivery_timeout_ms=DELIVERY_SECONDS * 1000,
         linger_ms=5,
+        **config,
     ) as producer:
         yield Sending(producer, topic)

@@ -40,7 +40,7 @@ def create_topics(settings: Settings) -> dict[str, bool]:
         for route in settings.routes
         for topic in (route.input_topic, route.output_topic, route.dead_letter_topic)
     }
-    with connected(KafkaAdminClient, settings.kafka.bootstrap_servers) as admin:
+    with connected(KafkaAdminClient, settings.kafka) as admin:
         answer = admin.create_topics(wanted, raise_errors=False)["topics"]
         errors = {topic["name"]: topic for topic in answer if topic["error_code"]}
         for name, topic in errors.items():

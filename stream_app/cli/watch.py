@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from stream_app.cli.connect import connected, require_topics
-from stream_app.cli.options import BootstrapServers, RouteName, chosen_routes
+from stream_app.cli.options import BootstrapServers, RouteName, chosen_routes, kafka_settings
+from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.label_record import LabelRecord
 from stream_app.core.settings import CONFIG_VARIABLE, load_settings
 from stream_app.model.decision import UNSURE
@@ -32,9 +33,9 @@ def watch(
     ] = None,
     route: RouteName = None,
     topic: Annotated[
-        list[str] | None, typer.Option(help="Instead of --config: watch this output topic.")
+        list[str] | None, typer.Option(help="Instead of the routes: watch this output topic.")
     ] = None,
-    bootstrap_servers: BootstrapServers = "127.0.0.1:9092",
+    bootstrap_servers: BootstrapServers = None,
     raw: Annotated[bool, typer.Option("--json", help="The label records as they are.")] = False,
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="Those already there too.")
@@ -44,23 +45,24 @@ def watch(
     """Show labels as they come, one line each, until Ctrl-C. Nothing is committed."""
     topics = topic or []
     if config and not topics:
-        settings = load_settings(config)
-        bootstrap_servers = settings.kafka.bootstrap_servers
-        topics = [r.output_topic for r in chosen_routes(settings, route)]
+        topics = [r.output_topic for r in chosen_routes(load_settings(config), route)]
     if not topics:
         raise typer.BadParameter("say what to watch: --config FILE, or --topic TOPIC")
+    kafka = kafka_settings(config, bootstrap_servers)
     show = _show_raw if raw else _show_line(Console(highlight=False, soft_wrap=True))
     try:
-        for record in islice(_labels(bootstrap_servers, topics, from_beginning), count):
+        for record in islice(_labels(kafka, topics, from_beginning), count):
             show(record.value)
     except KeyboardInterrupt:
         return
 
 
-def _labels(servers: str, topics: Sequence[str], from_beginning: bool) -> Iterator[Any]:
+def _labels(
+    kafka: KafkaClientSettings, topics: Sequence[str], from_beginning: bool
+) -> Iterator[Any]:
     """Records of the topics, for ever."""
-    require_topics(servers, topics)
-    with connected(KafkaConsumer, servers, isolation_level="read_committed") as consumer:
+    require_topics(kafka, topics)
+    with connected(KafkaConsumer, kafka, isolation_level="read_committed") as consumer:
         partitions = [
             TopicPartition(topic, number)
             for topic in topics

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from html import escape
+from itertools import islice
 from typing import Any
 
 from lxml import etree
@@ -27,6 +28,14 @@ _XML_BODY = ("content:encoded", "content", "description", "summary")
 _XML_ID = ("guid", "id", "link")
 _JSON_BODY = ("content_text", "content_html", "content", "description", "summary")
 _JSON_ID = ("id", "guid", "url", "link")
+
+# A real item has some twenty children; what lies beyond is left unread.
+MAX_CHILDREN = 1_000
+# Of several without words so many are tried: HTML is the dearest part of an item.
+MAX_TITLES = 2
+MAX_BODIES = 4
+# Each becomes a node of some 200 bytes, be it three bytes of XML.
+MAX_MARK_UP = 1_000_000
 
 _ITEMS = {"item", "entry"}
 _FEEDS = {"rss", "RDF", "feed"}
@@ -83,8 +92,8 @@ def _from_xml(item: etree._Element, spec: ParseSpec) -> Message:
         raise RecordError(MALFORMED, "this XML is neither an RSS item nor an Atom entry")
     fields = {name: _first(map(_value, _children(item, name))) for name in spec.pass_fields}
     return finish(
-        _first(map(_text, _children(item, "title"))),
-        _first(_text(node) for name in _XML_BODY for node in _children(item, name)),
+        _first(map(_text, islice(_written(item, "title"), MAX_TITLES))),
+        _first(map(_text, islice(_written(item, *_XML_BODY), MAX_BODIES))),
         message_id=_first(_value(node) for name in _XML_ID for node in _children(item, name)),
         fields={name: field_text(text) for name, text in fields.items() if text},
     )
@@ -92,6 +101,8 @@ def _from_xml(item: etree._Element, spec: ParseSpec) -> Message:
 
 def _read(value: bytes) -> etree._Element:
     """The root of the XML in `value`. Limits on depth, sizes and entities are libxml2's own."""
+    if value.count(b"<") + value.count(b"&") > MAX_MARK_UP:
+        raise RecordError(MALFORMED, "this XML has more mark-up than any item")
     parser = etree.XMLParser(
         recover=True,
         resolve_entities=False,
@@ -132,9 +143,15 @@ def _children(item: etree._Element, name: str) -> Iterator[etree._Element]:
     vocabulary. Of Atom's links only those to the item itself."""
     prefix, _, local = name.rpartition(":")
     wanted = (prefix or _name(item)[0], local)
-    for node in item.iterchildren("*"):
+    for node in islice(item.iterchildren("*"), MAX_CHILDREN):
         if _name(node) == wanted and node.get("rel", "alternate") == "alternate":
             yield node
+
+
+def _written(item: etree._Element, *names: str) -> Iterator[etree._Element]:
+    """The children of these names, in their order, that hold anything."""
+    nodes = (node for name in names for node in _children(item, name))
+    return (node for node in nodes if len(node) or node.text)
 
 
 def _value(node: etree._Element) -> str:

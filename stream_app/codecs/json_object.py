@@ -22,6 +22,10 @@ from stream_app.codecs.outcome import (
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, ParseSpec, Scalar
 
+# Each becomes an object of some 60 bytes, be it three bytes of JSON.
+MAX_VALUES = 1_000_000
+
+_BEGIN_VALUES = (b"{", b"[", b",")
 _TITLE_ROLES = ("title", "subject")
 _BODY_ROLES = ("body", "text")
 _NAMES_OF_TYPES = {dict: "an object", list: "a list", bool: "true or false"}
@@ -43,6 +47,10 @@ def parse_json(value: bytes, spec: ParseSpec) -> Message:
 
 def load_object(value: bytes) -> dict[str, Any]:
     """The JSON object in `value`. Raises `RecordError`, and `RecursionError` for deep nesting."""
+    if sum(map(value.count, _BEGIN_VALUES)) > MAX_VALUES:
+        raise RecordError(
+            MALFORMED, "this JSON holds more lists, objects or values than any record"
+        )
     try:
         found = json.loads(value, parse_float=_finite, parse_constant=lambda _: None)
     except json.JSONDecodeError as error:

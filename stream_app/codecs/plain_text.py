@@ -6,7 +6,7 @@ import codecs
 import re
 
 from stream_app.codecs.charsets import decode
-from stream_app.codecs.outcome import NOT_TEXT, finish
+from stream_app.codecs.outcome import MAX_TEXT_CHARS, NOT_TEXT, finish
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, ParseSpec
 
@@ -24,7 +24,7 @@ def parse_text(value: bytes, spec: ParseSpec) -> Message:
         text = decode(value, "utf-16")
     else:
         text = decode(value.removeprefix(codecs.BOM_UTF8), None)
-    control = len(_CONTROL.findall(text))
-    if "\0" in text or control > _MOST_CONTROL * len(text):
+    control = sum(1 for _ in _CONTROL.finditer(text[:MAX_TEXT_CHARS]))
+    if "\0" in text or control > _MOST_CONTROL * min(len(text), MAX_TEXT_CHARS):
         raise RecordError(NOT_TEXT, "this is binary data, not text")
     return finish("", text, fields={})

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from email.feedparser import BytesFeedParser
 from email.message import Message as Mail
 from email.policy import Compat32
+from itertools import islice
 from typing import Any, cast
 
 from stream_app.codecs.charsets import decode
@@ -32,9 +33,13 @@ MAX_PARTS = 100
 MAX_DEPTH = 20
 # The standard library takes quadratic time on some long parameters of a header.
 MAX_HEADER_CHARS = 4_000
+# A line is an object of its own to the parser, fifty times as large as an empty one is in the mail.
+# The lines of 15 MB of base64; any more are left unread.
+MAX_LINES = 200_000
 MAX_BODY_CHARS = 400_000  # of text parts, before HTML becomes text; HTML is mostly mark-up
 
 _HEADER_NAME = re.compile(r"[\w.-]+", re.ASCII)  # the parser takes '{"text": 1}' for a header too
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 _HTML_TYPES = {"text/html", "text/enriched", "text/richtext", "application/xhtml+xml"}
 _LOOKS_LIKE_HTML = re.compile(r"\s*<(?:!doctype html|html|head|body)\b", re.IGNORECASE)
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset=[\"']?([\w.:-]{1,40})", re.IGNORECASE)
@@ -78,6 +83,16 @@ class _Part(Mail):
         if payload.depth > MAX_DEPTH:
             raise _TooMuch
 
+    def get_param(
+        self, param: str, failobj: Any = None, header: str = "content-type", unquote: bool = True
+    ) -> Any:
+        """As ever, but parameters that contradict each other (`x*=a; x*1=b`) are none: the standard
+        library raises, and the mail would be lost."""
+        try:
+            return super().get_param(param, failobj, header, unquote)
+        except TypeError:
+            return failobj
+
     def get_boundary(self, failobj: Any = None) -> Any:
         """As ever, but a boundary in a charset that is none (RFC 2231 allows one) is no boundary:
         the parser lets that error out, and the mail would be lost."""
@@ -105,7 +120,7 @@ def _read(value: bytes) -> Mail:
         parts.append(_Part(policy))
         return parts[-1]
 
-    start = value.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
+    start = _bounded(value.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n"))
     parser = BytesFeedParser(policy=_Bounded(message_factory=new_part))
     try:
         parser.feed(start[1:] if start.startswith(b">From ") else start)
@@ -114,6 +129,14 @@ def _read(value: bytes) -> Mail:
         if not parts[-1].is_multipart():
             parts[-1].set_payload("")  # it was cut short, and has none
     return parts[0]
+
+
+def _bounded(value: bytes) -> bytes:
+    """The first MAX_LINES lines, as the parser counts them."""
+    if value.count(b"\n") + value.count(b"\r") <= MAX_LINES:
+        return value
+    beyond = next(islice(_LINE_END.finditer(value), MAX_LINES - 1, None), None)
+    return value[: beyond.end()] if beyond else value
 
 
 @dataclass

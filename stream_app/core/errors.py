@@ -9,6 +9,7 @@ WinnowError
 │   ├── OutOfMemory  ... because the device ran out of memory: a smaller batch may pass
 │   └── EngineSick   ... and the canary fails too: the process must end, nothing is acked
 └── BrokerError      the broker, or a topic on it, is not usable
+    └── AccessError  ... because it refuses our credentials, or we its certificate: no outage
 
 A message says what happened, to which route or file, and what to do. It never holds message text.
 """
@@ -58,3 +59,7 @@ class EngineSick(EngineError):
 
 class BrokerError(WinnowError):
     """The broker, or a topic on it, is not usable."""
+
+
+class AccessError(BrokerError):
+    """The broker is there, but one side does not trust the other: waiting will not mend it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -25,9 +25,11 @@ from pydantic_settings import (
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from stream_app.core.errors import ConfigError
+from stream_app.core.kafka import KafkaClientSettings
 
 PREFIX = "WINNOW_"
 CONFIG_VARIABLE = "WINNOW_CONFIG"  # names the file itself, so it is not a key of it
@@ -58,10 +60,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class KafkaSettings(Section):
-    """`[kafka]`: where the broker is and how the consumer group behaves."""
+class KafkaSettings(KafkaClientSettings):
+    """`[kafka]`: where the broker is, how to get in, and how the consumer group behaves."""
 
-    bootstrap_servers: str = Field("127.0.0.1:9092", pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$")
     group_id: str = Field("winnow", min_length=1)
     auto_offset_reset: Literal["earliest", "latest"] = "earliest"
     # a dead worker's partitions move after this long; 60 s, Faust's default, is too long for mail
@@ -139,7 +140,7 @@ class _Environment(EnvSettingsSource):
     """The environment, with a variable that names no key refused instead of ignored."""
 
     def __call__(self) -> dict[str, Any]:
-        known = {f"{PREFIX}{name}".upper() for name in self.settings_cls.model_fields}
+        known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
         for variable in os.environ:
             section = variable.split("__")[0].upper()
             if section.startswith(PREFIX) and section not in known | {CONFIG_VARIABLE}:
@@ -148,18 +149,15 @@ class _Environment(EnvSettingsSource):
         return super().__call__()
 
 
-class Settings(BaseSettings):
-    """The whole configuration."""
+class KafkaOnly(BaseSettings):
+    """`[kafka]` alone, of a whole configuration or of none: what a command needs that is told its
+    topic by an option."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="ignore", frozen=True
     )
 
     kafka: KafkaSettings = KafkaSettings()
-    topics: TopicSettings = TopicSettings()
-    metrics: MetricsSettings = MetricsSettings()
-    engine: EngineSettings = EngineSettings()
-    routes: tuple[RouteSettings, ...] = Field(min_length=1)
 
     @classmethod
     def settings_customise_sources(
@@ -172,6 +170,17 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over the file; nothing else is read."""
         return (_Environment(settings_cls), init_settings)
+
+
+class Settings(KafkaOnly):
+    """The whole configuration."""
+
+    model_config = SettingsConfigDict(extra="forbid")
+
+    topics: TopicSettings = TopicSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    engine: EngineSettings = EngineSettings()
+    routes: tuple[RouteSettings, ...] = Field(min_length=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -196,13 +205,28 @@ class Settings(BaseSettings):
         return self
 
 
+Loaded = TypeVar("Loaded", bound=KafkaOnly)
+
+
 def load_settings(file: Path | None) -> Settings:
     """Read `file` and the environment. Raises ConfigError: the key, its value, what is allowed."""
+    return _load(Settings, file)
+
+
+def load_kafka(file: Path | None) -> KafkaSettings:
+    """`[kafka]` of `file`, if any, and the environment. Raises ConfigError."""
+    return _load(KafkaOnly, file).kafka
+
+
+def _load(kind: type[Loaded], file: Path | None) -> Loaded:
     data = _read(file) if file else {}
     try:
-        return Settings(**data)
+        return kind(**data)
     except ValidationError as error:
         raise ConfigError(_explain(file, data, error)) from None
+    except SettingsError as error:  # its own text may hold the value
+        variable = f"{PREFIX}<SECTION>__<KEY>"
+        raise ConfigError(f"environment: a variable is not JSON; write {variable}") from error
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -243,11 +267,16 @@ def _explain(file: Path | None, data: dict[str, Any], error: ValidationError) ->
             index = int(where[1])
             name = names[index] if index < len(names) else where[1]
             where[:2] = [f"routes[{name}]"]
-        value = problem["input"]
-        shown = f" = {value!r}" if isinstance(value, (str, int, float)) else ""
+        shown = _shown(problem["input"], problem["type"], where)
         reason = _reason(problem["type"], problem["msg"], where)
         lines.append(f"{'.'.join(where) or 'configuration'}{shown}: {reason}")
     return "\n".join([f"{file or 'environment'}: the configuration is wrong", *lines])
+
+
+def _shown(value: Any, kind: str, where: list[str]) -> str:
+    """The wrong value, unless it may be a secret: under its own key, or under one misspelt."""
+    secret = kind == "extra_forbidden" or (where and where[-1].endswith("password"))
+    return f" = {value!r}" if isinstance(value, (str, int, float)) and not secret else ""
 
 
 def _reason(kind: str, message: str, where: list[str]) -> str:

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from transformers import AlbertForSequenceClassification
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
 from stream_app.core.errors import EngineError, ModelError, OutOfMemory
 from stream_app.engine.protocol import TokenIds
-from stream_app.model.artifact import Artifact
+from stream_app.model.artifact import WEIGHTS, Artifact
 
 
 class ReferenceEngine:
@@ -102,9 +103,13 @@ def _device(name: str) -> torch.device:
 
 def _load_model(artifact: Artifact) -> AlbertForSequenceClassification:
     with _quiet():
-        loaded: Any = AlbertForSequenceClassification.from_pretrained(
-            artifact.path, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-        )
+        try:
+            loaded: Any = AlbertForSequenceClassification.from_pretrained(
+                artifact.path, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+            )
+        except SafetensorError as error:
+            name = artifact.path / WEIGHTS
+            raise ModelError(f"{name} cannot be read ({type(error).__name__})") from error
     model: AlbertForSequenceClassification = loaded[0]
     report: dict[str, set[str]] = loaded[1]
     missing = sorted(report["missing_keys"])

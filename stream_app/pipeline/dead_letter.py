@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ REASON = "winnow-reason"
 ROUTE = "winnow-route"
 VALUE_SHA256 = "winnow-value-sha256"
 VALUE_BYTES = "winnow-value-bytes"
+COUNT = re.compile(r"[0-9]{1,9}")  # anybody may write a header: no longer number is believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def dead_letter(record: Record, error: RecordError, topic: str, route: str, mode
 
 def _headers(record: Record, error: RecordError, route: str, model: str) -> Headers:
     before = record.header(ATTEMPTS)
-    attempts = int(before) + 1 if before and before.isdecimal() else 1
+    attempts = int(before) + 1 if before and COUNT.fullmatch(before) else 1
     headers = [
         (ERROR, error.code),
         (REASON, str(error)),

@@ -9,6 +9,9 @@ from aiokafka.errors import IncompatibleBrokerVersion, UnknownError
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
+from stream_app.core.kafka import KafkaClientSettings
+from stream_app.services.access import TIMEOUT_MS, get_in
+
 TRANSACTION_TIMEOUT_MS = 60_000  # required by the request, without meaning for idempotence alone
 
 
@@ -20,9 +23,11 @@ class Broker:
     idempotent_producers: bool
 
 
-async def ask_broker(bootstrap_servers: str, timeout_ms: int = 5000) -> Broker:
-    """Ask once. Raises KafkaError or OSError while there is no broker."""
-    client = AIOKafkaClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=timeout_ms)
+async def ask_broker(kafka: KafkaClientSettings) -> Broker:
+    """Ask once. Raises KafkaError or OSError while there is no broker, AccessError where it is
+    there and will not have us."""
+    await get_in(kafka)
+    client = AIOKafkaClient(**kafka.client_arguments(), request_timeout_ms=TIMEOUT_MS)
     try:
         await client.bootstrap()
         node = client.get_random_node()

@@ -26,11 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
-from faust import App, Stream
+from faust import App, SASLCredentials, SSLCredentials, Stream
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from faust.types.auth import CredentialsT
 from yarl import URL
 
+from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.messages import Headers, Partition, Record
 from stream_app.core.settings import Settings
 from stream_app.pipeline.ack import AckTracker
@@ -202,12 +204,27 @@ def _headers(headers: Any) -> Headers:
     return tuple((name, value or b"") for name, value in pairs)
 
 
+def _credentials(kafka: KafkaClientSettings) -> CredentialsT | None:
+    """What Faust makes aiokafka's arguments of again."""
+    arguments = kafka.client_arguments()
+    context = arguments.get("ssl_context")
+    if kafka.uses_sasl:
+        return SASLCredentials(
+            username=arguments["sasl_plain_username"],
+            password=arguments["sasl_plain_password"],
+            mechanism=arguments["sasl_mechanism"],
+            ssl_context=context,
+        )
+    return SSLCredentials(context) if context else None
+
+
 def guarded_app(settings: Settings, folder: Path, guards: Guards) -> App:
     """Faust with the guarded consumer, and every default that matters set explicitly."""
     kafka = settings.kafka
     app = App(
         kafka.group_id,
         broker=f"kafka://{kafka.bootstrap_servers.replace(',', ';')}",
+        broker_credentials=_credentials(kafka),
         datadir=folder,
         store="memory://",
         web_enabled=False,

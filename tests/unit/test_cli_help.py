@@ -100,4 +100,4 @@ def test_no_broker_is_said_with_its_address(
     command = ["produce", "--topic", "t", "--bootstrap-servers", "127.0.0.1:1", str(tmp_path)]
     result = CliRunner().invoke(app, command)
     assert isinstance(result.exception, BrokerError)
-    assert "no Kafka broker answers at 127.0.0.1:1" in str(result.exception)
+    assert "the Kafka broker at 127.0.0.1:1 does not answer" in str(result.exception)

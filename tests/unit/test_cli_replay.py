@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.cli.dead_letters import origin_of, replay_headers
-from stream_app.cli.replay import Replayed
+from stream_app.cli.replay_log import Replayed
 from stream_app.core.messages import Headers, Partition, Record
 
 
@@ -35,7 +35,12 @@ def letter(*headers: tuple[str, bytes]) -> Record:
 def test_a_replay_keeps_the_first_id_and_the_attempts_and_the_senders_headers() -> None:
     own: Headers = (("traceparent", b"00-1"), ("winnow-error", b"malformed"))
     marks: Headers = (("winnow-source", b"mail/1/7"), ("winnow-attempts", b"2"))
-    kept = (("traceparent", b"00-1"), ("winnow-origin-id", b"mail/1/7"), ("winnow-attempts", b"2"))
+    kept = (
+        ("traceparent", b"00-1"),
+        ("winnow-origin-id", b"mail/1/7"),
+        ("winnow-replay-of", b"mail.dlq/0/4"),
+        ("winnow-attempts", b"2"),
+    )
     assert replay_headers(letter(*own, *marks)) == kept
     first = ("winnow-origin-id", b"mail/0/1")
     assert dict(replay_headers(letter(*own, *marks, first)))["winnow-origin-id"] == b"mail/0/1"

@@ -2,7 +2,8 @@
 
 import pytest
 
-from stream_app.codecs import CODECS
+from stream_app.codecs import CODECS, feed
+from stream_app.codecs.feed import MAX_BODIES, MAX_CHILDREN, MAX_MARK_UP, MAX_TITLES
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, ParseSpec
 
@@ -130,6 +131,29 @@ def test_entities_are_neither_expanded_nor_fetched(tmp_path):
     for entity in ("&a;", "&b;"):
         raw = document.format("leaked", secret.as_uri(), entity, "</item>")
         assert "leaked" not in parse(raw.encode()).title
+
+
+def test_more_children_than_any_item_has_are_left_unread():
+    assert parse(b"<item><title>T</title>" + b"<a/>" * MAX_CHILDREN + b"</item>").title == "T"
+    late = b"<item><title>T</title>" + b"<a/>" * MAX_CHILDREN + b"<guid>1</guid></item>"
+    assert parse(late).message_id is None
+
+
+def test_few_of_many_texts_without_words_are_tried(monkeypatch: pytest.MonkeyPatch):
+    """Each hostile one took 0.4 s, and a hundred fit in a record."""
+    tried: list[str] = []
+    monkeypatch.setattr(feed, "html_to_text", lambda html: tried.append(html) or "")
+    title, body = b"<title>&lt;p></title>", b"<description>&lt;div></description>"
+    assert error_of(b"<item>" + (title + body) * 100 + b"</item>").code == "no_text"
+    assert len(tried) == MAX_TITLES + MAX_BODIES
+
+
+@pytest.mark.parametrize("piece", [b"<a/>", b"&a;", b"<!---->"])
+def test_more_mark_up_than_any_item_has_is_refused(piece: bytes):
+    """A node takes fifty times its bytes of memory."""
+    error = error_of(b"<item><title>T</title>" + piece * (MAX_MARK_UP + 1) + b"</item>")
+    assert error.code == "malformed"
+    assert "more mark-up" in str(error)
 
 
 def test_a_bomb_of_entities_is_refused():

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from stream_app.codecs import CODECS
+from stream_app.codecs.json_object import MAX_VALUES
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, ParseSpec
 
@@ -117,3 +118,11 @@ def test_without_text_the_reason_names_the_fields_looked_for(found: dict[str, st
 
 def test_control_characters_alone_are_no_text():
     assert error_of({"text": "\0\1"}).code == "no_text"
+
+
+@pytest.mark.parametrize("piece", [b"[],", b"{},", b"0,"])
+def test_more_values_than_any_record_has_are_refused(piece: bytes):
+    """An empty list takes thirty times its bytes of memory."""
+    error = error_of(b'{"text": "x", "a": [' + piece * MAX_VALUES + b"0]}")
+    assert error.code == "malformed"
+    assert "more lists, objects or values" in str(error)

@@ -5,7 +5,7 @@ from email.message import EmailMessage
 import pytest
 
 from stream_app.codecs import CODECS
-from stream_app.codecs.rfc822 import MAX_DEPTH, MAX_PARTS, parse_rfc822
+from stream_app.codecs.rfc822 import MAX_DEPTH, MAX_LINES, MAX_PARTS, _read, parse_rfc822
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, ParseSpec
 
@@ -135,6 +135,8 @@ def test_html_that_calls_itself_plain_is_read_as_html():
         b"multipart/mixed",
         b"multipart/mixed; boundary*=undefined''%ff",
         b"multipart/mixed; boundary*=a\0b'en'x",
+        b"multipart/mixed; boundary*=a; boundary*1=b",
+        b"text/plain; charset*=a; charset*1=b",
     ],
 )
 def test_a_broken_content_type_leaves_the_text(content_type: bytes):
@@ -208,3 +210,21 @@ def test_reasons_hold_none_of_the_text():
     with pytest.raises(RecordError) as caught:
         parse_rfc822(b"a private sentence", ParseSpec())
     assert "private" not in str(caught.value)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+def test_lines_beyond_the_bound_are_left_unread(end: bytes):
+    """A line costs the parser fifty times its bytes: millions of empty ones filled the memory."""
+    read = parse(b"Subject: s\n\n" + (b"x" + end) * (MAX_LINES + 1_000))
+    assert read.title == "s"
+    heads = b"".join(b"a%d:%s" % (number, end) for number in range(MAX_LINES + 1_000))
+    found = _read(b"Subject: s" + end + heads)
+    assert len(found.keys()) == MAX_LINES
+
+
+def test_an_ordinary_large_mail_is_read_whole():
+    mail = EmailMessage()
+    mail.set_content("words")
+    mail.add_attachment(bytes(6_000_000), maintype="application", subtype="zip")
+    mail.add_attachment("the last part", disposition="inline")
+    assert parse(mail).body == "words\nthe last part"

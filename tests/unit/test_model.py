@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,26 @@ def test_pickles_are_never_loaded(folder: Path):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(ModelError, match="is a pickle and is never loaded"):
         load_artifact(folder)
+
+
+class Trap:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("backend", ["auto", "compiled", "packed", "reference"])
+def test_a_pickle_under_the_name_of_weights_is_never_loaded(folder: Path, backend: str):
+    trap = folder / "trapped"
+    (folder / "winnow.json").unlink(missing_ok=True)  # no digest to refuse it by
+    (folder / "model.safetensors").write_bytes(pickle.dumps(Trap(trap)))
+    with pytest.raises(ModelError, match=r"model\.safetensors cannot be read"):
+        load_engine(backend, load_artifact(folder), "cpu")
+    assert not trap.exists()
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_the_environment_wins_key_by_key(write, monkeypatch: pytest.MonkeyPatch)
     [
         ('format = "rfc822"', 'format = "xml"', "routes[mail].format = 'xml': Input should be"),
         ("port = 9108", 'port = "x"', "metrics.port = 'x'"),
-        ("port = 9108", "prot = 9108", "metrics.prot = 9108: no such key; there are: host, port"),
+        ("port = 9108", "prot = 9108", "metrics.prot: no such key; there are: host, port"),
         ('model = "builtin:spam"', "", "routes[mail].model: this key is required"),
         ("[metrics]", "[metrix]", "metrix: no such key; there are: kafka, topics, metrics"),
         ('output_topic = "mail.labels"', 'output_topic = "mail"', "must differ"),

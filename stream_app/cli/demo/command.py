@@ -80,8 +80,8 @@ def _run(folder: Path, once: bool, port: int) -> int:
             _await_ready(f"{url}/readyz", alive)
             board.say(f"the worker is ready; its metrics: {url}/metrics")
             with (
-                connected(KafkaProducer, broker.address, enable_idempotence=False) as producer,
-                connected(KafkaConsumer, broker.address, fetch_max_wait_ms=20) as consumer,
+                connected(KafkaProducer, settings.kafka, enable_idempotence=False) as producer,
+                connected(KafkaConsumer, settings.kafka, fetch_max_wait_ms=20) as consumer,
             ):
                 traffic = Traffic(settings, producer, consumer)
                 _stream(traffic, samples, once, board, alive)

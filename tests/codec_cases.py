@@ -1,0 +1,91 @@
+"""What the codecs are tried with, and what must hold of their answer whatever the bytes are."""
+
+from __future__ import annotations
+
+import json
+
+from stream_app.codecs import CODECS
+from stream_app.codecs.outcome import MAX_FIELD_CHARS, MAX_TEXT_CHARS
+from stream_app.core.errors import RecordError
+from stream_app.core.messages import Message, ParseSpec
+
+CODES = {"malformed", "bad_field", "no_text", "not_text"}
+SPEC = ParseSpec({"text": "a.b"}, ("id", "a", "link", "dc:creator", "Content-Type"))
+
+SEEDS = {
+    "rfc822": [
+        b"Subject: =?utf-8?b?w6k=?= x\nContent-Type: multipart/alternative; boundary=b\n\n"
+        b"--b\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n"
+        b"SGVsbG8=\n--b\nContent-Type: text/html\n\n<p>Hello<br>you</p>\n--b--\n",
+        b"From a@b Mon\nMessage-ID: <1@x>\nContent-Type: message/rfc822\n\nSubject: in\n\nwords",
+        b'Subject: a\n b\nTo: x\nContent-Type: multipart/mixed; boundary="b"\n\npre\n--b\n'
+        b"Content-Type: multipart/related; boundary=c\n\n--c\nContent-Type: text/html; charset="
+        b"koi8-r\nContent-Transfer-Encoding: quoted-printable\n\n<table><tr><td>=F0=D2<br>x&nbsp;"
+        b"<style>p{}</style><a href=3D'u'>y</a></table>\n--c--\n--b\nContent-Disposition: "
+        b"attachment; filename*0*=utf-8''a%20; filename*1=b.txt\n\nno\n--b\n"
+        b"Content-Transfer-Encoding: x-uuencode\n\nbegin 644 a\n#0V%T\n`\nend\n--b--\npost",
+        b"Subject: s\nContent-Type: multipart/digest; boundary*=utf-8''b\n\n--b\n\nA: b\n\nc",
+    ],
+    "json": [
+        b'{"title": "t", "text": "x", "a": {"b": [1, 2.5, {"c": null}]}, "id": 7}',
+        '{"subject": "é"}'.encode("utf-16"),
+    ],
+    "feed": [
+        b"<?xml version='1.0' encoding='iso-8859-1'?><item xmlns:dc='d'><title>t &amp; u</title>"
+        b"<description><![CDATA[<p>x</p>]]></description><dc:creator>c</dc:creator></item>",
+        b'<entry xmlns="http://www.w3.org/2005/Atom"><title type="html">t</title><link href="u"/>'
+        b'<content type="xhtml"><div xmlns="http://www.w3.org/1999/xhtml">x</div></content></entry>',
+        b'{"title": "t", "content_html": "<p>x</p>", "id": [1]}',
+        b"<rss><channel><item><title>t</title></item></channel></rss>",
+    ],
+    "text": ["naïve".encode(), "naïve".encode("utf-16")],
+}
+JUNK = [
+    *(b"\0", b"\n", b"\n\n", b"\r", b" ", b'"', b"'", b";", b"=", b"*", b"?=", b"--b", b"\xff\xfe"),
+    *(b"=?", b"=?utf-8?b?a?=", b"charset=", b"charset*=a\0b'x'y", b"boundary*=idna''%ff", b"zlib"),
+    *(
+        b"utf-7",
+        b"undefined",
+        b"message/rfc822",
+        b"multipart/mixed",
+        b"x-uuencode",
+        b"\nbegin 644 a\n",
+    ),
+    *(b"{", b"[", b"}", b"NaN", b"1e999", rb"\ud800", b"9" * 5_000, b"<", b">", b"<!--", b"]]>"),
+    *(b"&a;", b"&#xD800;", b"&#0;", b"<!DOCTYPE item [<!ENTITY a 'x'>]>", b"encoding='hz'"),
+    *(
+        b'xmlns="x"',
+        b"<?pi?>",
+        b"\xed\xa0\x80",
+        b"\xef\xbb\xbf",
+        b"\x1b$B",
+        b'<xi:include href="/"/>',
+    ),
+]
+
+
+def check(name: str, value: bytes) -> None:
+    """Parse `value`: a clean, bounded message or a RecordError of a known code comes out."""
+    outcome = _outcome(name, value)
+    if isinstance(outcome, Message):
+        _check_message(outcome)
+    else:
+        assert outcome.code in CODES, outcome.code
+        assert str(outcome)
+
+
+def _outcome(name: str, value: bytes) -> Message | RecordError:
+    try:
+        return CODECS[name](value, SPEC)
+    except RecordError as error:
+        return error
+
+
+def _check_message(message: Message) -> None:
+    assert message.title or message.body
+    fields = json.dumps(dict(message.fields), ensure_ascii=False, allow_nan=False)
+    for text in (message.title, message.body, message.message_id or "", fields):
+        assert text.encode("utf-8").decode("utf-8") == text
+    assert max(len(message.title), len(message.body)) <= MAX_TEXT_CHARS
+    texts = [field for field in message.fields.values() if isinstance(field, str)]
+    assert all(len(text) <= MAX_FIELD_CHARS for text in (message.message_id or "", *texts))

@@ -1,0 +1,134 @@
+"""Replays that are cut off, run twice or go in circles: each dead letter goes back exactly once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from kafka import TopicPartition
+from typer.testing import CliRunner
+
+from stream_app.__main__ import app
+from stream_app.cli.replay_log import ReplayLog
+from tests.integration.harness import Stage
+
+LETTERS = 8_000
+REPLAY = [sys.executable, "-m", "stream_app", "dlq", "replay", "--config"]
+
+
+@pytest.fixture
+def route(stage: Stage, tiny_model: Path) -> str:
+    """The input topic of a route without a worker."""
+    stage.partitions = 2
+    topic = stage.route("text", "text", str(tiny_model))
+    stage.create_topics()
+    return topic
+
+
+def bury(stage: Stage, topic: str, count: int, attempts: str = "1") -> None:
+    """Write dead letters numbered in their values."""
+    with stage.producer(enable_idempotence=False) as producer:
+        for number in range(count):
+            headers = {"source": f"{topic}/0/{number}", "attempts": attempts, "error": "x"}
+            marks = [(f"winnow-{name}", value.encode()) for name, value in headers.items()]
+            producer.send(
+                f"{topic}.dlq", b"%d" % number, headers=marks, partition=number % stage.partitions
+            )
+
+
+def await_some(stage: Stage, topic: str, count: int) -> None:
+    """Return once so many letters came back."""
+    with stage.reader(topic) as reader:
+        seen = 0
+        while seen < count:
+            seen += sum(map(len, reader.poll(100).values()))
+
+
+def came_back(stage: Stage, topic: str) -> Counter[bytes]:
+    """How often each letter is in the input topic."""
+    found: Counter[bytes] = Counter()
+    with stage.reader(topic) as reader:
+        tps = [TopicPartition(topic, number) for number in range(stage.partitions)]
+        while any(
+            reader.position(tp) < max(reader.end_offsets([tp])[tp], reader.highwater(tp) or 0)
+            for tp in tps
+        ):
+            for records in reader.poll(100).values():
+                found.update(record.value for record in records)
+    return found
+
+
+def replay(stage: Stage, *options: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["dlq", "replay", "--config", str(stage.config), *options])
+    return done.exit_code, done.output
+
+
+def test_a_replay_that_is_killed_is_finished_by_the_next_one(stage: Stage, route: str):
+    bury(stage, route, LETTERS)
+    with subprocess.Popen([*REPLAY, str(stage.config)], stdout=subprocess.DEVNULL) as process:
+        await_some(stage, route, 150)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL, "it was too fast to be struck at work"
+    before = came_back(stage, route).total()
+    assert 150 <= before < LETTERS
+    assert f"text: {LETTERS - before} sent back to {route}\n" in replay(stage)[1]
+    assert came_back(stage, route) == Counter({b"%d" % n: 1 for n in range(LETTERS)})
+    assert replay(stage) == (0, f"text: 0 sent back to {route}\n")
+
+
+@pytest.mark.parametrize("options", [(), ("--id", "TOPIC/0/7", "--id", "TOPIC/0/4")])
+def test_what_was_sent_but_not_remembered_is_not_sent_again(
+    stage: Stage, route: str, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+):
+    """The worst moment: between the broker's confirmation and the commit."""
+    bury(stage, route, 10)
+    arguments = [option.replace("TOPIC", route) for option in options]
+    with monkeypatch.context() as patch:
+        patch.setattr(ReplayLog, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        CliRunner().invoke(app, ["dlq", "replay", "--config", str(stage.config), *arguments])
+    assert came_back(stage, route).total() > 0
+    replay(stage, *arguments)
+    replay(stage)
+    assert came_back(stage, route) == Counter({b"%d" % n: 1 for n in range(10)})
+
+
+def test_two_replays_at_once_take_turns(stage: Stage, route: str, broker_kind: str):
+    if broker_kind == "tansu":
+        pytest.skip("no lock on the embedded broker: it takes half a minute for a group to form")
+    bury(stage, route, LETTERS)
+    command = [*REPLAY, str(stage.config)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = sorted(process.communicate(timeout=120)[0] for process in both)
+    assert said == [f"text: {number} sent back to {route}\n" for number in (0, LETTERS)]
+    assert came_back(stage, route) == Counter({b"%d" % n: 1 for n in range(LETTERS)})
+
+
+def test_a_letter_that_died_too_often_is_refused(stage: Stage, route: str):
+    bury(stage, route, 1, attempts="3")
+    code, said = replay(stage)
+    assert code == 1
+    assert f"{route}/0/0 has died too often" in said
+    assert "0 sent back" in said
+    assert "1 sent back" in replay(stage, "--max-attempts", "4")[1]
+
+
+def test_a_record_that_dies_again_and_again_ends_in_a_refusal(stage: Stage, route: str):
+    """With a real worker: the first id stays, the attempts count up, and the circle ends."""
+    with stage.producer(enable_idempotence=False) as producer:
+        producer.send(route, b"\0binary", headers=[("winnow-attempts", b"9" * 5_000)])
+    with stage.worker() as worker:
+        for deaths in (1, 2, 3):
+            found = stage.collect(route, lambda found, n=deaths: len(found.dead) == n)
+            letter = found.dead[-1]
+            assert letter["winnow-attempts"] == b"%d" % deaths
+            code, said = replay(stage)
+        assert code == 1
+        assert "has died too often" in said
+        assert "0 sent back" in said
+        assert worker.stop() == 0
+    first = found.dead[0]["winnow-source"]
+    assert [letter.get("winnow-origin-id", first) for letter in found.dead] == [first] * 3
