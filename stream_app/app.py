@@ -9,12 +9,10 @@ import os
 import signal
 import tempfile
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 from traceback import format_tb
 
 import faust
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from faust.types import StreamT
 
@@ -25,7 +23,7 @@ from stream_app.core.health import Health
 from stream_app.core.label_record import ModelVersion
 from stream_app.core.messages import ParseSpec
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings import KafkaSettings, RouteSettings, Settings
+from stream_app.core.settings import RouteSettings, Settings
 from stream_app.engine import load_engine
 from stream_app.engine.budget import measured_budget
 from stream_app.engine.protocol import Engine
@@ -42,6 +40,7 @@ from stream_app.pipeline.publish import Publisher
 from stream_app.pipeline.route import Route, new_threads
 from stream_app.services.broker import Broker, ask_broker
 from stream_app.services.consumer import GuardedConsumer, Guards, guarded_app, records
+from stream_app.services.delivery import new_sender
 from stream_app.services.lag import LagMonitor
 from stream_app.web.server import WebServer
 
@@ -51,7 +50,6 @@ BROKER_RETRY_SECONDS = 1.0
 TOPIC_TRIES = 5
 STOP_SECONDS = 10.0
 SETTLE_SECONDS = 2.0  # deliveries under way when partitions go; far below any session timeout
-ENVELOPE_BYTES = 1024 * 1024  # room for headers and key around the largest value
 
 
 class Worker:
@@ -185,7 +183,7 @@ class Worker:
             ),
             publisher=Publisher(
                 name,
-                partial(new_producer, self._settings.kafka, settings, broker.idempotent_producers),
+                new_sender(self._settings.kafka, settings, broker.idempotent_producers),
                 metrics.publish_failures.labels(name),
             ),
             acks=self._acks,
@@ -210,7 +208,12 @@ class Worker:
     async def _consuming(self) -> AsyncIterator[None]:
         """Faust consumes from here on; on the way out deliveries are settled and committed."""
         with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
-            guards = Guards(self._acks, self._settle, self._forget)
+            transactional = frozenset(
+                route.input_topic
+                for route in self._settings.routes
+                if route.delivery == "effectively_once"
+            )
+            guards = Guards(self._acks, self._settle, self._forget, transactional)
             self._faust = app = guarded_app(self._settings, Path(folder), guards)
             for route in self._routes.values():
                 self._add_agent(app, route)
@@ -295,6 +298,7 @@ class Worker:
         self._acks.forget()
         for route in self._routes.values():
             route.in_flight.forget()
+            route.publisher.forget()
 
     def _consumer(self) -> GuardedConsumer:
         consumer = self._faust.consumer
@@ -310,16 +314,3 @@ def run_worker(settings: Settings) -> int:
 
 async def _run(settings: Settings) -> None:
     await Worker(settings).run()
-
-
-def new_producer(kafka: KafkaSettings, route: RouteSettings, idempotent: bool) -> AIOKafkaProducer:
-    """The producer of one route's labels and dead letters."""
-    return AIOKafkaProducer(
-        bootstrap_servers=kafka.bootstrap_servers,
-        enable_idempotence=idempotent,
-        acks="all",
-        linger_ms=0,
-        request_timeout_ms=20_000,
-        # a dead letter carries any value whole that a broker would deliver to us
-        max_request_size=max(route.max_record_bytes * 4, 64 * 1024 * 1024) + ENVELOPE_BYTES,
-    )

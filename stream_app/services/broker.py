@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import IncompatibleBrokerVersion, UnknownError
+from aiokafka.errors import CoordinatorNotAvailableError, IncompatibleBrokerVersion, UnknownError
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
+
+from stream_app.core.messages import Partition
 
 TRANSACTION_TIMEOUT_MS = 60_000  # required by the request, without meaning for idempotence alone
 
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Its topics, and whether it has idempotent producers (the embedded broker has none)."""
+    """Its topics, and whether it has idempotent producers and transactions (embedded: neither)."""
 
     topics: frozenset[str]
     idempotent_producers: bool
@@ -43,3 +47,17 @@ async def _idempotent(client: AIOKafkaClient, node: int) -> bool:
     except IncompatibleBrokerVersion:
         return False
     return bool(answer.error_code != UnknownError.errno)
+
+
+async def committed_offset(bootstrap_servers: str, group: str, partition: Partition) -> int:
+    """The next offset the group has to read; 0 where it committed none. Raises KafkaError."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    try:
+        await admin.start()
+        tp = TopicPartition(*partition)
+        found = await admin.list_consumer_group_offsets(group, partitions=[tp])
+    finally:
+        await admin.close()
+    if tp not in found:  # the client overlooks a coordinator's refusal, which leaves the list empty
+        raise CoordinatorNotAvailableError
+    return max(0, int(found[tp].offset))
