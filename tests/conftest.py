@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -35,6 +36,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="tansu|apache|HOST:PORT",
         help="run the broker tests against this broker only (default: every one there is)",
     )
+    parser.addoption(
+        "--all-faults",
+        action="store_true",
+        help="every fault with 20,000 messages, an hour and more, instead of the quick ones",
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -65,15 +71,22 @@ class Apache:
 
 
 @contextmanager
-def apache_kafka(folder: Path, port: int | None = None) -> Iterator[Apache]:
-    """An Apache Kafka from jars; its records survive in `folder`."""
+def apache_kafka(folder: Path, port: int | None = None, options: str = "") -> Iterator[Apache]:
+    """An Apache Kafka from jars; its records survive in `folder`. `options` are broker settings."""
     if not KAFKA.exists():
         pytest.skip("no Apache Kafka here: ../shared/kafka is absent")
     if shutil.which("java") is None:
         pytest.skip("no Java here, which Apache Kafka needs")
     port = port or free_port()
     log = (folder / "kafka.log").open("ab")
-    process = subprocess.Popen([KAFKA, folder / "data", str(port)], stdout=log, stderr=log)
+    extra = folder / "extra.properties"
+    extra.write_text(f"{options}\n")
+    process = subprocess.Popen(
+        [KAFKA, folder / "data", str(port)],
+        stdout=log,
+        stderr=log,
+        env=os.environ | {"KAFKA_OPTS_FILE": str(extra)},
+    )
     try:
         yield Apache(wait_for_broker(f"127.0.0.1:{port}", process), process)
     finally:
