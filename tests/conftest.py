@@ -41,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="every fault with 20,000 messages, an hour and more, instead of the quick ones",
     )
+    parser.addoption("--soak-minutes", type=float, help="run the soak test for so long")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -2,11 +2,12 @@
 
 The order is in the file named by FAULT_ORDERS, read before each batch. With {model} in that name
 each model has its own. FAULT_PACE is a pause before each batch, in seconds, so that a fault finds
-work in flight however fast the machine is.
+work in flight however fast the machine is. FAULT_TASKS names a file for the number of tasks.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from typing import Any
 from stream_app import app
 from stream_app.__main__ import main
 from stream_app.core.errors import OutOfMemory
+from stream_app.core.settings import Settings
 from stream_app.engine.protocol import TokenIds
 from stream_app.model.artifact import Artifact
 from stream_app.model.tokenizer import Tokenizer
@@ -24,7 +26,7 @@ from stream_app.services import consumer
 
 FITS = 4  # records that fit the "device" when it is short of memory
 
-real_load_engine = app.load_engine
+real_load_engine, real_run = app.load_engine, app._run
 
 
 class Broken:
@@ -66,8 +68,23 @@ def load_engine(name: str, artifact: Artifact, *how: Any) -> Any:
     return Broken(real_load_engine(name, artifact, *how), artifact)
 
 
+async def _run(settings: Settings) -> None:
+    """The worker, its tasks counted."""
+    counting = asyncio.create_task(_count_tasks(Path(os.environ["FAULT_TASKS"])))
+    await real_run(settings)
+    counting.cancel()
+
+
+async def _count_tasks(file: Path) -> None:
+    while True:
+        await asyncio.to_thread(file.write_text, str(len(asyncio.all_tasks())))
+        await asyncio.sleep(1)
+
+
 if __name__ == "__main__":
     app.load_engine = load_engine
+    if "FAULT_TASKS" in os.environ:
+        app._run = _run
     if "FAULT_POLL_INTERVAL" in os.environ:
         consumer.NEVER = float(os.environ["FAULT_POLL_INTERVAL"])
     main()

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 
 from tests.integration.faults.brokers import mount
 from tests.integration.faults.registry import BOTH, ONCE, TWICE, fault
-from tests.integration.faults.scene import Scene, until
+from tests.integration.faults.scene import Scene, gauge, until
 from tests.integration.harness import Worker
 
 DRAWS = ("kill", "term", "pause", "join", "engine", "broker")
@@ -163,6 +164,25 @@ def full_disk_of_the_worker(scene: Scene) -> None:
         scene.reach(0.3)
         scene.strike(lambda: _fill(small), worker)
         scene.finish(worker)
+
+
+@fault(share=0.5)
+def worker_100_times_slower(scene: Scene) -> None:
+    """A producer that cannot be kept up with: what the worker holds stays what it is."""
+    worker = scene.start(FAULT_PACE="1")  # 64 records a second
+    sizes: list[float] = []
+    with ThreadPoolExecutor(1) as pool:
+        produced = pool.submit(scene.produce)
+        for _ in range(45):
+            time.sleep(1)  # a sample now and then: there is nothing to await
+            sizes.append(gauge(worker, "process_resident_memory_bytes") / 2**20)
+            assert gauge(worker, "winnow_in_flight_records") <= 512 + 256 * 4
+        produced.result()
+    assert len(scene.account.places) * 3 < len(scene.sent), "it must be slower by far"
+    early, late = max(sizes[5:15]), max(sizes[-10:])
+    assert late < early + 8, f"{early:.0f} MiB became {late:.0f}"
+    worker.kill()
+    scene.finish(scene.start())
 
 
 def _fill(folder: Path) -> None:
