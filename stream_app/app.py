@@ -9,6 +9,7 @@ import os
 import signal
 import tempfile
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from traceback import format_tb
 
@@ -19,7 +20,7 @@ from faust.types import StreamT
 from stream_app.agent import label_records
 from stream_app.codecs import CODECS
 from stream_app.core.errors import BrokerError, WinnowError
-from stream_app.core.health import Health
+from stream_app.core.health import STUCK_SECONDS, Health
 from stream_app.core.label_record import ModelVersion
 from stream_app.core.messages import ParseSpec
 from stream_app.core.metrics import Metrics
@@ -58,7 +59,8 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._metrics = Metrics()
-        self._health = Health()
+        # a rebalance may last a session's timeout, and nothing moves meanwhile
+        self._health = Health(max(STUCK_SECONDS, 2 * settings.kafka.session_timeout_seconds))
         self._acks = AckTracker()
         self._routes: dict[str, Route] = {}
         self._failure: WinnowError | None = None
@@ -226,7 +228,13 @@ class Worker:
             except KafkaError as error:
                 raise BrokerError(f"the consumer cannot start ({type(error).__name__})") from error
             monitor = LagMonitor(
-                self._consumer(), topics, publishers, self._acks, self._metrics, self._health
+                self._consumer(),
+                partial(ask_broker, self._settings.kafka.bootstrap_servers),
+                topics,
+                publishers,
+                self._acks,
+                self._metrics,
+                self._health,
             )
             await monitor.start()
             crashed = asyncio.create_task(self._watch_crash(app))

@@ -9,7 +9,7 @@ from kafka import KafkaAdminClient, TopicPartition
 
 from tests.integration.faults.account import Place
 from tests.integration.faults.registry import BOTH, NO_TRANSACTIONS, ONCE, TWICE, fault
-from tests.integration.faults.scene import Scene
+from tests.integration.faults.scene import Scene, configure, until
 
 BAD: tuple[tuple[bytes | None, str], ...] = (
     (None, "null_value"),
@@ -82,6 +82,40 @@ def the_log_begins_late(scene: Scene) -> None:
     admin.close()
     scene.sent = {place: n for place, n in scene.sent.items() if place.offset >= cut}
     scene.finish(scene.start())
+
+
+@fault(
+    own_broker=True,
+    options="log.cleaner.backoff.ms=500",
+    share=0.3,
+    apart={"tansu": "the embedded broker does not compact"},
+    duplicates=False,
+    modes=BOTH,
+)
+def compacted_gaps(scene: Scene) -> None:
+    """Of two records with the same key compaction took the first: offsets are full of gaps."""
+    compact = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01", "segment.ms": "1"}
+    configure(scene, scene.topic, compact)
+    keys = len(scene.messages) // 2 // 4 * 4  # a key's records are on one partition
+    for half in (range(keys), range(keys, 2 * keys)):
+        scene.put([(n, scene.messages[n], b"%d" % (n % keys)) for n in half])
+    scene.put([(p, scene.messages[p], b"the last") for p in range(4)])  # ends the segments before
+    until(lambda: len(_places(scene)) < keys * 1.5, 120, "compaction")
+    configure(scene, scene.topic, {"cleanup.policy": "delete", "retention.ms": "-1"})
+    left = _places(scene)
+    scene.sent = {place: number for place, number in scene.sent.items() if place in left}
+    scene.finish(scene.start())
+
+
+def _places(scene: Scene) -> set[Place]:
+    """What the input topic holds now."""
+    found: set[Place] = set()
+    with scene.stage.reader(scene.topic) as reader:
+        ends = reader.end_offsets(list(reader.assignment()))
+        while any(reader.position(tp) < end for tp, end in ends.items()):
+            for records in reader.poll(timeout_ms=500).values():
+                found |= {Place(record.partition, record.offset) for record in records}
+    return found
 
 
 @fault(share=0.2, apart={"tansu": NO_TRANSACTIONS}, duplicates=False, modes=BOTH)

@@ -5,22 +5,14 @@ from __future__ import annotations
 import time
 
 from kafka import KafkaAdminClient
-from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
+from kafka.admin import NewTopic
 
 from tests.integration.faults.registry import BOTH, NO_LIMITS, fault
-from tests.integration.faults.scene import Scene, gauge, health, until
+from tests.integration.faults.scene import Scene, configure, gauge, health, until
 from tests.integration.harness import Worker
 
 LIMITS = {"tansu": NO_LIMITS}
 BAD = b"\xff\xfe\x00 no text at all \x00"
-
-
-def _configure(scene: Scene, topic: str, key: str, value: str) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=scene.stage.address)
-    try:
-        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {key: value})])
-    finally:
-        admin.close()
 
 
 def _delete(scene: Scene, topic: str) -> None:
@@ -64,16 +56,16 @@ def output_topic_unwritable(scene: Scene) -> None:
     scene.produce()
     worker = scene.start()
     scene.reach(0.3)
-    scene.strike(lambda: _configure(scene, topic, "min.insync.replicas", "2"), worker)
+    scene.strike(lambda: configure(scene, topic, {"min.insync.replicas": "2"}), worker)
     _fails_to_publish(worker)
-    _configure(scene, topic, "min.insync.replicas", "1")
+    configure(scene, topic, {"min.insync.replicas": "1"})
     scene.finish(worker)
 
 
 @fault(share=0.02, apart=LIMITS, modes=BOTH)
 def output_topic_too_small(scene: Scene) -> None:
     """Labels do not fit: each goes to the dead letters, with that reason, and none blocks."""
-    _configure(scene, f"{scene.topic}.labels", "max.message.bytes", "300")
+    configure(scene, f"{scene.topic}.labels", {"max.message.bytes": "300"})
     scene.produce()
     scene.finish(scene.start())
     assert scene.totals().errors == {"label_too_large": len(scene.messages)}

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
+
 from tests.conftest import free_port
 from tests.integration.faults.account import Account, Place, Result, Totals
 from tests.integration.faults.brokers import Broker
@@ -161,3 +164,12 @@ def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
         time.sleep(0.1)
+
+
+def configure(scene: Scene, topic: str, values: Mapping[str, str]) -> None:
+    """Change settings of a topic."""
+    admin = KafkaAdminClient(bootstrap_servers=scene.stage.address)
+    try:
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(values))])
+    finally:
+        admin.close()
