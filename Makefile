@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # e.g. PIP_ARGS="--extra-index-url URL" for the small CPU build of torch, see README.md
 PIP_ARGS ?=
 
-.PHONY: help install demo test test-slow test-native lint clean
+.PHONY: help install demo test test-slow test-native test-faults soak lint clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -33,6 +33,13 @@ test-native: install  ## the CPU kernels: random models under sanitizers, a few 
 
 test-slow: install  ## the long ones: floors of the built-in models on whole test sets
 	$(BIN)/python -m pytest -m slow
+
+test-faults: install  ## every fault on every broker, each message accounted for: over an hour
+	$(BIN)/python -m pytest --all-faults tests/integration/faults
+
+MINUTES ?= 60
+soak: install  ## full speed for an hour (MINUTES=60): nothing may grow
+	$(BIN)/python -m pytest --broker apache --soak-minutes $(MINUTES) tests/integration/faults/test_soak.py
 
 lint: install  ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .

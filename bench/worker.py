@@ -56,7 +56,9 @@ def main() -> None:
             file.write_text(tomli_w.dumps(config))
             bench = Bench(address, file, folder)
             rates["worker"].append(_worker_rate(bench, f"round{number}", mix))
-            print(f"round {number}", *(f"{n} {r[-1]:.1f}" for n, r in rates.items()), file=sys.stderr)
+            print(
+                f"round {number}", *(f"{n} {r[-1]:.1f}" for n, r in rates.items()), file=sys.stderr
+            )
     show(mix, rates)
 
 
@@ -116,7 +118,9 @@ def show(mix: Mix, rates: dict[str, list[float]]) -> None:
     shares = [w / e for e, w in zip(rates["engine"], rates["worker"], strict=True)]
     print(f"engine alone  {engine:8.1f} messages/s")
     print(f"worker        {worker:8.1f} messages/s")
-    print(f"share         {statistics.median(shares):8.3f} ({min(shares):.3f} to {max(shares):.3f})")
+    print(
+        f"share         {statistics.median(shares):8.3f} ({min(shares):.3f} to {max(shares):.3f})"
+    )
 
 
 if __name__ == "__main__":

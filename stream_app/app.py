@@ -14,18 +14,17 @@ from pathlib import Path
 from traceback import format_tb
 
 import faust
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from faust.types import StreamT
 
 from stream_app.agent import label_records
 from stream_app.codecs import CODECS
 from stream_app.core.errors import BrokerError, WinnowError
-from stream_app.core.health import Health
+from stream_app.core.health import STUCK_SECONDS, Health
 from stream_app.core.label_record import ModelVersion
 from stream_app.core.messages import ParseSpec
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings import KafkaSettings, RouteSettings, Settings
+from stream_app.core.settings import RouteSettings, Settings
 from stream_app.engine import load_engine
 from stream_app.engine.budget import measured_budget
 from stream_app.engine.protocol import Engine
@@ -43,6 +42,7 @@ from stream_app.pipeline.route import Route, new_threads
 from stream_app.services.access import unreachable
 from stream_app.services.broker import Broker, ask_broker
 from stream_app.services.consumer import GuardedConsumer, Guards, guarded_app, records
+from stream_app.services.delivery import new_sender
 from stream_app.services.lag import LagMonitor
 from stream_app.web.server import WebServer
 
@@ -52,7 +52,6 @@ BROKER_RETRY_SECONDS = 1.0
 TOPIC_TRIES = 5
 STOP_SECONDS = 10.0
 SETTLE_SECONDS = 2.0  # deliveries under way when partitions go; far below any session timeout
-ENVELOPE_BYTES = 1024 * 1024  # room for headers and key around the largest value
 
 
 class Worker:
@@ -61,7 +60,8 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._metrics = Metrics()
-        self._health = Health()
+        # a rebalance may last a session's timeout, and nothing moves meanwhile
+        self._health = Health(max(STUCK_SECONDS, 2 * settings.kafka.session_timeout_seconds))
         self._acks = AckTracker()
         self._routes: dict[str, Route] = {}
         self._failure: WinnowError | None = None
@@ -187,7 +187,7 @@ class Worker:
             ),
             publisher=Publisher(
                 name,
-                partial(new_producer, self._settings.kafka, settings, broker.idempotent_producers),
+                new_sender(self._settings.kafka, settings, broker.idempotent_producers),
                 metrics.publish_failures.labels(name),
             ),
             acks=self._acks,
@@ -212,7 +212,12 @@ class Worker:
     async def _consuming(self) -> AsyncIterator[None]:
         """Faust consumes from here on; on the way out deliveries are settled and committed."""
         with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
-            guards = Guards(self._acks, self._settle, self._forget)
+            transactional = frozenset(
+                route.input_topic
+                for route in self._settings.routes
+                if route.delivery == "effectively_once"
+            )
+            guards = Guards(self._acks, self._settle, self._forget, transactional)
             self._faust = app = guarded_app(self._settings, Path(folder), guards)
             for route in self._routes.values():
                 self._add_agent(app, route)
@@ -225,7 +230,13 @@ class Worker:
             except KafkaError as error:
                 raise BrokerError(f"the consumer cannot start ({type(error).__name__})") from error
             monitor = LagMonitor(
-                self._consumer(), topics, publishers, self._acks, self._metrics, self._health
+                self._consumer(),
+                partial(ask_broker, self._settings.kafka),
+                topics,
+                publishers,
+                self._acks,
+                self._metrics,
+                self._health,
             )
             await monitor.start()
             crashed = asyncio.create_task(self._watch_crash(app))
@@ -297,6 +308,7 @@ class Worker:
         self._acks.forget()
         for route in self._routes.values():
             route.in_flight.forget()
+            route.publisher.forget()
 
     def _consumer(self) -> GuardedConsumer:
         consumer = self._faust.consumer
@@ -312,16 +324,3 @@ def run_worker(settings: Settings) -> int:
 
 async def _run(settings: Settings) -> None:
     await Worker(settings).run()
-
-
-def new_producer(kafka: KafkaSettings, route: RouteSettings, idempotent: bool) -> AIOKafkaProducer:
-    """The producer of one route's labels and dead letters."""
-    return AIOKafkaProducer(
-        **kafka.client_arguments(),
-        enable_idempotence=idempotent,
-        acks="all",
-        linger_ms=0,
-        request_timeout_ms=20_000,
-        # a dead letter carries any value whole that a broker would deliver to us
-        max_request_size=max(route.max_record_bytes * 4, 64 * 1024 * 1024) + ENVELOPE_BYTES,
-    )

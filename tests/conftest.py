@@ -36,6 +36,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="tansu|apache|HOST:PORT",
         help="run the broker tests against this broker only (default: every one there is)",
     )
+    parser.addoption(
+        "--all-faults",
+        action="store_true",
+        help="every fault with 20,000 messages, an hour and more, instead of the quick ones",
+    )
+    parser.addoption("--soak-minutes", type=float, help="run the soak test for so long")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,7 +1,8 @@
-"""A random ALBERT of a few kilobytes with a word-level tokenizer: real code paths, no meaning."""
+"""Random ALBERTs, small and tiny: real code paths, no meaning."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ def save_tiny_albert(
     problem: str = "single_label_classification",
     known: int | None = None,
 ) -> Path:
-    """Write config.json, model.safetensors and tokenizer.json; the folder.
+    """Write config.json, model.safetensors and a word-level tokenizer.json; the folder.
 
     `known` shrinks the model's vocabulary below the tokenizer's: words past it break the model,
     which is a real poison record.
@@ -51,4 +52,27 @@ def save_tiny_albert(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def save_small_albert(folder: Path) -> Path:
+    """An ALBERT of random weights with the built-in models' tokenizer; its labels vary."""
+    import stream_app.model
+
+    torch.manual_seed(0)
+    tokenizer = Path(stream_app.model.__file__).parent / "builtin" / "tokenizer"
+    shutil.copytree(tokenizer, folder)
+    config = AlbertConfig(
+        vocab_size=Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size(),
+        embedding_size=64,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=128,
+        max_position_embeddings=512,
+        id2label={0: "ham", 1: "spam"},
+        label2id={"ham": 0, "spam": 1},
+        initializer_range=0.2,
+    )
+    AlbertForSequenceClassification(config).save_pretrained(folder)
     return folder

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-STUCK_SECONDS = 60.0
+STUCK_SECONDS = 50.0  # with the time between two looks, unhealthy within a minute
 
 
 class Health:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 
+MAX_KINDS = 1000  # of messages remembered
+_NUMBER = re.compile(r"\d+")
+
 
 class RateLimit(logging.Filter):
-    """Lets a message template through once every `every` seconds, then says how many it held back.
+    """Lets a kind of message through once every `every` seconds, and says how many it held back.
 
-    While a broker is down Faust and aiokafka write thousands of identical errors.
+    While a broker is down Faust and aiokafka write thousands of errors, some of which differ in
+    numbers only, and some with a traceback that says no more than their name.
     """
 
-    def __init__(self, every: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, every: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._every = every
         self._clock = clock
@@ -23,17 +28,28 @@ class RateLimit(logging.Filter):
         """True where the record may be written; its text gains the count held back before it."""
         if record.levelno < logging.WARNING:
             return True
-        key = (record.name, record.levelno, str(record.msg)[:120])
+        key = (record.name, record.levelno, _NUMBER.sub("#", str(record.msg))[:80])
         now = self._clock()
         last, held = self._seen.get(key, (-self._every, 0))
         if now - last < self._every:
             self._seen[key] = (last, held + 1)
             return False
+        if len(self._seen) > MAX_KINDS:
+            self._seen.clear()
         self._seen[key] = (now, 0)
+        _shorten(record)
         if held:
             record.msg = f"{record.getMessage()} [{held} more like this held back]"
             record.args = None
         return True
+
+
+def _shorten(record: logging.LogRecord) -> None:
+    """One line for an exception of the network's, whose traceback is of interest to nobody."""
+    kind = record.exc_info[0] if record.exc_info else None
+    if kind is not None and (issubclass(kind, OSError) or kind.__module__.startswith("aiokafka")):
+        record.msg = f"{record.getMessage().splitlines()[0]} ({kind.__name__})"
+        record.args = record.exc_info = record.exc_text = None
 
 
 def configure_logging(level: str) -> None:

@@ -111,6 +111,7 @@ class RouteSettings(Section):
     input_topic: Topic
     output_topic: Topic
     dead_letter_topic: Topic = ""  # <input_topic>.dlq where not given
+    delivery: Literal["at_least_once", "effectively_once"] = "at_least_once"
     pass_fields: Names = ()
     field_names: dict[Role, str] = Field(default_factory=dict)  # format json: role -> field name
     min_confidence: float = Field(0.0, ge=0, le=1)  # below it the decision is "unsure"

@@ -26,7 +26,7 @@ class Outgoing:
     """A record to publish. `fallback` takes its place where the topic refuses it as too large."""
 
     topic: str
-    partition: int  # of the input: output goes to the same one, modulo the output's count
+    source: Record  # the input it answers: its partition's number is the output's as well
     key: bytes | None
     value: bytes | None
     headers: Headers
@@ -37,16 +37,15 @@ def dead_letter(record: Record, error: RecordError, topic: str, route: str, mode
     """The dead letter of a record; too large, it goes without value, then without key as well."""
     headers = _headers(record, error, route, model)
     original = tuple(h for h in record.headers if not h[0].startswith("winnow-"))
-    number = record.partition.number
 
     def without_value() -> Outgoing:
         value = record.value or b""
         digest = hashlib.sha256(value).hexdigest().encode()
         told = (*headers, (VALUE_SHA256, digest), (VALUE_BYTES, str(len(value)).encode()))
-        bare = Outgoing(topic, number, None, None, told)
-        return Outgoing(topic, number, record.key, None, (*original, *told), lambda: bare)
+        bare = Outgoing(topic, record, None, None, told)
+        return Outgoing(topic, record, record.key, None, (*original, *told), lambda: bare)
 
-    return Outgoing(topic, number, record.key, record.value, (*original, *headers), without_value)
+    return Outgoing(topic, record, record.key, record.value, (*original, *headers), without_value)
 
 
 def _headers(record: Record, error: RecordError, route: str, model: str) -> Headers:

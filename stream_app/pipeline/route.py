@@ -161,7 +161,7 @@ class Route:
         label = self._label_record(work, work.message, work.prediction)
         return Outgoing(
             self.settings.output_topic,
-            record.partition.number,
+            record,
             record.key,
             label.model_dump_json().encode(),
             cloud_event_headers(label, record.headers),

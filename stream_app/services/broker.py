@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import IncompatibleBrokerVersion, UnknownError
+from aiokafka.errors import CoordinatorNotAvailableError, IncompatibleBrokerVersion, UnknownError
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from stream_app.core.kafka import KafkaClientSettings
+from stream_app.core.messages import Partition
 from stream_app.services.access import TIMEOUT_MS, get_in
 
 TRANSACTION_TIMEOUT_MS = 60_000  # required by the request, without meaning for idempotence alone
@@ -17,7 +20,7 @@ TRANSACTION_TIMEOUT_MS = 60_000  # required by the request, without meaning for 
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Its topics, and whether it has idempotent producers (the embedded broker has none)."""
+    """Its topics, and whether it has idempotent producers and transactions (embedded: neither)."""
 
     topics: frozenset[str]
     idempotent_producers: bool
@@ -48,3 +51,17 @@ async def _idempotent(client: AIOKafkaClient, node: int) -> bool:
     except IncompatibleBrokerVersion:
         return False
     return bool(answer.error_code != UnknownError.errno)
+
+
+async def committed_offset(kafka: KafkaClientSettings, group: str, partition: Partition) -> int:
+    """The next offset the group has to read; 0 where it committed none. Raises KafkaError."""
+    admin = AIOKafkaAdminClient(**kafka.client_arguments())
+    try:
+        await admin.start()
+        tp = TopicPartition(*partition)
+        found = await admin.list_consumer_group_offsets(group, partitions=[tp])
+    finally:
+        await admin.close()
+    if tp not in found:  # the client overlooks a coordinator's refusal, which leaves the list empty
+        raise CoordinatorNotAvailableError
+    return max(0, int(found[tp].offset))

@@ -50,6 +50,7 @@ class Guards:
     acks: AckTracker
     settle: Callable[[], Awaitable[None]]  # await deliveries under way
     revoked: Callable[[], None]  # drop the rest
+    transactional: frozenset[str] = frozenset()  # topics whose offsets travel with their labels
 
 
 class GuardedConsumer(driver.Consumer):
@@ -139,7 +140,11 @@ class GuardedConsumer(driver.Consumer):
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
         """What may be committed: the ack tracker's positions that moved, nothing else."""
         del tps
-        positions = {TP(*p): offset for p, offset in self._guards.acks.positions().items()}
+        positions = {
+            TP(*partition): offset
+            for partition, offset in self._guards.acks.positions().items()
+            if partition.topic not in self._guards.transactional
+        }
         return {tp: o for tp, o in positions.items() if o > (self._committed_offset[tp] or 0)}
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:

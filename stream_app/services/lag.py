@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from faust.types import TP
 from mode import Service
@@ -26,6 +26,7 @@ class LagMonitor(Service):
     def __init__(
         self,
         consumer: GuardedConsumer,
+        ask: Callable[[], Awaitable[object]],
         routes: Mapping[str, str],
         publishers: Mapping[str, Publisher],
         acks: AckTracker,
@@ -34,6 +35,7 @@ class LagMonitor(Service):
     ) -> None:
         super().__init__()
         self._consumer = consumer
+        self._ask = ask  # raises where the broker does not answer
         self._routes = routes  # input topic -> route name
         self._publishers = publishers  # by route name
         self._acks = acks
@@ -68,6 +70,8 @@ class LagMonitor(Service):
 
     async def _lags(self) -> dict[Partition, int]:
         """Records behind the end of every owned partition."""
+        if not self._consumer.joined:
+            await self._ask()  # without partitions nothing below would ask the broker
         tps = self._consumer.assignment()
         ends = await self._consumer.highwaters(*tps)
         lags = {}
@@ -87,7 +91,9 @@ class LagMonitor(Service):
         # an output that fails is retried, unready but alive: a restart would not mend it
         failing = self._publishers[route].failing is not None
         moved = failing or any(self._moved[partition] for partition in lags)
-        self._health.observe(route, sum(lags.values()), moved)
+        # outside the group nobody knows the lag: whoever never gets back in is stuck as well
+        lag = sum(lags.values()) if self._consumer.joined else 1
+        self._health.observe(route, lag, moved)
 
     def _forget(self, partitions: set[Partition]) -> None:
         """Partitions that moved to another worker are that worker's to report."""

@@ -4,6 +4,7 @@ Every test here fails when its guard is removed from services/consumer.py.
 """
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -324,3 +325,13 @@ async def test_partitions_are_dropped_even_where_the_last_commit_fails(
     with pytest.raises(RuntimeError):
         await consumer.on_partitions_revoked({TP0})
     assert events.seen == ["settle", "revoked"]
+
+
+def test_offsets_that_travel_with_their_labels_are_not_committed_here(
+    consumer: GuardedConsumer, acks: AckTracker
+):
+    record = Record(P0, 0, None, b"")
+    acks.deliver(record)
+    acks.done(record)
+    consumer._guards = replace(consumer._guards, transactional=frozenset({"mail"}))
+    assert consumer._filter_committable_offsets([TP0]) == {}

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,34 @@ def test_a_flood_becomes_one_line_with_a_count():
     assert passes(5, logging.INFO) == "down 5"
     clock.now = 11
     assert passes(6) == "down 6 [3 more like this held back]"
+
+
+def test_messages_that_differ_in_numbers_are_of_one_kind():
+    limit = RateLimit(clock=Clock())
+    records = [
+        logging.LogRecord("x", logging.ERROR, "f", 1, f"node {n}: no answer in {n}.5 s", (), None)
+        for n in range(100)
+    ]
+    assert sum(map(limit.filter, records)) == 1
+
+
+def test_what_was_seen_is_not_remembered_for_ever():
+    limit = RateLimit(clock=Clock())
+    for word in map(str, range(5000)):
+        text = word.translate(str.maketrans("0123456789", "abcdefghij"))
+        limit.filter(logging.LogRecord("x", logging.ERROR, "f", 1, text, (), None))
+    assert len(limit._seen) <= 1001
+
+
+@pytest.mark.parametrize(("error", "short"), [(ConnectionError("x"), True), (KeyError("x"), False)])
+def test_a_network_error_is_one_line_and_a_bug_keeps_its_traceback(error: Exception, short: bool):
+    try:
+        raise error
+    except Exception:
+        record = logging.LogRecord("x", 40, "f", 1, "failed: %s", ("a\nb",), sys.exc_info())
+    assert RateLimit().filter(record)
+    text = logging.Formatter().format(record)
+    assert (len(text.splitlines()) == 1) is short
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pytest
 from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
@@ -12,13 +13,22 @@ from stream_app.core.errors import RecordError
 from stream_app.core.messages import Partition, Record
 from stream_app.pipeline.dead_letter import Outgoing, dead_letter
 from stream_app.pipeline.publish import Publisher
+from stream_app.pipeline.send import IdempotentSender
+
+
+class Delivered(NamedTuple):
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
 
 
 @dataclass
 class Topic:
     """What the broker has, and a script of what it refuses."""
 
-    delivered: list[Outgoing] = field(default_factory=list)
+    delivered: list[Delivered] = field(default_factory=list)
     refuse: Callable[[bytes | None], Exception | None] = lambda value: None
     producers: int = 0
     stopped: int = 0
@@ -41,7 +51,7 @@ class Producer:
         future = asyncio.get_running_loop().create_future()
         error = self.topic.refuse(value)
         if error is None:
-            self.topic.delivered.append(Outgoing(topic, partition, key, value, tuple(headers)))
+            self.topic.delivered.append(Delivered(topic, partition, key, value, headers))
             future.set_result(None)
         else:
             future.set_exception(error)
@@ -59,11 +69,13 @@ def publisher(topic: Topic) -> Publisher:
         await asyncio.sleep(0)
 
     failures = Counter("f", "", registry=None)
-    return Publisher("mail", lambda: Producer(topic), failures, no_wait)
+    sender = IdempotentSender(lambda: Producer(topic))
+    return Publisher("mail", sender, failures, no_wait)
 
 
 def out(value: bytes, partition: int = 0) -> Outgoing:
-    return Outgoing("mail.labels", partition, None, value, ())
+    source = Record(Partition("mail", partition), 0, None, b"")
+    return Outgoing("mail.labels", source, None, value, ())
 
 
 async def test_a_failed_record_is_sent_again_with_all_behind_it(publisher: Publisher, topic: Topic):

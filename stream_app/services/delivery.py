@@ -1,0 +1,54 @@
+"""Delivery: the producers behind a route's guarantee."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from stream_app.core.errors import BrokerError
+from stream_app.core.messages import Partition
+from stream_app.core.settings import KafkaSettings, RouteSettings
+from stream_app.pipeline.send import IdempotentSender, Sender
+from stream_app.pipeline.transact import TRANSACTION_TIMEOUT_MS, TransactionalSender
+from stream_app.services.broker import committed_offset
+
+ENVELOPE_BYTES = 1024 * 1024  # room for headers and key around the largest value
+
+
+def new_sender(kafka: KafkaSettings, route: RouteSettings, idempotent: bool) -> Sender:
+    """What keeps the route's delivery guarantee. Raises BrokerError where the broker cannot."""
+    if route.delivery == "at_least_once":
+        return IdempotentSender(partial(new_producer, kafka, route, enable_idempotence=idempotent))
+    if not idempotent:
+        raise BrokerError(
+            f'route {route.name}: delivery = "effectively_once" needs transactions, and the broker '
+            f'at {kafka.bootstrap_servers} has none: use Apache Kafka, or "at_least_once"'
+        )
+
+    def transactional_producer(partition: Partition) -> AIOKafkaProducer:
+        name = f"{kafka.group_id}-{partition.topic}-{partition.number}"
+        return new_producer(
+            kafka,
+            route,
+            transactional_id=name,
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            retry_backoff_ms=20,  # a coordinator is often busy with the marker of the last one
+        )
+
+    committed = partial(committed_offset, kafka, kafka.group_id)
+    return TransactionalSender(kafka.group_id, transactional_producer, committed)
+
+
+def new_producer(kafka: KafkaSettings, route: RouteSettings, **how: Any) -> AIOKafkaProducer:
+    """A producer of one route's labels and dead letters."""
+    return AIOKafkaProducer(
+        **kafka.client_arguments(),
+        acks="all",
+        linger_ms=0,
+        request_timeout_ms=20_000,
+        # a dead letter carries any value whole that a broker would deliver to us
+        max_request_size=max(route.max_record_bytes * 4, 64 * 1024 * 1024) + ENVELOPE_BYTES,
+        **how,
+    )

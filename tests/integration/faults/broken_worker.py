@@ -1,0 +1,90 @@
+"""`winnow worker` with an engine that fails on order: the real one, with a fault in front of it.
+
+The order is in the file named by FAULT_ORDERS, read before each batch. With {model} in that name
+each model has its own. FAULT_PACE is a pause before each batch, in seconds, so that a fault finds
+work in flight however fast the machine is. FAULT_TASKS names a file for the number of tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stream_app import app
+from stream_app.__main__ import main
+from stream_app.core.errors import OutOfMemory
+from stream_app.core.settings import Settings
+from stream_app.engine.protocol import TokenIds
+from stream_app.model.artifact import Artifact
+from stream_app.model.tokenizer import Tokenizer
+from stream_app.pipeline.classify import CANARY
+from stream_app.services import consumer
+
+FITS = 4  # records that fit the "device" when it is short of memory
+
+real_load_engine, real_run = app.load_engine, app._run
+
+
+class Broken:
+    """The engine, and what is ordered to happen before it."""
+
+    def __init__(self, engine: Any, artifact: Artifact) -> None:
+        self._engine = engine
+        orders = os.environ.get("FAULT_ORDERS", os.devnull)
+        self._orders = Path(orders.format(model=artifact.card.name))
+        [self._canary] = Tokenizer(artifact).encode([CANARY])
+        self._pace = float(os.environ.get("FAULT_PACE", 0))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def logits(self, batch: Sequence[TokenIds]) -> Any:
+        time.sleep(self._pace)
+        order = self._orders.read_text().split() if self._orders.is_file() else []
+        match order:
+            case ["slow", seconds]:
+                self._orders.unlink()
+                time.sleep(float(seconds))
+            case ["once"]:
+                self._orders.unlink()
+                raise RuntimeError("once")
+            case ["always"] if list(batch) != [self._canary]:
+                raise RuntimeError("always, but for the canary")
+            case ["poison", *ids] if [int(number) for number in ids] in map(list, batch):
+                raise RuntimeError("poison")
+            case ["memory"] if len(batch) > FITS:
+                raise OutOfMemory("no memory left")
+            case ["sick"]:
+                raise RuntimeError("device lost")
+        return self._engine.logits(batch)
+
+
+def load_engine(name: str, artifact: Artifact, *how: Any) -> Any:
+    """The real engine in its wrapping."""
+    return Broken(real_load_engine(name, artifact, *how), artifact)
+
+
+async def _run(settings: Settings) -> None:
+    """The worker, its tasks counted."""
+    counting = asyncio.create_task(_count_tasks(Path(os.environ["FAULT_TASKS"])))
+    await real_run(settings)
+    counting.cancel()
+
+
+async def _count_tasks(file: Path) -> None:
+    while True:
+        await asyncio.to_thread(file.write_text, str(len(asyncio.all_tasks())))
+        await asyncio.sleep(1)
+
+
+if __name__ == "__main__":
+    app.load_engine = load_engine
+    if "FAULT_TASKS" in os.environ:
+        app._run = _run
+    if "FAULT_POLL_INTERVAL" in os.environ:
+        consumer.NEVER = float(os.environ["FAULT_POLL_INTERVAL"])
+    main()

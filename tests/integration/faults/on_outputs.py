@@ -1,0 +1,106 @@
+"""Faults of the topics that results go to. None of them is a record's fault: all are retried."""
+
+from __future__ import annotations
+
+import time
+
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+
+from tests.integration.faults.registry import BOTH, NO_LIMITS, fault
+from tests.integration.faults.scene import Scene, configure, gauge, health, until
+from tests.integration.harness import Worker
+
+LIMITS = {"tansu": NO_LIMITS}
+BAD = b"\xff\xfe\x00 no text at all \x00"
+
+
+def _delete(scene: Scene, topic: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=scene.stage.address)
+    try:
+        admin.delete_topics([topic])
+    finally:
+        admin.close()
+
+
+def _create(scene: Scene, topic: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=scene.stage.address)
+    try:
+        admin.create_topics([NewTopic(topic, scene.stage.partitions, 1)])
+    finally:
+        admin.close()
+
+
+def _fails_to_publish(worker: Worker) -> None:
+    until(lambda: health(worker, "readyz") == 503, 90, "unready")
+    assert health(worker, "healthz") == 200, "a restart would not mend it"
+
+
+@fault(share=0.3, modes=BOTH)
+def output_topic_missing(scene: Scene) -> None:
+    """Deleted under an idle worker, and made again a while later."""
+    topic = f"{scene.topic}.labels"
+    worker = scene.start()
+    _delete(scene, topic)
+    scene.produce()
+    _fails_to_publish(worker)
+    assert not any(scene.stage.committed(scene.topic).values()), "nothing may be acked"
+    _create(scene, topic)
+    scene.finish(worker)
+
+
+@fault(share=0.5, apart=LIMITS, modes=BOTH)
+def output_topic_unwritable(scene: Scene) -> None:
+    """Too few replicas for a while."""
+    topic = f"{scene.topic}.labels"
+    scene.produce()
+    worker = scene.start()
+    scene.reach(0.3)
+    scene.strike(lambda: configure(scene, topic, {"min.insync.replicas": "2"}), worker)
+    _fails_to_publish(worker)
+    configure(scene, topic, {"min.insync.replicas": "1"})
+    scene.finish(worker)
+
+
+@fault(share=0.02, apart=LIMITS, modes=BOTH)
+def output_topic_too_small(scene: Scene) -> None:
+    """Labels do not fit: each goes to the dead letters, with that reason, and none blocks."""
+    configure(scene, f"{scene.topic}.labels", {"max.message.bytes": "300"})
+    scene.produce()
+    scene.finish(scene.start())
+    assert scene.totals().errors == {"label_too_large": len(scene.messages)}
+
+
+@fault(share=0.3, modes=BOTH)
+def dead_letter_topic_missing(scene: Scene) -> None:
+    """The first bad record finds no dead-letter topic: nothing behind it is acked (ADR 5)."""
+    topic = f"{scene.topic}.dlq"
+    worker = scene.start()
+    _delete(scene, topic)
+    scene.put([(0, BAD, None)])
+    scene.produce(range(4, len(scene.messages)))
+    _fails_to_publish(worker)
+    assert not scene.stage.committed(scene.topic).get(0), "nothing may be acked behind it"
+    _create(scene, topic)
+    scene.finish(worker)
+    assert scene.totals().dead == 1
+
+
+@fault(share=0.5)
+def one_route_stuck(scene: Scene) -> None:
+    """A second route's engine hangs for 40 s; the first keeps its rate meanwhile."""
+    stage, folder = scene.stage, scene.folder
+    other = stage.route("other", "json", "builtin:news")
+    stage.create_topics()
+    (folder / "orders-news").write_text("slow 40")
+    worker = scene.start(FAULT_ORDERS=str(folder / "orders-{model}"))
+    with stage.producer() as producer:
+        for number in range(200):
+            producer.send(other, b'{"text": "rain in the west"}', partition=number % 4)
+    until(lambda: not (folder / "orders-news").exists(), 60, "the other route's stuck batch")
+    hung = time.monotonic()
+    scene.produce()
+    scene.wait(lambda: len(scene.account.places) >= scene.done(0.9))
+    assert time.monotonic() - hung < 40 or gauge(worker, "winnow_in_flight_records") == 0
+    assert gauge(worker, 'winnow_records_labelled_total{[^}]*route="other"[^}]*}') == 0
+    scene.finish(worker)

@@ -1,0 +1,233 @@
+"""Faults of worker processes: killed, stopped, paused, too many of them, or with a wrong clock."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.integration.faults.brokers import mount
+from tests.integration.faults.registry import BOTH, ONCE, TWICE, fault
+from tests.integration.faults.scene import Scene, gauge, until
+from tests.integration.harness import Worker
+
+DRAWS = ("kill", "term", "pause", "join", "engine", "broker")
+
+
+@fault(real=True, duplicates=False, modes=BOTH)
+def undisturbed(scene: Scene) -> None:
+    """No fault: what every other run is compared with."""
+    scene.produce()
+    scene.finish(scene.start())
+
+
+@fault(real=True, quick={"tansu": TWICE, "apache": ONCE}, modes=BOTH)
+def sigkill(scene: Scene) -> None:
+    """Three workers one after the other, each killed in mid-stream."""
+    scene.produce()
+    for share in (0.2, 0.45, 0.7):
+        worker = scene.start()
+        scene.reach(share)
+        scene.strike(worker.kill, worker)
+    scene.finish(scene.start())
+
+
+@fault(real=True, duplicates=False, modes=BOTH)
+def sigterm(scene: Scene) -> None:
+    """Told to stop in mid-stream: it drains, commits, exits 0 and repeats nothing."""
+    scene.produce()
+    for share in (0.2, 0.45, 0.7):
+        worker = scene.start()
+        scene.reach(share)
+        scene.strike(lambda worker=worker: worker.stop(30), worker)
+        assert worker.process.returncode == 0, worker.output[-2000:]
+    scene.finish(scene.start())
+
+
+@fault(real=True, quick={"apache": ONCE}, modes=BOTH)
+def zombie(scene: Scene) -> None:
+    """Paused past its session with work in hand, it wakes up when another has its partitions."""
+    scene.produce()
+    first = scene.start()
+    scene.reach(0.2)
+    scene.strike(lambda: first.process.send_signal(signal.SIGSTOP), first)
+    second = scene.start(ready=False)
+    scene.reach(0.5)
+    first.process.send_signal(signal.SIGCONT)
+    scene.finish(first, second)
+
+
+@fault(modes=BOTH)
+def rebalance_storm(scene: Scene) -> None:
+    """Others join and leave, well or badly, five times."""
+    scene.produce()
+    stays = scene.start()
+    for number in range(5):
+        scene.reach(0.1 + 0.12 * number)
+        other = scene.start()
+        scene.strike(other.kill if number % 2 else other.stop, stays)
+    scene.finish(stays)
+
+
+@fault(partitions=1, share=0.5, modes=BOTH)
+def standby(scene: Scene) -> None:
+    """More workers than partitions, and the active one is killed."""
+    scene.produce()
+    workers = [scene.start(), scene.start()]
+    scene.reach(0.3)
+    active, idle = sorted(workers, key=lambda worker: worker.consumed(), reverse=True)
+    scene.strike(active.kill, active)
+    scene.finish(idle)
+
+
+@fault(share=0.1)
+def idle_past_the_poll_interval(scene: Scene) -> None:
+    """Nothing to do for longer than the broker waits for a poll; then work comes."""
+    worker = scene.start()
+    time.sleep(45)  # the fault itself: seven session timeouts of idleness
+    scene.produce()
+    scene.finish(worker)
+
+
+@fault(share=0.5)
+def clock_jump(scene: Scene) -> None:
+    """The wall clock jumps an hour back, then a day ahead."""
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+    if library is None:
+        pytest.skip("needs libfaketime")
+    clock = scene.folder / "clock"
+    clock.write_text("+0")
+    scene.produce()
+    worker = scene.start(
+        LD_PRELOAD=str(library),
+        FAKETIME_TIMESTAMP_FILE=str(clock),
+        FAKETIME_NO_CACHE="1",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",
+    )
+    scene.reach(0.2)
+    scene.strike(lambda: clock.write_text("-1h"), worker)
+    scene.reach(0.5)
+    clock.write_text("+1d")
+    scene.finish(worker)
+    scene.struck = None  # its timestamps say nothing
+
+
+@fault(share=0.5)
+def model_folder_deleted(scene: Scene) -> None:
+    """The model's files go while it serves, as by a careless deployment."""
+    _without_its_model(scene, shutil.rmtree)
+
+
+@fault(share=0.5)
+def model_folder_corrupted(scene: Scene) -> None:
+    """The model's files are overwritten in place while it serves."""
+
+    def corrupt(folder: Path) -> None:
+        for path in folder.iterdir():
+            with path.open("r+b") as file:
+                file.truncate(100)
+                file.write(b"nonsense")
+
+    _without_its_model(scene, corrupt)
+
+
+def _without_its_model(scene: Scene, ruin: Callable[[Path], object]) -> None:
+    model = scene.folder / "model"
+    shutil.copytree(scene.stage.routes[0]["model"], model)
+    scene.stage.routes[0]["model"] = str(model)
+    scene.produce()
+    worker = scene.start()
+    scene.reach(0.3)
+    scene.strike(lambda: ruin(model), worker)
+    scene.finish(worker)
+    refused = scene.start(ready=False)
+    assert refused.process.wait(60) == 1, "a worker must not start on a ruined model"
+    assert "model" in refused.output.splitlines()[-1]
+
+
+@fault(share=0.5)
+def full_disk_of_the_worker(scene: Scene) -> None:
+    """Its temporary folder has no room left."""
+    small = scene.folder / "small"
+    with ExitStack() as disk:
+        disk.callback(mount(small, "1m"))
+        scene.produce()
+        worker = scene.start(TMPDIR=str(small))
+        scene.reach(0.3)
+        scene.strike(lambda: _fill(small), worker)
+        scene.finish(worker)
+
+
+@fault(share=0.5)
+def worker_100_times_slower(scene: Scene) -> None:
+    """A producer that cannot be kept up with: what the worker holds stays what it is."""
+    worker = scene.start(FAULT_PACE="1")  # 64 records a second
+    sizes: list[float] = []
+    with ThreadPoolExecutor(1) as pool:
+        produced = pool.submit(scene.produce)
+        for _ in range(45):
+            time.sleep(1)  # a sample now and then: there is nothing to await
+            sizes.append(gauge(worker, "process_resident_memory_bytes") / 2**20)
+            assert gauge(worker, "winnow_in_flight_records") <= 512 + 256 * 4
+        produced.result()
+    assert len(scene.account.places) * 3 < len(scene.sent), "it must be slower by far"
+    early, late = max(sizes[5:15]), max(sizes[-10:])
+    assert late < early + 8, f"{early:.0f} MiB became {late:.0f}"
+    worker.kill()
+    scene.finish(scene.start())
+
+
+def _fill(folder: Path) -> None:
+    with suppress(OSError), (folder / "fill").open("wb") as file:
+        while True:
+            os.write(file.fileno(), b"x" * 4096)
+
+
+def random_faults(scene: Scene, seed: int) -> None:
+    """Fifteen faults drawn from a seed, over the whole run."""
+    dice = random.Random(seed)
+    orders = scene.folder / "orders"
+    scene.produce()
+    alive = [scene.start(FAULT_ORDERS=str(orders))]
+    for number in range(15):
+        scene.reach(0.05 + number * 0.06)
+        draw = dice.choice(DRAWS)
+        if draw == "join" or len(alive) == 1:
+            alive.append(scene.start(ready=False, FAULT_ORDERS=str(orders)))
+        worker = dice.choice(alive)
+        scene.struck = scene.struck or time.time()
+        _apply(draw, worker, scene, orders)
+        if worker.process.poll() is not None:
+            alive.remove(worker)
+    scene.finish(*alive)
+
+
+def _apply(draw: str, worker: Worker, scene: Scene, orders: Path) -> None:
+    match draw:
+        case "kill":
+            worker.kill()
+        case "term":
+            until(lambda: "metrics and health" in worker.output, 60, "a worker's start")
+            assert worker.stop(60) == 0, worker.output[-2000:]
+        case "pause":
+            worker.process.send_signal(signal.SIGSTOP)
+            time.sleep(8)  # the fault itself: past the session timeout
+            worker.process.send_signal(signal.SIGCONT)
+        case "engine":
+            orders.write_text("once")
+        case "broker" if scene.broker is not None:
+            if scene.broker.kind == "tansu":
+                scene.broker.pause()
+                time.sleep(3)  # the fault itself
+                scene.broker.go_on()
+            else:
+                scene.broker.kill()
+                scene.broker.start()

@@ -1,0 +1,175 @@
+"""A scene: a route, its messages, workers to strike, and the account of what came of it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
+
+from tests.conftest import free_port
+from tests.integration.faults.account import Account, Place, Result, Totals
+from tests.integration.faults.brokers import Broker
+from tests.integration.harness import Stage, Worker, get
+
+FAST_GROUP = {"session_timeout_seconds": 6.0, "heartbeat_interval_seconds": 1.0}
+RUN_SECONDS = 6.0  # a run takes so long at least, shared by the workers
+FINISH_SECONDS = 300  # for everything to be labelled: a harness asserts no time
+BATCH = 64  # records, the default
+BROKEN = "tests.integration.faults.broken_worker"
+
+
+@dataclass
+class Scene:
+    """What a fault has to work with. `messages` are real ones; record number n is messages[n]."""
+
+    stage: Stage
+    topic: str
+    messages: Sequence[bytes]
+    account: Account
+    expected: Mapping[int, Result]
+    broker: Broker | None
+    folder: Path
+    sent: dict[Place, int] = field(default_factory=dict)
+    struck: float | None = None
+    workers: list[Worker] = field(default_factory=list)
+
+    def produce(self, numbers: Sequence[int] | None = None, **config: Any) -> None:
+        """Send messages by number, round robin; all where none are named."""
+        chosen = range(len(self.messages)) if numbers is None else numbers
+        self.put([(number, self.messages[number], b"%d" % number) for number in chosen], **config)
+
+    def put(self, records: Sequence[tuple[int, bytes | None, bytes | None]], **config: Any) -> None:
+        """Send (number, value, key), and remember where each came to lie."""
+        with self.stage.producer(**config) as producer:
+            futures = [
+                producer.send(
+                    self.topic,
+                    value,
+                    key,
+                    headers=[("number", b"%d" % number)],
+                    partition=number % self.stage.partitions,
+                )
+                for number, value, key in records
+            ]
+            for (number, _, _), future in zip(records, futures, strict=True):
+                meta = future.get(60)
+                self.sent[Place(meta.partition, meta.offset)] = number
+
+    def start(self, ready: bool = True, module: str = BROKEN, **environment: str) -> Worker:
+        """A new worker; `ready` waits until it consumes."""
+        pace = RUN_SECONDS * BATCH / len(self.messages)
+        own = {"WINNOW_METRICS__PORT": str(free_port()), "FAULT_PACE": f"{pace:.4f}"}
+        log = self.folder / f"worker-{len(self.workers)}.log"
+        worker = Worker(self.stage.config, log, own | environment, module)
+        self.workers.append(worker)
+        if ready:
+            worker.wait_for_log("consuming", 120)
+        return worker
+
+    def done(self, share: float) -> int:
+        """So many results, as a share of the messages."""
+        return int(len(self.messages) * share)
+
+    def reach(self, share: float, seconds: float = FINISH_SECONDS) -> None:
+        """Wait until a share of the messages has come out."""
+        self.wait(lambda: len(self.account.places) >= self.done(share), seconds)
+
+    def wait(self, reached: Callable[[], bool], seconds: float = FINISH_SECONDS) -> None:
+        """Wait for something about the account; a worker that fails meanwhile fails the test."""
+        if not self.account.wait(reached, seconds, self._check):
+            words = "\n".join(worker.output[-1500:] for worker in self.workers)
+            raise AssertionError(f"only {len(self.account.places)} results; workers said:\n{words}")
+
+    def _check(self) -> None:
+        for worker in self.workers:
+            assert not worker.failed, f"a worker failed:\n{worker.output[-3000:]}"
+
+    def strike(self, action: Callable[[], object], *workers: Worker) -> None:
+        """Do it while work is in flight on these workers, and provably so."""
+        for worker in workers:
+            deadline = time.monotonic() + 60
+            while gauge(worker, "winnow_in_flight_records") == 0:
+                assert time.monotonic() < deadline, "nothing in flight: the fault would not count"
+                time.sleep(0.02)  # HTTP offers no event to await
+        assert len(self.account.places) < len(self.sent), "all is done: the fault would not count"
+        if self.struck is None:
+            self.struck = time.time()
+        action()
+
+    def finish(self, *workers: Worker, committed: bool = True) -> None:
+        """Wait for the rest, end these workers well, and see that all is committed."""
+        self.wait(lambda: self.sent.keys() <= self.account.places)
+        for worker in workers:
+            code = worker.stop(90)
+            assert code == 0, f"exit code {code}:\n{worker.output[-3000:]}"
+        if committed:
+            ends: dict[int, int] = {}
+            for place in self.sent:
+                ends[place.partition] = max(ends.get(place.partition, 0), place.offset + 1)
+            found = self.stage.committed(self.topic)
+            assert {p: found.get(p, 0) for p in ends} == ends, "not all is committed"
+
+    def totals(self) -> Totals:
+        """The row of the table; call it once all has come out."""
+        return self.account.totals(self.sent, self.expected, self.struck)
+
+
+@contextmanager
+def scene_on(
+    address: str,
+    folder: Path,
+    route: Mapping[str, Any],
+    messages: Sequence[bytes],
+    expected: Mapping[int, Result],
+    broker: Broker | None,
+    partitions: int = 4,
+) -> Iterator[Scene]:
+    """A scene with its topics made and its account open; its workers are killed at the end."""
+    stage = Stage(address, folder, partitions)
+    stage.sections["kafka"] = dict(FAST_GROUP)
+    topic = stage.route("mail", pass_fields=["number"], **route)
+    stage.create_topics()
+    once = route.get("delivery") == "effectively_once"
+    isolation = "read_committed" if once else "read_uncommitted"
+    with Account(address, topic, stage.group, partitions, isolation) as account:
+        scene = Scene(stage, topic, messages, account, expected, broker, folder)
+        try:
+            yield scene
+        finally:
+            for worker in scene.workers:
+                worker.kill()
+
+
+def gauge(worker: Worker, name: str) -> float:
+    """The sum of a metric over its labels; 0 where the worker does not answer."""
+    _, text = get(f"http://127.0.0.1:{worker.port}/metrics")
+    return sum(map(float, re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)))
+
+
+def health(worker: Worker, probe: str) -> int:
+    """The status of /healthz or /readyz."""
+    return get(f"http://127.0.0.1:{worker.port}/{probe}")[0]
+
+
+def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Poll what offers no event to await."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
+        time.sleep(0.1)
+
+
+def configure(scene: Scene, topic: str, values: Mapping[str, str]) -> None:
+    """Change settings of a topic."""
+    admin = KafkaAdminClient(bootstrap_servers=scene.stage.address)
+    try:
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(values))])
+    finally:
+        admin.close()
