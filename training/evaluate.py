@@ -22,6 +22,7 @@ from stream_app.engine.native_library import find_kernels
 from stream_app.engine.protocol import TokenIds
 from stream_app.model.artifact import Artifact, ModelCard
 from stream_app.model.decision import probabilities
+from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
 from training.calibrate import calibration_error
 from training.data import Example
@@ -52,12 +53,14 @@ def score(
     if unknown:
         raise ModelError(f"{artifact.card.name} has no label {unknown[0]!r}; it has {labels}")
     ids = Tokenizer(artifact).encode([example.text for example in examples])
+    head = load_head(artifact)
     loaded = load_engine(engine, artifact, device, precision)
     loaded.warm_up()
     started = time.perf_counter()
     logits = np.zeros((len(ids), len(labels)), dtype=np.float32)
     for rows in _batches(ids):
-        logits[rows] = loaded.logits([ids[row] for row in rows])
+        prior = head.logits([examples[row].text for row in rows]) if head else None
+        logits[rows] = loaded.logits([ids[row] for row in rows], prior)
     seconds = time.perf_counter() - started
     loaded.close()
     truth = np.array([labels.index(example.label) for example in examples], dtype=np.int64)

@@ -60,6 +60,8 @@ def fine_tune(
         encoder,
         dtype=torch.float32,
         use_safetensors=True,
+        # on a CPU the fused kernel's backward pass takes longer than all the rest of a step
+        attn_implementation="sdpa" if torch.cuda.is_available() else "eager",
         id2label=names,
         label2id={label: index for index, label in names.items()},
         problem_type="single_label_classification",
