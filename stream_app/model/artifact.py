@@ -21,6 +21,7 @@ WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
 DEFAULT_MAX_TOKENS = 512
 Truncation = Literal["head", "head_tail"]
+Problem = Literal["single_label", "multi_label"]
 
 
 class ModelCard(BaseModel):
@@ -31,7 +32,7 @@ class ModelCard(BaseModel):
     name: str
     version: str
     labels: tuple[str, ...] = Field(min_length=2)
-    problem: Literal["single_label", "multi_label"] = "single_label"
+    problem: Problem = "single_label"
     preparation: Preparation = Preparation()
     max_tokens: int = Field(DEFAULT_MAX_TOKENS, ge=2)
     truncation: Truncation = "head"  # what is kept of a longer text
