@@ -8,16 +8,22 @@ much it counts beside ALBERT is fitted on validation texts that neither has lear
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from scipy.sparse import csr_matrix, diags
 from sklearn.linear_model import LogisticRegression
 
+from stream_app.core.errors import ConfigError
+from stream_app.model.artifact import Artifact
 from stream_app.model.ngrams import Features, Logits, NgramHead
 from training.calibrate import cross_entropy
+from training.data import Corpus
+from training.evaluate import Scored, measure, score
+from training.recipe import Ngrams
 
 _log = logging.getLogger(__name__)
 _SHARES = np.concatenate([[0.0], np.geomspace(0.05, 5, 61)])  # each about 8 % above the last
@@ -25,27 +31,34 @@ _LEAST_TEXTS = 2  # a bucket that fewer texts have says nothing of others
 _ITERATIONS = 100
 
 
-class NgramRecipe(BaseModel):
-    """What a recipe says of the head."""
+def add_head(artifact: Artifact, corpus: Corpus, how: Ngrams, engine: str) -> dict[str, Any]:
+    """Fit a head for a model that has none, and write it into its folder; figures for the card.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Among the figures are those of either part alone. The card has to be sealed again afterwards.
+    Raises ConfigError for a multi-label model and without validation texts.
+    """
+    card, learnt = artifact.card, [*corpus.train, *corpus.more]
+    if card.problem != "single_label" or not corpus.validation:
+        raise ConfigError("an n-gram head is for single-label models, and needs validation texts")
+    truth = np.array([card.labels.index(example.label) for example in learnt])
+    head = fit_head([example.text for example in learnt], truth, len(card.labels), how)
+    albert = score(artifact, corpus.validation, engine)
+    alone = _alone(head, albert, [example.text for example in corpus.validation])
+    part = share(albert.logits, alone.logits, albert.truth.argmax(axis=1))
+    parts: dict[str, Any] = {}
+    for name, examples in corpus.test.items():
+        albert = score(artifact, examples, engine)
+        alone = _alone(head, albert, [example.text for example in examples])
+        told = (("albert", albert), ("ngrams", alone))
+        parts[name] = {by: _brief(measure(scored, card)) for by, scored in told}
+    scaled(head, part).save(artifact.path)
+    return {**how.model_dump(), "texts": len(learnt), "share": round(part, 4), "alone": parts}
 
-    words: int = Field(2, ge=0, description="runs of up to so many words")
-    characters: tuple[int, ...] = Field((), description="lengths of the runs of characters")
-    bits: int = Field(18, ge=10, le=22, description="2^bits buckets, a byte a label each")
-    strength: float = Field(10, gt=0, description="inverse of the L2 penalty")
 
-    @property
-    def features(self) -> Features:
-        """The n-grams as the head counts them."""
-        return Features(self.words, self.characters, self.bits)
-
-
-def fit_head(
-    texts: Sequence[str], truth: NDArray[np.int64], labels: int, how: NgramRecipe
-) -> NgramHead:
+def fit_head(texts: Sequence[str], truth: NDArray[np.int64], labels: int, how: Ngrams) -> NgramHead:
     """The head of `labels` labels for prepared `texts` with label indexes `truth` [texts]."""
-    counted = matrix(texts, how.features)
+    features = Features(how.words, how.characters, how.bits)
+    counted = matrix(texts, features)
     _log.info("n-gram head: %d texts, %d n-grams", len(texts), counted.nnz)
     seen = np.bincount(counted.indices, minlength=counted.shape[1])
     rarity = np.log((1 + len(texts)) / (1 + seen)) + 1
@@ -61,7 +74,7 @@ def fit_head(
         columns, shifts = regression.coef_, regression.intercept_
     weights[:, regression.classes_] = (columns * rarity).T
     bias[regression.classes_] = shifts
-    return _rounded(how.features, weights, np.where(np.isinf(bias), shifts.min(), bias))
+    return _rounded(features, weights, np.where(np.isinf(bias), shifts.min(), bias))
 
 
 def matrix(texts: Sequence[str], features: Features) -> csr_matrix:
@@ -95,3 +108,13 @@ def _rounded(
     scale = np.maximum(np.abs(weights).max(axis=0), 1e-9) / 127
     rounded = np.rint(weights / scale).astype(np.int8)
     return NgramHead(features, rounded, scale.astype(np.float32), bias.astype(np.float32))
+
+
+def _alone(head: NgramHead, albert: Scored, texts: Sequence[str]) -> Scored:
+    """What the head by itself says of the texts that ALBERT scored."""
+    return replace(albert, logits=head.logits(texts))
+
+
+def _brief(figures: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("accuracy", "macro_f1", "accuracy_among_present", "recall_at_fpr")
+    return {name: figures[name] for name in names if name in figures}

@@ -22,6 +22,7 @@ TOKENIZER = "tokenizer.json"
 NGRAMS = "ngrams.safetensors"  # optional: see `stream_app.model.ngrams`
 DEFAULT_MAX_TOKENS = 512
 Truncation = Literal["head", "head_tail"]
+Problem = Literal["single_label", "multi_label"]
 
 
 class ModelCard(BaseModel):
@@ -32,7 +33,7 @@ class ModelCard(BaseModel):
     name: str
     version: str
     labels: tuple[str, ...] = Field(min_length=2)
-    problem: Literal["single_label", "multi_label"] = "single_label"
+    problem: Problem = "single_label"
     preparation: Preparation = Preparation()
     max_tokens: int = Field(DEFAULT_MAX_TOKENS, ge=2)
     truncation: Truncation = "head"  # what is kept of a longer text

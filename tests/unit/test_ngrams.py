@@ -22,7 +22,8 @@ from stream_app.pipeline.encode import Encoder
 from tests.tiny_model import save_tiny_albert
 from training.data import Example
 from training.evaluate import score
-from training.ngrams import NgramRecipe, fit_head, matrix, scaled, share
+from training.ngrams import fit_head, matrix, scaled, share
+from training.recipe import Ngrams
 
 TEXTS = [
     "cheap pills now",
@@ -32,7 +33,7 @@ TEXTS = [
     "lunch at noon",
 ]
 TRUTH = np.array([1, 1, 1, 0, 0])
-SMALL = NgramRecipe(bits=12, strength=100)
+SMALL = Ngrams(bits=12, strength=100)
 
 
 @pytest.fixture
@@ -172,7 +173,8 @@ def test_the_whole_text_counts_though_the_ids_are_cut(artifact: Artifact, head: 
 
 def test_evaluation_measures_the_sum(artifact: Artifact, head: NgramHead):
     examples = [
-        Example(text, artifact.card.labels[label]) for text, label in zip(TEXTS, TRUTH, strict=True)
+        Example(text, (artifact.card.labels[label],))
+        for text, label in zip(TEXTS, TRUTH, strict=True)
     ]
     with_head = score(artifact, examples, "reference", "cpu").logits
     (artifact.path / NGRAMS).unlink()
