@@ -167,9 +167,9 @@ def _add(corpus: Corpus, source: Source, recipe: Recipe, folder: Path) -> None:
     for raw, example in _pairs([raw for raw, _ in placed], source, recipe.preparation):
         by_part[part_of[id(raw)]].append(example)
     if source.use in ("split", "test"):
-        corpus.test[source.name] = by_part["test"]
-    corpus.train.extend(by_part["train"])
-    corpus.validation.extend(by_part["validation"])
+        corpus.test[source.name] = by_part.get("test", [])
+    corpus.train.extend(by_part.get("train", []))
+    corpus.validation.extend(by_part.get("validation", []))
     read = {part: len(examples) for part, examples in sorted(by_part.items())}
     unreadable = len(placed) - sum(read.values())
     corpus.lineage.append(
