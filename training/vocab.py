@@ -26,6 +26,7 @@ from transformers import AlbertModel, PreTrainedTokenizerFast
 
 from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import DEFAULT_MAX_TOKENS, TOKENIZER
+from training.fit import quiet
 
 Kind = Literal["sentencepiece", "wordpiece"]
 _CONTINUED = "##"  # WordPiece: not the beginning of a word
@@ -95,7 +96,8 @@ def transplant(encoder: Path, tokenizer: Tokenizer, out: Path) -> None:
     A piece starts as the mean of what the old tokenizer makes of it: Gee et al., "Fast Vocabulary
     Transfer for Language Model Compression", 2022. It still has to be distilled or fine-tuned.
     """
-    old = Tokenizer.from_file(str(encoder / TOKENIZER))
+    quiet()
+    old = _old(encoder)
     model = AlbertModel.from_pretrained(encoder, dtype=torch.float32, use_safetensors=True)
     table = model.embeddings.word_embeddings.weight.detach()  # [old pieces, embedding]
     ids = tokenizer.get_vocab()
@@ -116,7 +118,7 @@ def figures(
     """Pieces, tokens a word and the share of unknown tokens over texts; the encoder's own too."""
     found = {"new": _figures(tokenizer, texts)}
     if encoder is not None:
-        found["encoder"] = _figures(Tokenizer.from_file(str(encoder / TOKENIZER)), texts)
+        found["encoder"] = _figures(_old(encoder), texts)
     return found
 
 
@@ -195,6 +197,13 @@ def _learnt(
         raise ConfigError(f"{len(texts)} texts give no vocabulary of {size}: {said}") from None
     model = SentencePieceProcessor(model_proto=written.getvalue())
     return [(model.id_to_piece(n), model.get_score(n)) for n in range(model.get_piece_size())]
+
+
+def _old(encoder: Path) -> Tokenizer:
+    tokenizer = Tokenizer.from_file(str(encoder / TOKENIZER))
+    tokenizer.no_padding()  # the file may ask for both
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def _old_ids(piece: str, old: Tokenizer, config: Any) -> list[int]:

@@ -55,5 +55,5 @@ def test_curves_are_short_and_begin_and_end_where_curves_do() -> None:
 
 def test_lengths_fall_in_named_slices() -> None:
     names = metrics.length_slices([2, 32, 33, 512, 513])
-    assert names[0] == names[1] == "up to 32 tokens"
-    assert names[2:] == ["33 to 128 tokens", "129 to 512 tokens", "over 512 tokens"]
+    assert names[0] == names[1] == "up to 32 words"
+    assert names[2:] == ["33 to 128 words", "129 to 512 words", "over 512 words"]
