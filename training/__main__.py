@@ -336,6 +336,29 @@ def distil(
     _tell(figures, report)
 
 
+@app.command()
+def ngrams(
+    model: ModelReference,
+    recipe: RecipeName,
+    out: Annotated[Path, typer.Option(help="The folder to make: a model `winnow` can serve.")],
+    data: DataFolder = Path(),
+    tokenizer: Annotated[
+        str, typer.Option(metavar="FOLDER", help="Folder of the tokenizer, relative to --out.")
+    ] = ".",
+    report: Report = None,
+) -> None:
+    """Give a fitted model the recipe's n-gram head; then calibrate, evaluate and seal it.
+
+    `fit` does this too, after it has fitted the encoder.
+    """
+    from stream_app.model.references import resolve
+    from training.recipe import load_recipe
+    from training.run import FitJob, fit_ngrams
+
+    job = FitJob(load_recipe(recipe), data, None, out, tokenizer)
+    _tell(fit_ngrams(job, resolve(model)).card.evaluation, report)
+
+
 def _tell_figures(
     about: dict[str, Any], scored: Any, card: Any, report: Path | None, html: Path | None
 ) -> None:

@@ -37,9 +37,13 @@ class Example:
 
 @dataclass(slots=True)
 class Corpus:
-    """What a recipe reads. `test` is by source; `lineage` goes into the model card."""
+    """What a recipe reads. `test` is by source; `lineage` goes into the model card.
+
+    `more` are training texts beyond what the encoder has time for: the n-gram head's.
+    """
 
     train: list[Example] = field(default_factory=list)
+    more: list[Example] = field(default_factory=list)
     validation: list[Example] = field(default_factory=list)
     test: dict[str, list[Example]] = field(default_factory=dict)
     lineage: list[dict[str, Any]] = field(default_factory=list)
@@ -57,12 +61,13 @@ def load_corpus(recipe: Recipe, folder: Path) -> Corpus:
         _add(corpus, source, recipe, folder)
     tested = [example.text for examples in corpus.test.values() for example in examples]
     validation = _unlike(corpus.validation, tested)
-    train = _unlike(corpus.train, [*tested, *(example.text for example in validation)])
+    held_out = [*tested, *(example.text for example in validation)]
+    train, more = _unlike(corpus.train, held_out), _unlike(corpus.more, held_out)
     dropped = {
-        "train": len(corpus.train) - len(train),
+        "train": len(corpus.train) + len(corpus.more) - len(train) - len(more),
         "validation": len(corpus.validation) - len(validation),
     }
-    corpus.train, corpus.validation = train, validation
+    corpus.train, corpus.more, corpus.validation = train, more, validation
     corpus.lineage.append({"dropped_as_near_duplicates": dropped})
     return corpus
 
@@ -164,11 +169,17 @@ def _add(corpus: Corpus, source: Source, recipe: Recipe, folder: Path) -> None:
     _check_labels(placed, source, recipe)
     part_of = {id(raw): part for raw, part in placed}
     by_part: defaultdict[Part, list[Example]] = defaultdict(list)
-    for raw, example in _pairs([raw for raw, _ in placed], source, recipe.preparation):
+    raws = [raw for raw, _ in placed]
+    if source.encoder_rows is not None:
+        raws.sort(key=lambda raw: hashlib.sha256(raw.value).digest())
+    for raw, example in _pairs(raws, source, recipe.preparation):
         by_part[part_of[id(raw)]].append(example)
     if source.use in ("split", "test"):
         corpus.test[source.name] = by_part.get("test", [])
-    corpus.train.extend(by_part.get("train", []))
+    train = by_part.get("train", [])
+    corpus.train.extend(train[: source.encoder_rows])
+    if source.encoder_rows is not None:
+        corpus.more.extend(train[source.encoder_rows :])
     corpus.validation.extend(by_part.get("validation", []))
     read = {part: len(examples) for part, examples in sorted(by_part.items())}
     unreadable = len(placed) - sum(read.values())
@@ -177,6 +188,7 @@ def _add(corpus: Corpus, source: Source, recipe: Recipe, folder: Path) -> None:
             "file": source.name,
             "sha256": _digest(source, folder, [raw for raw, _ in placed]),
             "use": source.use,
+            "encoder_rows": source.encoder_rows,
             "rows": {**read, "unreadable": unreadable},
             "labels": {part: _counts(examples) for part, examples in sorted(by_part.items())},
             "terms": source.terms,

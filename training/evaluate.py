@@ -17,6 +17,7 @@ from stream_app.engine.native_library import find_kernels
 from stream_app.engine.protocol import TokenIds
 from stream_app.model.artifact import Artifact, ModelCard
 from stream_app.model.decision import probabilities
+from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
 from training import metrics
 from training.calibrate import calibration_error
@@ -48,12 +49,14 @@ def score(
     """Run the model over the examples. Raises ModelError for a label the model does not have."""
     truth = true_labels(examples, artifact.card)
     ids = Tokenizer(artifact).encode([example.text for example in examples])
+    head = load_head(artifact)
     loaded = load_engine(engine, artifact, device, precision)
     loaded.warm_up()
     started = time.perf_counter()
     logits = np.zeros(truth.shape, dtype=np.float32)
     for rows in _batches(ids):
-        logits[rows] = loaded.logits([ids[row] for row in rows])
+        prior = head.logits([examples[row].text for row in rows]) if head else None
+        logits[rows] = loaded.logits([ids[row] for row in rows], prior)
     seconds = time.perf_counter() - started
     loaded.close()
     slices = {

@@ -41,6 +41,12 @@ class Source(BaseModel):
     rows: int | None = Field(
         None, gt=0, description="take this many, each label its share; the smallest hashes win"
     )
+    encoder_rows: int | None = Field(
+        None,
+        gt=0,
+        description="of the training part, the encoder learns from this many and the n-gram head "
+        "from all; the smallest hashes win",
+    )
     text_field: str = Field("text", description="the column of the text")
     label_field: str = Field("label", description="the column of the label, or list of labels")
     rename: dict[str, str] = Field(default_factory=dict, description="a label here -> the model's")
@@ -105,6 +111,17 @@ class Augmentation(BaseModel):
     obfuscate_labels: tuple[str, ...] = ("spam",)
 
 
+class Ngrams(BaseModel):
+    """The sparse n-gram head, see `training.ngrams`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    words: int = Field(2, ge=0, description="runs of up to so many words")
+    characters: tuple[int, ...] = Field((), description="lengths of the runs of characters")
+    bits: int = Field(18, ge=10, le=22, description="2^bits buckets, a byte a label each")
+    strength: float = Field(10, gt=0, description="inverse of the L2 penalty")
+
+
 class Recipe(BaseModel):
     """What `winnow-train fit` needs besides an encoder and a data folder."""
 
@@ -121,6 +138,7 @@ class Recipe(BaseModel):
     encoder: Encoder | None = None
     hyper: Hyper
     augmentation: Augmentation | None = None
+    ngrams: Ngrams | None = None
     sources: tuple[Source, ...] = Field(min_length=1)
 
 

@@ -1,4 +1,4 @@
-"""The steps in order: load, augment, fit, calibrate, evaluate, seal."""
+"""The steps in order: load, augment, fit, add the n-gram head, calibrate, evaluate, seal."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from transformers import AlbertForSequenceClassification, TrainerCallback
 
 from stream_app.core.errors import ConfigError, ModelError
 from stream_app.model.artifact import (
+    NGRAMS,
     TOKENIZER,
     WEIGHTS,
     Artifact,
@@ -39,6 +40,7 @@ from training.card import write_readme
 from training.data import Corpus, Example, load_corpus
 from training.evaluate import Scored, int8_agreement, measure, score, true_labels
 from training.fit import FitRun, Tokenized, fine_tune, has_bfloat16
+from training.ngrams import add_head
 from training.recipe import Recipe
 
 _log = logging.getLogger(__name__)
@@ -83,7 +85,45 @@ def fit(job: FitJob) -> Artifact | None:
             "training": _training(job, encoder, len(corpus.train), minutes),
         }
     )
-    return seal(job.out, card, corpus)
+    return seal(job.out, _with_head(job.out, card, corpus, job.recipe), corpus)
+
+
+def fit_ngrams(job: FitJob, model: Artifact) -> Artifact:
+    """The artifact `job.out`: a fitted model with the n-gram head of the recipe, sealed anew.
+
+    Raises ConfigError when the recipe has no n-gram head or other labels than the model.
+    """
+    recipe = job.recipe
+    if recipe.ngrams is None or recipe.labels != model.card.labels:
+        raise ConfigError(f"recipe {recipe.name} has no n-gram head for {model.card.labels}")
+    _check_shared_tokenizer(job, model)
+    corpus = load_corpus(recipe, job.data)
+    job.out.mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", WEIGHTS):
+        shutil.copyfile(model.path / name, job.out / name)
+    (job.out / NGRAMS).unlink(missing_ok=True)
+    _copy_tokenizer(model.tokenizer, job)
+    card = model.card.model_copy(
+        update={
+            "version": recipe.version,
+            "tokenizer": job.tokenizer,
+            "description": recipe.description,
+            "parent": f"{model.card.name} {model.card.version}",
+            "training": {**model.card.training, "data": model.card.data},
+            "data": corpus.lineage,
+            "files": {},
+        }
+    )
+    return seal(job.out, _with_head(job.out, card, corpus, recipe), corpus)
+
+
+def _with_head(out: Path, card: ModelCard, corpus: Corpus, recipe: Recipe) -> ModelCard:
+    """The card, with what is to be known of the n-gram head that now lies in `out`."""
+    if recipe.ngrams is None:
+        return card
+    write_card(out, card)
+    figures = add_head(load_artifact(out), corpus, recipe.ngrams, ENGINE)
+    return card.model_copy(update={"training": {**card.training, "ngrams": figures}})
 
 
 def fit_model(job: FitJob, encoder: Artifact, corpus: Corpus) -> AlbertForSequenceClassification:
@@ -193,7 +233,7 @@ def _thresholds(
 
 def _check_shared_tokenizer(job: FitJob, encoder: Artifact) -> None:
     shared = job.out / job.tokenizer / TOKENIZER
-    if shared.exists() and sha256(shared) != sha256(encoder.path / TOKENIZER):
+    if shared.exists() and sha256(shared) != sha256(encoder.tokenizer / TOKENIZER):
         raise ModelError(f"{shared} is not the encoder's tokenizer: give another --out")
 
 
@@ -204,10 +244,16 @@ def _is_first_process() -> bool:
 def save(model: AlbertForSequenceClassification, job: FitJob, encoder: Artifact) -> None:
     """Write the weights as float16, and the encoder's tokenizer."""
     save_weights(model, job.out)
+    (job.out / NGRAMS).unlink(missing_ok=True)  # of a model that was here before
+    _copy_tokenizer(encoder.tokenizer, job)
+
+
+def _copy_tokenizer(source: Path, job: FitJob) -> None:
     folder = job.out / job.tokenizer
     folder.mkdir(parents=True, exist_ok=True)
-    for file in filter(Path.exists, (encoder.path / name for name in _TOKENIZER_FILES)):
-        shutil.copyfile(file, folder / file.name)
+    for file in filter(Path.exists, (source / name for name in _TOKENIZER_FILES)):
+        if not (folder / file.name).exists() or not file.samefile(folder / file.name):
+            shutil.copyfile(file, folder / file.name)
 
 
 def save_weights(model: AlbertForSequenceClassification, out: Path) -> None:

@@ -19,6 +19,7 @@ from stream_app.model.preparation import Preparation
 CARD = "winnow.json"
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
+NGRAMS = "ngrams.safetensors"  # optional: see `stream_app.model.ngrams`
 DEFAULT_MAX_TOKENS = 512
 Truncation = Literal["head", "head_tail"]
 Problem = Literal["single_label", "multi_label"]
@@ -102,8 +103,7 @@ def write_card(path: Path, card: ModelCard) -> None:
 def _files(path: Path, card: ModelCard) -> list[str]:
     tokenizer = TOKENIZER if card.tokenizer == "." else f"{card.tokenizer}/{TOKENIZER}"
     names = {"config.json", WEIGHTS, tokenizer, *card.files}
-    if (path / CARD).exists():
-        names.add(CARD)
+    names.update(name for name in (CARD, NGRAMS) if (path / name).exists())
     return sorted(names)
 
 
