@@ -115,8 +115,8 @@ def _measured(size: Size, tokens: int, engine: str, device: str, precision: str)
     loaded.warm_up()
     chance = random.Random(1)
     text = [chance.randrange(5, _PIECES) for _ in range(tokens)]
-    many = [text] * max(1, _BATCH_TOKENS // tokens)
     latency = float(np.quantile(list(_timed(loaded, [text])), 0.95))
+    many = [text] * max(1, min(_BATCH_TOKENS // tokens, int(_SECONDS / latency)))
     rate = len(many) / float(np.median(list(_timed(loaded, many))))
     memory = loaded.memory_bytes
     loaded.close()

@@ -175,11 +175,12 @@ def _add(corpus: Corpus, source: Source, recipe: Recipe, folder: Path) -> None:
     for raw, example in _pairs(raws, source, recipe.preparation):
         by_part[part_of[id(raw)]].append(example)
     if source.use in ("split", "test"):
-        corpus.test[source.name] = by_part["test"]
-    corpus.train.extend(by_part["train"][: source.encoder_rows])
+        corpus.test[source.name] = by_part.get("test", [])
+    train = by_part.get("train", [])
+    corpus.train.extend(train[: source.encoder_rows])
     if source.encoder_rows is not None:
-        corpus.more.extend(by_part["train"][source.encoder_rows :])
-    corpus.validation.extend(by_part["validation"])
+        corpus.more.extend(train[source.encoder_rows :])
+    corpus.validation.extend(by_part.get("validation", []))
     read = {part: len(examples) for part, examples in sorted(by_part.items())}
     unreadable = len(placed) - sum(read.values())
     corpus.lineage.append(

@@ -60,7 +60,7 @@ def score(
     seconds = time.perf_counter() - started
     loaded.close()
     slices = {
-        "length": metrics.length_slices([len(text) for text in ids]),
+        "length": metrics.length_slices([len(example.text.split()) for example in examples]),
         "language": [example.language for example in examples],
         "source": [example.source for example in examples],
     }

@@ -121,9 +121,9 @@ def reliability(
 
 
 def length_slices(lengths: Sequence[int]) -> list[str]:
-    """For each text the range of tokens that it falls in."""
+    """For each number of words the range that it falls in."""
     edges = (32, 128, 512)
-    names = ("up to 32 tokens", "33 to 128 tokens", "129 to 512 tokens", "over 512 tokens")
+    names = ("up to 32 words", "33 to 128 words", "129 to 512 words", "over 512 words")
     return [names[int(np.searchsorted(edges, length))] for length in lengths]
 
 

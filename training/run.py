@@ -216,13 +216,18 @@ def calibrated(card: ModelCard, scored: Scored) -> ModelCard:
 def _thresholds(
     scores: NDArray[np.float32], truth: NDArray[np.bool_], card: ModelCard
 ) -> dict[str, float]:
-    """For each label the threshold of its highest F1; none where it never is or always is true."""
+    """For each label the threshold of its highest F1, half way down to the next lower score.
+
+    None where a label never is or always is true.
+    """
     found = {}
     for column, label in enumerate(card.labels):
         if truth[:, column].any() and not truth[:, column].all():
             precision, recall, at = precision_recall_curve(truth[:, column], scores[:, column])
             f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-9)
-            found[label] = round(float(at[f1[:-1].argmax()]), 4)
+            best = int(f1[:-1].argmax())
+            below = at[best - 1] if best else 0.0
+            found[label] = round(float(at[best] + below) / 2, 4)
     return found
 
 

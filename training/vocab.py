@@ -6,12 +6,14 @@ SentencePiece's unigram model (Kudo, "Subword Regularization", 2018) is what ALB
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from tokenizers import (
     Tokenizer,
     decoders,
@@ -19,16 +21,19 @@ from tokenizers import (
     normalizers,
     pre_tokenizers,
     processors,
-    trainers,
 )
 from transformers import AlbertModel, PreTrainedTokenizerFast
 
 from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import DEFAULT_MAX_TOKENS, TOKENIZER
+from training.fit import quiet
 
 Kind = Literal["sentencepiece", "wordpiece"]
 _CONTINUED = "##"  # WordPiece: not the beginning of a word
 _SPACE = "▁"  # SentencePiece: the space before a word
+_COVERAGE = 0.9995  # of the texts' characters; the rest, rare signs, is unknown
+_LONGEST = 200_000  # bytes of a text that is read
+_THREADS = 4  # however many cores there are: sums of another order are another vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +61,17 @@ def build(texts: Sequence[str], kind: Kind, size: int, lowercase: bool) -> Token
 
     Raises ConfigError when the texts hold too little for so many pieces.
     """
-    special = _SPECIAL[kind]
-    tokenizer = _sentencepiece() if kind == "sentencepiece" else _wordpiece(special)
     steps = [normalizers.NFKC(), *([normalizers.Lowercase()] if lowercase else [])]
-    tokenizer.normalizer = normalizers.Sequence(steps)
-    try:
-        tokenizer.train_from_iterator(sorted(texts), trainer=_trainer(kind, special, size))
-    except Exception as error:  # the Rust library raises bare Exception
-        raise ConfigError(f"{len(texts)} texts give no vocabulary: {error}") from None
+    normalizer = normalizers.Sequence(steps)
+    learn = _sentencepiece if kind == "sentencepiece" else _wordpiece
+    tokenizer = learn([normalizer.normalize_str(text) for text in texts], _SPECIAL[kind], size)
+    special = _SPECIAL[kind]
+    tokenizer.normalizer = normalizer
+    tokenizer.add_special_tokens(special.names())
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{special.start} $A {special.end}",
         pair=f"{special.start} $A {special.end} $B {special.end}",
-        special_tokens=[
-            (name, tokenizer.token_to_id(name)) for name in (special.start, special.end)
-        ],
+        special_tokens=[(name, special.names().index(name)) for name in special.names()[2:4]],
     )
     return tokenizer
 
@@ -94,7 +96,8 @@ def transplant(encoder: Path, tokenizer: Tokenizer, out: Path) -> None:
     A piece starts as the mean of what the old tokenizer makes of it: Gee et al., "Fast Vocabulary
     Transfer for Language Model Compression", 2022. It still has to be distilled or fine-tuned.
     """
-    old = Tokenizer.from_file(str(encoder / TOKENIZER))
+    quiet()
+    old = _old(encoder)
     model = AlbertModel.from_pretrained(encoder, dtype=torch.float32, use_safetensors=True)
     table = model.embeddings.word_embeddings.weight.detach()  # [old pieces, embedding]
     ids = tokenizer.get_vocab()
@@ -115,7 +118,7 @@ def figures(
     """Pieces, tokens a word and the share of unknown tokens over texts; the encoder's own too."""
     found = {"new": _figures(tokenizer, texts)}
     if encoder is not None:
-        found["encoder"] = _figures(Tokenizer.from_file(str(encoder / TOKENIZER)), texts)
+        found["encoder"] = _figures(_old(encoder), texts)
     return found
 
 
@@ -131,27 +134,76 @@ def _figures(tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, float]:
     }
 
 
-def _sentencepiece() -> Tokenizer:
-    tokenizer = Tokenizer(models.Unigram())
+def _sentencepiece(texts: Sequence[str], special: Special, size: int) -> Tokenizer:
+    pieces = _learnt(texts, special, size, "unigram")
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=1))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(_SPACE)
     tokenizer.decoder = decoders.Metaspace(_SPACE)
     return tokenizer
 
 
-def _wordpiece(special: Special) -> Tokenizer:
-    tokenizer = Tokenizer(models.WordPiece(unk_token=special.unknown))
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+def _wordpiece(texts: Sequence[str], special: Special, size: int) -> Tokenizer:
+    """Pieces learnt by merging the most frequent pairs, matched from the left, longest first."""
+    split = pre_tokenizers.BertPreTokenizer()
+    words = (" ".join(word for word, _ in split.pre_tokenize_str(text)) for text in texts)
+    found = [piece for piece, _ in _learnt(list(words), special, size, "bpe")]
+    learnt = [piece for piece in found if piece not in special.names() and piece != _SPACE]
+    letters = [piece for piece in learnt if len(piece) == 1]
+    whole = [piece for piece in learnt if len(piece) > 1]
+    names = [*special.names(), *letters]  # every letter can begin a word and go on with one
+    names += [_CONTINUED + letter for letter in letters]
+    names += [p[1:] if p[0] == _SPACE else _CONTINUED + p for p in whole]
+    names = list(dict.fromkeys(names))[:size]
+    vocabulary = {name: number for number, name in enumerate(names)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=special.unknown))
+    tokenizer.pre_tokenizer = split
     tokenizer.decoder = decoders.WordPiece(_CONTINUED)
     return tokenizer
 
 
-def _trainer(kind: Kind, special: Special, size: int) -> Any:
-    names = special.names()
-    if kind == "wordpiece":
-        return trainers.WordPieceTrainer(vocab_size=size, special_tokens=names, show_progress=False)
-    return trainers.UnigramTrainer(
-        vocab_size=size, special_tokens=names, unk_token=special.unknown, show_progress=False
-    )
+def _learnt(
+    texts: Sequence[str], special: Special, size: int, algorithm: str
+) -> list[tuple[str, float]]:
+    """Pieces and their log-probabilities, the special tokens first.
+
+    By the sentencepiece library, because the trainers of `tokenizers` break ties by chance.
+    """
+    written = io.BytesIO()
+    pad, unknown, start, end, mask = special.names()
+    try:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_writer=written,
+            model_type=algorithm,
+            vocab_size=size,
+            hard_vocab_limit=False,
+            character_coverage=_COVERAGE,
+            normalization_rule_name="identity",
+            max_sentence_length=_LONGEST,
+            num_threads=_THREADS,
+            pad_id=0,
+            unk_id=1,
+            bos_id=2,
+            eos_id=3,
+            pad_piece=pad,
+            unk_piece=unknown,
+            bos_piece=start,
+            eos_piece=end,
+            control_symbols=[mask],
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        said = str(error).rpartition("]")[2].strip()
+        raise ConfigError(f"{len(texts)} texts give no vocabulary of {size}: {said}") from None
+    model = SentencePieceProcessor(model_proto=written.getvalue())
+    return [(model.id_to_piece(n), model.get_score(n)) for n in range(model.get_piece_size())]
+
+
+def _old(encoder: Path) -> Tokenizer:
+    tokenizer = Tokenizer.from_file(str(encoder / TOKENIZER))
+    tokenizer.no_padding()  # the file may ask for both
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def _old_ids(piece: str, old: Tokenizer, config: Any) -> list[int]:
