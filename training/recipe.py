@@ -13,7 +13,7 @@ from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import Problem, Truncation
 from stream_app.model.preparation import Preparation
 
-SHIPPED = ("imdb", "news", "reviews", "spam")
+SHIPPED = ("imdb", "news", "reviews", "reviews-1", "sentiment-multilingual", "spam")
 
 
 class Source(BaseModel):
