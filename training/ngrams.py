@@ -65,8 +65,7 @@ def fit_head(texts: Sequence[str], truth: NDArray[np.int64], labels: int, how: N
     rarity = np.log((1 + len(texts)) / (1 + seen)) + 1
     rarity[seen < _LEAST_TEXTS] = 0
     regression = LogisticRegression(C=how.strength, max_iter=_ITERATIONS)
-    # a long text has more to teach than a phrase, and would be outvoted by thousands of those
-    length = np.sqrt(np.maximum(np.diff(counted.indptr), 1))
+    length = np.maximum(np.diff(counted.indptr), 1.0) ** how.by_length
     weighted = counted @ diags(rarity.astype(np.float32))
     regression.fit(weighted, truth, sample_weight=length / length.mean())
     weights = np.zeros((counted.shape[1], labels))

@@ -91,6 +91,7 @@ class NgramHead:
             "bias": self.bias,
         }
         save_file(tensors, folder / NGRAMS, metadata=described)
+        (folder / NGRAMS).chmod(0o644)  # safetensors writes for its owner only
 
 
 def load_head(artifact: Artifact) -> NgramHead | None:
