@@ -29,6 +29,7 @@ from stream_app.engine import load_engine
 from stream_app.engine.budget import measured_budget
 from stream_app.engine.protocol import Engine
 from stream_app.model.artifact import Artifact
+from stream_app.model.ngrams import load_head
 from stream_app.model.references import resolve
 from stream_app.model.tokenizer import Tokenizer
 from stream_app.pipeline.ack import AckTracker
@@ -176,7 +177,7 @@ class Worker:
             ),
             model=ModelVersion(name=card.name, version=card.version, digest=artifact.digest),
             parser=Parser(CODECS[settings.format], spec, settings.max_record_bytes),
-            encoder=Encoder(tokenizer, card.preparation),
+            encoder=Encoder(tokenizer, card.preparation, load_head(artifact)),
             engine=engine,
             classifier=Classifier(
                 engine,

@@ -24,7 +24,7 @@ max_tokens = 24
 [hyper]
 epochs = 6
 batch_size = 16
-learning_rate = 0.02
+learning_rate = 0.005
 warmup_steps = 5
 
 [[sources]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,14 +16,47 @@ from stream_app.core.command_line import new_app, run_app, version_of
 app = new_app()
 
 RecipeName = Annotated[
-    str, typer.Option(metavar="NAME|FILE", help="news, reviews, spam, or a file like theirs.")
+    str, typer.Option(metavar="NAME|FILE", help="imdb, news, reviews, spam, or a file like theirs.")
 ]
 DataFolder = Annotated[
     Path, typer.Option(help="The folder that the file names in a recipe are relative to.")
 ]
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER|hf://ORG/NAME",
+        help="The ALBERT to start from. Default: the recipe's, where it can be fetched.",
+    ),
+]
+Steps = Annotated[
+    int | None, typer.Option(min=1, help="End after so many steps, to try things out.")
+]
+ModelReference = Annotated[
+    str, typer.Option(metavar="REF", help="builtin:NAME, a path, or hf://ORG/NAME.")
+]
+EngineName = Annotated[str, typer.Option(help="The backend to measure.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
+Precision = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")]
 Report = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Where the figures go. Default: stdout.")
 ]
+Html = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Also write a page of tables and plots.")
+]
+
+
+class VocabularyKind(StrEnum):
+    """What `vocab` can build."""
+
+    SENTENCEPIECE = "sentencepiece"
+    WORDPIECE = "wordpiece"
+
+
+class HeldOut(StrEnum):
+    """What `cross-validate` keeps from a model to test it on."""
+
+    FOLD = "fold"
+    SOURCE = "source"
 
 
 @app.callback()
@@ -39,14 +73,16 @@ def _winnow_train(
 ) -> None:
     """Makes and measures the models that Winnow serves. Begin with: winnow-train fit --help"""
     logging.basicConfig(level="INFO", stream=sys.stderr, format="%(asctime)s %(message)s")
+    for library in ("httpx", "datasets", "alembic"):  # which tell every request
+        logging.getLogger(library).setLevel("WARNING")
 
 
 @app.command()
 def fit(
     recipe: RecipeName,
-    data: DataFolder,
-    encoder: Annotated[Path, typer.Option(help="The ALBERT folder to start from.")],
     out: Annotated[Path, typer.Option(help="The folder to make: a model `winnow` can serve.")],
+    data: DataFolder = Path(),
+    encoder: Encoder = None,
     tokenizer: Annotated[
         str,
         typer.Option(
@@ -54,44 +90,67 @@ def fit(
             help="Folder of the tokenizer, relative to --out: ../tokenizer lets models share one.",
         ),
     ] = ".",
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="End after so many steps, to try things out.")
+    steps: Steps = None,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep checkpoints here. After a kill the same command goes on from them."
+        ),
     ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Log the run for TensorBoard.")
+    ] = None,
+    mlflow: Annotated[
+        bool, typer.Option(help="Log the run to MLflow, to where MLFLOW_TRACKING_URI says.")
+    ] = False,
     report: Report = None,
 ) -> None:
-    """Fine-tune an encoder by a recipe; then calibrate, evaluate and seal the model."""
+    """Fine-tune an encoder by a recipe; then calibrate, evaluate and seal the model.
+
+    On several GPUs or machines: accelerate launch -m training fit …, or torchrun -m training fit …
+    """
+    from training.progress import tensorboard_callback
     from training.recipe import load_recipe
     from training.run import FitJob
     from training.run import fit as run
 
-    job = FitJob(load_recipe(recipe), data, encoder, out, tokenizer, steps)
-    _tell(run(job).card.evaluation, report)
+    job = FitJob(
+        recipe=load_recipe(recipe),
+        data=data,
+        encoder=encoder,
+        out=out,
+        tokenizer=tokenizer,
+        steps=steps,
+        checkpoints=checkpoints,
+        log_to=["mlflow"] if mlflow else [],
+        callbacks=[tensorboard_callback(tensorboard)] if tensorboard else [],
+    )
+    artifact = run(job)
+    if artifact is not None:
+        _tell(artifact.card.evaluation, report)
 
 
 @app.command()
 def evaluate(
-    model: Annotated[
-        str, typer.Option(metavar="REF", help="builtin:NAME, a path, or hf://ORG/NAME.")
-    ],
+    model: ModelReference,
     data: Annotated[
         Path,
-        typer.Option(help="A .jsonl.gz or .tar.gz of labelled messages; with --recipe, a folder."),
+        typer.Option(help="A file of labelled messages; with --recipe, the folder of its files."),
     ],
     recipe: Annotated[
         str | None,
         typer.Option(metavar="NAME|FILE", help="Take the test parts of this recipe's files."),
     ] = None,
-    engine: Annotated[str, typer.Option(help="The backend to measure.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
-    precision: Annotated[
-        str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")
-    ] = "auto",
+    engine: EngineName = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
     report: Report = None,
+    html: Html = None,
 ) -> None:
-    """Measure a model on labelled messages, on the engine that serves: JSON figures by file."""
+    """Measure a model on labelled messages, on the engine that serves: figures by file, as JSON."""
     from stream_app.model.references import resolve
     from training.data import read_file, read_test
-    from training.evaluate import measure, score
+    from training.evaluate import score
     from training.recipe import load_recipe
 
     artifact = resolve(model)
@@ -103,26 +162,150 @@ def evaluate(
     scored = {
         name: score(artifact, part, engine, device, precision) for name, part in tests.items()
     }
-    figures = {name: measure(part, artifact.card) for name, part in scored.items()}
-    _tell(
-        {
-            "model": model,
-            "digest": artifact.digest,
-            "engine": engine,
-            "precision": precision,
-            "test": figures,
-        },
-        report,
-    )
+    about = {
+        "model": model,
+        "digest": artifact.digest,
+        "engine": engine,
+        "precision": precision,
+    }
+    _tell_figures(about, scored, artifact.card, report, html)
 
 
 @app.command()
-def split(recipe: RecipeName, data: DataFolder, report: Report = None) -> None:
+def cross_validate(
+    recipe: RecipeName,
+    data: DataFolder = Path(),
+    encoder: Encoder = None,
+    by: Annotated[
+        HeldOut,
+        typer.Option(help="fold: every message, out of fold. source: each corpus by the others."),
+    ] = HeldOut.FOLD,
+    folds: Annotated[int, typer.Option(min=2, help="Models to fit, with --by fold.")] = 5,
+    steps: Steps = None,
+    report: Report = None,
+    html: Html = None,
+) -> None:
+    """Measure a recipe on messages, or on whole corpora, that its model did not learn from.
+
+    Near-duplicates are never on both sides. It fits a model for every fold or source.
+    """
+    from training.cross_validate import cross_corpus, out_of_fold
+    from training.recipe import load_recipe
+    from training.run import ENGINE, FitJob, empty_card
+
+    job = FitJob(load_recipe(recipe), data, encoder, out=Path(), steps=steps)
+    scored = out_of_fold(job, folds) if by is HeldOut.FOLD else cross_corpus(job)
+    about = {"model": f"recipe {recipe}, by {by}", "engine": ENGINE, "precision": "auto"}
+    _tell_figures(about, scored, empty_card(job.recipe), report, html)
+
+
+@app.command()
+def split(recipe: RecipeName, data: DataFolder = Path(), report: Report = None) -> None:
     """Tell a recipe's test messages, which no model made by it has seen: file, name, label."""
     from training.data import held_out_messages
     from training.recipe import load_recipe
 
     _tell(held_out_messages(load_recipe(recipe), data), report)
+
+
+@app.command()
+def search(
+    recipe: RecipeName,
+    out: Annotated[Path, typer.Option(help="The recipe to write, with what was found.")],
+    data: DataFolder = Path(),
+    encoder: Encoder = None,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Runs of the recipe, those ended early too.")
+    ] = 20,
+    steps: Steps = None,
+    study: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep the trials here: the same command goes on."),
+    ] = None,
+    report: Report = None,
+) -> None:
+    """Look for better hyper-parameters with Optuna; what falls behind is ended early."""
+    from training.recipe import load_recipe
+    from training.run import FitJob
+    from training.search import search as run
+
+    job = FitJob(load_recipe(recipe), data, encoder, out, steps=steps)
+    _tell(run(job, trials, study), report)
+
+
+@app.command()
+def average(
+    models: Annotated[list[str], typer.Argument(metavar="REF…", help="Two models or more.")],
+    recipe: RecipeName,
+    out: Annotated[Path, typer.Option(help="The folder to make: a model `winnow` can serve.")],
+    data: DataFolder = Path(),
+    report: Report = None,
+) -> None:
+    """Average the weights of models fitted from one encoder into one, and measure it.
+
+    It costs no more to serve than each of them.
+    """
+    from stream_app.model.references import resolve
+    from training.average import average as run
+    from training.recipe import load_recipe
+
+    artifact = run([resolve(model) for model in models], load_recipe(recipe), data, out)
+    _tell({**artifact.card.evaluation, **artifact.card.training}, report)
+
+
+@app.command()
+def vocab(
+    recipe: Annotated[
+        list[str],
+        typer.Option(metavar="NAME|FILE", help="Learn from its training texts. Repeatable."),
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    data: DataFolder = Path(),
+    kind: Annotated[
+        VocabularyKind, typer.Option(help="sentencepiece, as ALBERT; or wordpiece, as BERT.")
+    ] = VocabularyKind.SENTENCEPIECE,
+    size: Annotated[int, typer.Option(min=100, help="Pieces at most.")] = 30_000,
+    lowercase: Annotated[bool, typer.Option(help="Tell no capitals from small letters.")] = True,
+    encoder: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Also write this ALBERT for the new vocabulary."),
+    ] = None,
+    report: Report = None,
+) -> None:
+    """Build a vocabulary for a language or domain from texts of it."""
+    from training import vocab as vocabulary
+    from training.data import load_corpus
+    from training.recipe import load_recipe
+
+    corpora = [load_corpus(load_recipe(name), data) for name in recipe]
+    texts = [example.text for corpus in corpora for example in corpus.train]
+    tokenizer = vocabulary.build(texts, kind.value, size, lowercase)
+    vocabulary.save(tokenizer, kind.value, out)
+    if encoder:
+        vocabulary.transplant(encoder, tokenizer, out)
+    _tell(vocabulary.figures(tokenizer, texts, encoder), report)
+
+
+@app.command()
+def advise(
+    texts_per_second: Annotated[
+        float | None, typer.Option(min=0, help="What the model must reach.")
+    ] = None,
+    latency_ms: Annotated[
+        float | None, typer.Option(min=0, help="What 95 of 100 texts alone must stay under.")
+    ] = None,
+    tokens: Annotated[int, typer.Option(help="Tokens of a text.")] = 128,
+    engine: EngineName = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    report: Report = None,
+) -> None:
+    """Advise a size of ALBERT: the largest that reaches a target, measured on this machine."""
+    from training.advise import Target
+    from training.advise import advise as run
+
+    target = Target(tokens, texts_per_second, latency_ms)
+    _tell(run(target, engine, device, precision), report)
 
 
 @app.command()
@@ -151,6 +334,44 @@ def distil(
     figures["data"] = [source for corpus in corpora for source in corpus.lineage]
     _tell(figures, out / "distillation.json")
     _tell(figures, report)
+
+
+@app.command()
+def ngrams(
+    model: ModelReference,
+    recipe: RecipeName,
+    out: Annotated[Path, typer.Option(help="The folder to make: a model `winnow` can serve.")],
+    data: DataFolder = Path(),
+    tokenizer: Annotated[
+        str, typer.Option(metavar="FOLDER", help="Folder of the tokenizer, relative to --out.")
+    ] = ".",
+    report: Report = None,
+) -> None:
+    """Give a fitted model the recipe's n-gram head; then calibrate, evaluate and seal it.
+
+    `fit` does this too, after it has fitted the encoder.
+    """
+    from stream_app.model.references import resolve
+    from training.recipe import load_recipe
+    from training.run import FitJob, fit_ngrams
+
+    job = FitJob(load_recipe(recipe), data, None, out, tokenizer)
+    _tell(fit_ngrams(job, resolve(model)).card.evaluation, report)
+
+
+def _tell_figures(
+    about: dict[str, Any], scored: Any, card: Any, report: Path | None, html: Path | None
+) -> None:
+    """Tell what is known of scored tests, by name; the page also shows their curves."""
+    from training.evaluate import measure, plots
+
+    told = {**about, "test": {name: measure(part, card) for name, part in scored.items()}}
+    drawn = {name: plots(part, card) for name, part in scored.items()}
+    if html is not None:
+        from training.report import write_report
+
+        write_report(told, drawn, html)
+    _tell({**told, "plots": drawn} if report else told, report)
 
 
 def _tell(figures: Any, report: Path | None) -> None:

@@ -16,8 +16,12 @@ def temperature(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
     """
     if not len(truth):
         return 1.0
-    losses = [_loss(logits.astype(np.float64) / candidate, truth) for candidate in _CANDIDATES]
-    return round(float(_CANDIDATES[np.argmin(losses)]), 4)
+    return round(float(_CANDIDATES[np.argmin(_losses(logits, truth))]), 4)
+
+
+def cross_entropy(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
+    """The mean negative log-likelihood of `truth` [rows] under `logits` at their best divisor."""
+    return min(_losses(logits, truth))
 
 
 def calibration_error(
@@ -30,6 +34,10 @@ def calibration_error(
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
     gap = np.bincount(bin_of, weights=correct.astype(float) - confidence, minlength=bins)
     return float(np.abs(gap).sum() / max(1, len(confidence)))
+
+
+def _losses(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> list[float]:
+    return [_loss(logits.astype(np.float64) / candidate, truth) for candidate in _CANDIDATES]
 
 
 def _loss(scaled: NDArray[np.float64], truth: NDArray[np.int64]) -> float:

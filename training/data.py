@@ -1,16 +1,9 @@
-"""Labelled examples from data files, read exactly as the service reads its records.
-
-Two kinds of file: `.jsonl.gz`, an object with `text` and `label` a line, and `.tar.gz` of raw
-e-mail, `<label>/<file>`.
-"""
+"""Labelled examples, read exactly as the service reads its records, and what each is for."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
-import tarfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,136 +14,148 @@ from stream_app.core.errors import RecordError, SourceError
 from stream_app.core.messages import ParseSpec
 from stream_app.model.artifact import sha256
 from stream_app.model.preparation import Preparation, prepare
+from training.readers import Raw, is_mail, read_source
 from training.recipe import Recipe, Source
-from training.split import Part, development_parts, like_any, parts
-
-
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """A labelled message as it lies in its file; `name` is a tar member's, or the row's `id`."""
-
-    name: str
-    label: str
-    value: bytes
+from training.split import Part, development_parts, folds, like_any, parts
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A prepared text and its label."""
+    """A prepared text and its labels: one, or where the problem is multi-label any number."""
 
     text: str
-    label: str
+    labels: tuple[str, ...]
+    language: str = ""
+    source: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its only label."""
+        (label,) = self.labels
+        return label
 
 
 @dataclass(slots=True)
 class Corpus:
-    """What a recipe reads. `test` is by file; `lineage` goes into the model card."""
+    """What a recipe reads. `test` is by source; `lineage` goes into the model card.
+
+    `more` are training texts beyond what the encoder has time for: the n-gram head's.
+    """
 
     train: list[Example] = field(default_factory=list)
+    more: list[Example] = field(default_factory=list)
     validation: list[Example] = field(default_factory=list)
     test: dict[str, list[Example]] = field(default_factory=dict)
     lineage: list[dict[str, Any]] = field(default_factory=list)
 
 
 def load_corpus(recipe: Recipe, folder: Path) -> Corpus:
-    """Every part of a recipe's data. Near-duplicates of test texts are dropped from the others.
+    """Every part of a recipe's data.
 
-    Raises SourceError when a file is missing, damaged or has a label the recipe does not name.
+    Near-duplicates of test texts are dropped from the other parts, those of validation texts from
+    the training part. Raises SourceError when a file is missing, damaged or has a label the recipe
+    does not name.
     """
     corpus = Corpus()
     for source in recipe.sources:
         _add(corpus, source, recipe, folder)
-    held_out = [example.text for examples in corpus.test.values() for example in examples]
-    kept = {
-        part: _unlike(examples, held_out)
-        for part, examples in (("train", corpus.train), ("validation", corpus.validation))
+    tested = [example.text for examples in corpus.test.values() for example in examples]
+    validation = _unlike(corpus.validation, tested)
+    held_out = [*tested, *(example.text for example in validation)]
+    train, more = _unlike(corpus.train, held_out), _unlike(corpus.more, held_out)
+    dropped = {
+        "train": len(corpus.train) + len(corpus.more) - len(train) - len(more),
+        "validation": len(corpus.validation) - len(validation),
     }
-    dropped = len(corpus.train) + len(corpus.validation) - sum(map(len, kept.values()))
-    corpus.train, corpus.validation = kept["train"], kept["validation"]
-    corpus.lineage.append({"dropped_as_near_duplicates_of_test": dropped})
+    corpus.train, corpus.more, corpus.validation = train, more, validation
+    corpus.lineage.append({"dropped_as_near_duplicates": dropped})
     return corpus
 
 
-def held_out_messages(recipe: Recipe, folder: Path) -> Mapping[str, Mapping[str, str]]:
-    """The test part: file -> name of each message in it -> label.
+def load_folds(recipe: Recipe, folder: Path, count: int) -> list[list[Example]]:
+    """Every message a recipe may learn from, in `count` folds by hash; near-duplicates together."""
+    found: list[tuple[Raw, Example]] = []
+    for source in recipe.sources:
+        if source.use != "test":
+            found.extend(_pairs(_taken(source, folder), source, recipe.preparation))
+    placed = folds([raw.value for raw, _ in found], count)
+    result: list[list[Example]] = [[] for _ in range(count)]
+    for (_, example), fold in zip(found, placed, strict=True):
+        result[fold].append(example)
+    return result
 
-    For a tar archive the names are its members', for `.jsonl.gz` the rows' `id`.
+
+def held_out_messages(
+    recipe: Recipe, folder: Path
+) -> Mapping[str, Mapping[str, str | tuple[str, ...]]]:
+    """The test part: source -> name of each message in it -> its label, or labels.
+
+    For a tar archive the names are its members', for rows their `id`.
     """
+    single = recipe.problem == "single_label"
     return {
-        file: {raw.name: raw.label for raw in raws} for file, raws in _test_raws(recipe, folder)
+        source.name: {raw.name: raw.labels[0] if single else raw.labels for raw in raws}
+        for source, raws in _test_raws(recipe, folder)
     }
 
 
 def read_test(recipe: Recipe, folder: Path, how: Preparation) -> dict[str, list[Example]]:
-    """The examples of the test part, by file, prepared for a model that asks for `how`."""
+    """The examples of the test part, by source, prepared for a model that asks for `how`."""
     return {
-        file: read_examples(raws, folder / file, how)[0]
-        for file, raws in _test_raws(recipe, folder)
+        source.name: [example for _, example in _pairs(raws, source, how)]
+        for source, raws in _test_raws(recipe, folder)
     }
 
 
 def read_file(file: Path, how: Preparation) -> list[Example]:
     """Every example of one file. Raises SourceError when there is none."""
-    examples, _ = read_examples(list(read_raw(file)), file, how)
+    source = Source(file=file.name, use="test", terms="")
+    examples = [ex for _, ex in _pairs(list(read_source(source, file.parent)), source, how)]
     if not examples:
         raise SourceError(f"{file} holds no message that can be labelled")
     return examples
 
 
-def read_raw(file: Path) -> Iterator[Raw]:
-    """The labelled messages of a file, in its order. Raises SourceError."""
-    readers = {".jsonl.gz": _read_rows, ".tar.gz": _read_mail}
-    read = next((r for ending, r in readers.items() if file.name.endswith(ending)), None)
-    if read is None:
-        raise SourceError(f"{file} is neither .jsonl.gz nor .tar.gz of mail")
-    try:
-        yield from read(file)
-    except FileNotFoundError:
-        raise SourceError(f"data file {file} does not exist: check --data") from None
-    except (OSError, EOFError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
-        raise SourceError(f"{file} cannot be read: {type(error).__name__}") from None
-
-
-def read_examples(raws: Sequence[Raw], file: Path, how: Preparation) -> tuple[list[Example], int]:
-    """The examples the service would label, and how many messages it would refuse."""
-    parse = CODECS["rfc822" if file.name.endswith(".tar.gz") else "json"]
-    examples = []
+def _pairs(raws: Sequence[Raw], source: Source, how: Preparation) -> list[tuple[Raw, Example]]:
+    """The messages the service would label, each with what a model sees of it."""
+    parse = CODECS["rfc822" if is_mail(source) else "json"]
+    found = []
     for raw in raws:
         try:
             message = parse(raw.value, ParseSpec())
         except RecordError:
             continue
-        examples.append(Example(prepare(message.title, message.body, how), raw.label))
-    return examples, len(raws) - len(examples)
+        text = prepare(message.title, message.body, how)
+        found.append((raw, Example(text, raw.labels, raw.language, source.name)))
+    return found
 
 
-def _read_rows(file: Path) -> Iterator[Raw]:
-    with gzip.open(file) as lines:
-        for line in lines:
-            row = json.loads(line)
-            yield Raw(str(row["id"]), row["label"], line)
-
-
-def _read_mail(file: Path) -> Iterator[Raw]:
-    with tarfile.open(file) as archive:
-        for member in archive:
-            content = archive.extractfile(member)
-            if content is not None:
-                yield Raw(member.name, member.name.split("/")[0], content.read())
-
-
-def _test_raws(recipe: Recipe, folder: Path) -> Iterator[tuple[str, list[Raw]]]:
+def _test_raws(recipe: Recipe, folder: Path) -> Iterator[tuple[Source, list[Raw]]]:
     for source in recipe.sources:
         if source.use in ("split", "test"):
-            placed = _placed(source, folder)
-            yield source.file, [raw for raw, part in placed if part == "test"]
+            yield source, [raw for raw, part in _placed(source, folder) if part == "test"]
+
+
+def _taken(source: Source, folder: Path) -> list[Raw]:
+    """A source's messages, or the wanted number of them: each label keeps its share."""
+    raws = list(read_source(source, folder))
+    if source.rows is None or source.rows >= len(raws):
+        return raws
+    by_label: defaultdict[tuple[str, ...], list[Raw]] = defaultdict(list)
+    for raw in sorted(raws, key=lambda raw: hashlib.sha256(raw.value).digest()):
+        by_label[raw.labels].append(raw)
+    # Within a label the n-th smallest of N hashes stands at n/N: the lowest ranks are the sample.
+    ranked = [
+        ((number + 0.5) / len(group), labels, raw)
+        for labels, group in by_label.items()
+        for number, raw in enumerate(group)
+    ]
+    ranked.sort(key=lambda entry: entry[:2])
+    return [raw for _, _, raw in ranked[: source.rows]]
 
 
 def _placed(source: Source, folder: Path) -> list[tuple[Raw, Part]]:
-    """A source's messages, the wanted number of them, each with its part."""
-    raws = list(read_raw(folder / source.file))
-    if source.rows is not None:
-        raws = sorted(raws, key=lambda raw: hashlib.sha256(raw.value).digest())[: source.rows]
+    raws = _taken(source, folder)
     values = [raw.value for raw in raws]
     if source.use == "split":
         return list(zip(raws, parts(values), strict=True))
@@ -160,31 +165,62 @@ def _placed(source: Source, folder: Path) -> list[tuple[Raw, Part]]:
 
 
 def _add(corpus: Corpus, source: Source, recipe: Recipe, folder: Path) -> None:
-    file = folder / source.file
     placed = _placed(source, folder)
-    unknown = sorted({raw.label for raw, _ in placed} - set(recipe.labels))
-    if unknown:
-        raise SourceError(f"{file} has labels that recipe {recipe.name} does not: {unknown}")
-    by_part: dict[Part, list[Raw]] = {}
-    for raw, part in placed:
-        by_part.setdefault(part, []).append(raw)
-    read: Counter[str] = Counter()
-    for part, raws in by_part.items():
-        examples, unreadable = read_examples(raws, file, recipe.preparation)
-        read.update({part: len(examples), "unreadable": unreadable})
-        if part == "test":
-            corpus.test[source.file] = examples
-        else:
-            (corpus.train if part == "train" else corpus.validation).extend(examples)
+    _check_labels(placed, source, recipe)
+    part_of = {id(raw): part for raw, part in placed}
+    by_part: defaultdict[Part, list[Example]] = defaultdict(list)
+    raws = [raw for raw, _ in placed]
+    if source.encoder_rows is not None:
+        raws.sort(key=lambda raw: hashlib.sha256(raw.value).digest())
+    for raw, example in _pairs(raws, source, recipe.preparation):
+        by_part[part_of[id(raw)]].append(example)
+    if source.use in ("split", "test"):
+        corpus.test[source.name] = by_part.get("test", [])
+    train = by_part.get("train", [])
+    corpus.train.extend(train[: source.encoder_rows])
+    if source.encoder_rows is not None:
+        corpus.more.extend(train[source.encoder_rows :])
+    corpus.validation.extend(by_part.get("validation", []))
+    read = {part: len(examples) for part, examples in sorted(by_part.items())}
+    unreadable = len(placed) - sum(read.values())
     corpus.lineage.append(
         {
-            "file": source.file,
-            "sha256": sha256(file),
+            "file": source.name,
+            "sha256": _digest(source, folder, [raw for raw, _ in placed]),
             "use": source.use,
-            "rows": dict(read),
+            "encoder_rows": source.encoder_rows,
+            "rows": {**read, "unreadable": unreadable},
+            "labels": {part: _counts(examples) for part, examples in sorted(by_part.items())},
             "terms": source.terms,
         }
     )
+
+
+def _check_labels(placed: Sequence[tuple[Raw, Part]], source: Source, recipe: Recipe) -> None:
+    """Every label is known, and there is one where there can only be one."""
+    found = {label for raw, _ in placed for label in raw.labels}
+    unknown = sorted(found - set(recipe.labels))
+    if unknown:
+        raise SourceError(
+            f"{source.name} has labels that recipe {recipe.name} does not: {unknown[:5]}; "
+            "`rename` in the source gives a label another name"
+        )
+    if recipe.problem == "single_label" and any(len(raw.labels) != 1 for raw, _ in placed):
+        raise SourceError(f"{source.name} has a row without one label: is it multi_label?")
+
+
+def _counts(examples: Sequence[Example]) -> dict[str, int]:
+    return dict(sorted(Counter(label for ex in examples for label in ex.labels).items()))
+
+
+def _digest(source: Source, folder: Path, raws: Sequence[Raw]) -> str:
+    """Of the file; of a dataset, which has none, of the rows that were read."""
+    if source.file:
+        return sha256(folder / source.file)
+    digest = hashlib.sha256()
+    for raw in raws:
+        digest.update(hashlib.sha256(raw.value + "|".join(raw.labels).encode()).digest())
+    return digest.hexdigest()
 
 
 def _unlike(examples: list[Example], held_out: Sequence[str]) -> list[Example]:

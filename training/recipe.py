@@ -7,17 +7,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stream_app.core.errors import ConfigError
-from stream_app.model.artifact import Truncation
+from stream_app.model.artifact import Problem, Truncation
 from stream_app.model.preparation import Preparation
 
-SHIPPED = ("news", "reviews", "spam")
+SHIPPED = ("imdb", "news", "reviews", "reviews-1", "sentiment-multilingual", "spam")
 
 
 class Source(BaseModel):
-    """One data file and what it is for.
+    """One data file, or Hugging Face dataset, and what it is for.
 
     `split` is divided in train, validation and test, and `develop` in train and validation, both by
     the hash of each message.
@@ -25,10 +25,43 @@ class Source(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    file: str = Field(description="relative to the data folder: .jsonl.gz or .tar.gz of mail")
+    file: str = Field(
+        "",
+        description="relative to the data folder: .jsonl, .csv (both also .gz), .parquet, or "
+        ".tar.gz of mail",
+    )
+    dataset: str = Field(
+        "",
+        description="instead of a file: the name of a dataset on the Hugging Face hub, or a folder "
+        "of one in the data folder; `#` and a configuration may follow",
+    )
+    dataset_split: str = Field("train", description="the split of the dataset")
     use: Literal["train", "validation", "test", "split", "develop"]
     terms: str = Field(description="the terms its corpus comes under, for the model card")
-    rows: int | None = Field(None, gt=0, description="take this many; the smallest hashes win")
+    rows: int | None = Field(
+        None, gt=0, description="take this many, each label its share; the smallest hashes win"
+    )
+    encoder_rows: int | None = Field(
+        None,
+        gt=0,
+        description="of the training part, the encoder learns from this many and the n-gram head "
+        "from all; the smallest hashes win",
+    )
+    text_field: str = Field("text", description="the column of the text")
+    label_field: str = Field("label", description="the column of the label, or list of labels")
+    rename: dict[str, str] = Field(default_factory=dict, description="a label here -> the model's")
+    language: str = Field("", description="of all its texts, where the rows do not say it")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Source:
+        if bool(self.file) == bool(self.dataset):
+            raise ValueError("name either a file or a dataset")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return self.file or f"{self.dataset}/{self.dataset_split}"
 
 
 class Encoder(BaseModel):
@@ -36,7 +69,8 @@ class Encoder(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sha256: str = Field(description="of its model.safetensors")
+    reference: str | None = Field(None, description="hf://ORG/NAME, where it can be had")
+    sha256: str | None = Field(None, description="of its model.safetensors")
     origin: str = Field(description="where it comes from and under which terms, for the card")
 
 
@@ -46,11 +80,49 @@ class Hyper(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: float = Field(gt=0)
-    batch_size: int = Field(gt=0)
+    batch_size: int = Field(gt=0, description="texts a process computes at once")
+    accumulate: int = Field(1, gt=0, description="batches whose gradients make one step")
     learning_rate: float = Field(gt=0)
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="the rate of each group is this much of the one above it"
+    )
     warmup_steps: int = Field(100, ge=0)
     weight_decay: float = Field(0.01, ge=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = "none"
+    patience: int = Field(
+        0, ge=0, description="evaluations without a lower validation loss that end it; 0 = never"
+    )
+    evaluate_steps: int | None = Field(
+        None, gt=0, description="steps between evaluations and checkpoints; an epoch if not given"
+    )
     seed: int = 1
+
+
+class Augmentation(BaseModel):
+    """Altered copies of training texts, see `training.augment`. All are shares from 0 to 1."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    share: float = Field(1.0, gt=0, le=1, description="of the texts that get a copy")
+    drop_words: float = Field(0.0, ge=0, lt=1, description="of a copy's words")
+    swap_words: float = Field(0.0, ge=0, lt=1, description="of a copy's words")
+    obfuscate_words: float = Field(0.0, ge=0, le=1, description="of a copy's words")
+    obfuscate_labels: tuple[str, ...] = ("spam",)
+
+
+class Ngrams(BaseModel):
+    """The sparse n-gram head, see `training.ngrams`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    words: int = Field(2, ge=0, description="runs of up to so many words")
+    characters: tuple[int, ...] = Field((), description="lengths of the runs of characters")
+    bits: int = Field(18, ge=10, le=22, description="2^bits buckets, a byte a label each")
+    strength: float = Field(10, gt=0, description="inverse of the L2 penalty")
+    by_length: float = Field(
+        0, ge=0, le=1, description="a text teaches by this power of its number of n-grams"
+    )
 
 
 class Recipe(BaseModel):
@@ -62,11 +134,14 @@ class Recipe(BaseModel):
     version: str
     description: str
     labels: tuple[str, ...] = Field(min_length=2)
+    problem: Problem = "single_label"
     max_tokens: int = Field(ge=2, le=512)
     truncation: Truncation = "head"
     preparation: Preparation = Preparation()
     encoder: Encoder | None = None
     hyper: Hyper
+    augmentation: Augmentation | None = None
+    ngrams: Ngrams | None = None
     sources: tuple[Source, ...] = Field(min_length=1)
 
 

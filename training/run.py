@@ -1,22 +1,28 @@
-"""The steps in order: load, fit, calibrate, evaluate, seal."""
+"""The steps in order: load, augment, fit, add the n-gram head, calibrate, evaluate, seal."""
 
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from transformers import AlbertForSequenceClassification
+from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_curve
+from transformers import AlbertForSequenceClassification, TrainerCallback
 
 from stream_app.core.errors import ConfigError, ModelError
 from stream_app.model.artifact import (
+    NGRAMS,
     TOKENIZER,
     WEIGHTS,
     Artifact,
@@ -25,11 +31,16 @@ from stream_app.model.artifact import (
     sha256,
     write_card,
 )
+from stream_app.model.decision import probabilities
+from stream_app.model.references import resolve_folder
 from stream_app.model.tokenizer import Tokenizer
+from training.augment import augmented
 from training.calibrate import temperature
-from training.data import Corpus, load_corpus
-from training.evaluate import int8_agreement, measure, score
-from training.fit import Tokenized, fine_tune, has_bfloat16
+from training.card import write_readme
+from training.data import Corpus, Example, load_corpus
+from training.evaluate import Scored, int8_agreement, measure, score, true_labels
+from training.fit import FitRun, Tokenized, fine_tune, has_bfloat16
+from training.ngrams import add_head
 from training.recipe import Recipe
 
 _log = logging.getLogger(__name__)
@@ -43,108 +54,237 @@ class FitJob:
 
     recipe: Recipe
     data: Path
-    encoder: Path
+    encoder: str | None  # a folder or hf://ORG/NAME; None takes the recipe's
     out: Path
     tokenizer: str = "."  # folder of the tokenizer, relative to `out`
     steps: int | None = None  # end early: to try things out
+    checkpoints: Path | None = None  # continue from the last one in it, and add to them
+    log_to: Sequence[str] = ()
+    callbacks: Sequence[TrainerCallback] = ()
 
 
-def fit(job: FitJob) -> Artifact:
-    """Make the artifact `job.out`, measured and sealed. Raises WinnowError."""
-    encoder = _encoder(job)
-    started = time.monotonic()
+def fit(job: FitJob) -> Artifact | None:
+    """Make the artifact `job.out`, measured and sealed. Raises WinnowError.
+
+    None in a process that `accelerate launch` or `torchrun` started to help the first.
+    """
+    encoder = load_encoder(job.recipe, job.encoder)
+    _check_shared_tokenizer(job, encoder)
     _log.info("reading the data of recipe %s", job.recipe.name)
     corpus = load_corpus(job.recipe, job.data)
-    if not corpus.train:
-        raise ConfigError(f"recipe {job.recipe.name} has nothing to train on")
-    data = _tokenized(encoder, corpus)
-    _log.info("fitting %d texts, %d tokens", len(data), sum(map(len, data.ids)))
-    with tempfile.TemporaryDirectory() as scratch:
-        model = fine_tune(job.recipe, job.encoder, data, steps=job.steps, scratch=Path(scratch))
+    started = time.monotonic()
+    model = fit_model(job, encoder, corpus)
     minutes = (time.monotonic() - started) / 60
-    _save(model, job)
+    if not _is_first_process():
+        return None
+    save(model, job, encoder)
     card = encoder.card.model_copy(
         update={
             "tokenizer": job.tokenizer,
             "data": corpus.lineage,
-            "training": _training(job, encoder, len(data), minutes),
+            "training": _training(job, encoder, len(corpus.train), minutes),
         }
     )
-    return _seal(job.out, card, corpus)
+    return seal(job.out, _with_head(job.out, card, corpus, job.recipe), corpus)
 
 
-def _encoder(job: FitJob) -> Artifact:
-    """The encoder as an artifact with the card the model is going to have."""
-    for name in ("config.json", WEIGHTS, TOKENIZER):
-        if not (job.encoder / name).is_file():
-            raise ModelError(f"encoder {job.encoder} has no {name}: give an ALBERT folder")
-    shared = job.out / job.tokenizer / TOKENIZER
-    if shared.exists() and sha256(shared) != sha256(job.encoder / TOKENIZER):
-        raise ModelError(f"{shared} is not the encoder's tokenizer: give another --out")
+def fit_ngrams(job: FitJob, model: Artifact) -> Artifact:
+    """The artifact `job.out`: a fitted model with the n-gram head of the recipe, sealed anew.
+
+    Raises ConfigError when the recipe has no n-gram head or other labels than the model.
+    """
     recipe = job.recipe
-    card = ModelCard(
+    if recipe.ngrams is None or recipe.labels != model.card.labels:
+        raise ConfigError(f"recipe {recipe.name} has no n-gram head for {model.card.labels}")
+    _check_shared_tokenizer(job, model)
+    corpus = load_corpus(recipe, job.data)
+    job.out.mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", WEIGHTS):
+        shutil.copyfile(model.path / name, job.out / name)
+    (job.out / NGRAMS).unlink(missing_ok=True)
+    _copy_tokenizer(model.tokenizer, job)
+    card = model.card.model_copy(
+        update={
+            "version": recipe.version,
+            "tokenizer": job.tokenizer,
+            "description": recipe.description,
+            "parent": f"{model.card.name} {model.card.version}",
+            "training": {**model.card.training, "data": model.card.data},
+            "data": corpus.lineage,
+            "files": {},
+        }
+    )
+    return seal(job.out, _with_head(job.out, card, corpus, recipe), corpus)
+
+
+def _with_head(out: Path, card: ModelCard, corpus: Corpus, recipe: Recipe) -> ModelCard:
+    """The card, with what is to be known of the n-gram head that now lies in `out`."""
+    if recipe.ngrams is None:
+        return card
+    write_card(out, card)
+    figures = add_head(load_artifact(out), corpus, recipe.ngrams, ENGINE)
+    return card.model_copy(update={"training": {**card.training, "ngrams": figures}})
+
+
+def fit_model(job: FitJob, encoder: Artifact, corpus: Corpus) -> AlbertForSequenceClassification:
+    """The encoder fine-tuned on the training part of a corpus. Raises ConfigError without one."""
+    recipe, train = job.recipe, corpus.train
+    if not train:
+        raise ConfigError(f"recipe {recipe.name} has nothing to train on")
+    if recipe.augmentation:
+        train = [*train, *augmented(train, recipe.augmentation, recipe.hyper.seed)]
+    data, validation = tokenized(encoder, train), tokenized(encoder, corpus.validation)
+    _log.info("fitting %d texts, %d tokens", len(data), sum(map(len, data.ids)))
+    with tempfile.TemporaryDirectory() as scratch:
+        run = FitRun(
+            scratch=Path(scratch),
+            steps=job.steps,
+            checkpoints=job.checkpoints,
+            origin={"encoder": encoder.digest, "data": corpus.lineage, "steps": job.steps},
+            log_to=job.log_to,
+            callbacks=job.callbacks,
+        )
+        return fine_tune(recipe, encoder.path, data, validation, run)
+
+
+def load_encoder(recipe: Recipe, reference: str | None) -> Artifact:
+    """The encoder as an artifact with the card the model is going to have. Raises WinnowError."""
+    reference = reference or (recipe.encoder.reference if recipe.encoder else None)
+    if reference is None:
+        raise ConfigError(f"recipe {recipe.name} names no encoder to fetch: give --encoder")
+    folder = resolve_folder(reference)
+    for name in ("config.json", WEIGHTS, TOKENIZER):
+        if not (folder / name).is_file():
+            raise ModelError(f"encoder {folder} has no {name}: give an ALBERT folder")
+    return Artifact(folder, empty_card(recipe), sha256(folder / WEIGHTS))
+
+
+def empty_card(recipe: Recipe) -> ModelCard:
+    """What is known of a recipe's model before it is made."""
+    return ModelCard(
         name=recipe.name,
         version=recipe.version,
         labels=recipe.labels,
+        problem=recipe.problem,
         preparation=recipe.preparation,
         max_tokens=recipe.max_tokens,
         truncation=recipe.truncation,
         description=recipe.description,
     )
-    return Artifact(job.encoder, card, sha256(job.encoder / WEIGHTS))
 
 
-def _tokenized(encoder: Artifact, corpus: Corpus) -> Tokenized:
-    ids = Tokenizer(encoder).encode([example.text for example in corpus.train])
-    labels = encoder.card.labels
-    return Tokenized(ids, [labels.index(example.label) for example in corpus.train])
+def tokenized(encoder: Artifact, examples: Sequence[Example]) -> Tokenized:
+    """Token ids of examples and their true labels as targets."""
+    ids = Tokenizer(encoder).encode([example.text for example in examples])
+    return Tokenized(ids, true_labels(examples, encoder.card).astype(np.float32))
 
 
-def _save(model: AlbertForSequenceClassification, job: FitJob) -> None:
-    """The weights as float16, and the encoder's tokenizer."""
-    job.out.mkdir(parents=True, exist_ok=True)
-    model.half().save_pretrained(job.out)
-    (job.out / WEIGHTS).chmod(0o644)  # safetensors writes for its owner only
-    folder = job.out / job.tokenizer
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in filter(Path.exists, (job.encoder / name for name in _TOKENIZER_FILES)):
-        shutil.copyfile(file, folder / file.name)
-
-
-def _seal(out: Path, card: ModelCard, corpus: Corpus) -> Artifact:
-    """Calibrate and evaluate the files in `out` as they will be served, and write their card."""
+def seal(out: Path, card: ModelCard, corpus: Corpus) -> Artifact:
+    """Calibrate and evaluate the files in `out` as they will be served, and write their cards."""
+    tests = {name: examples for name, examples in corpus.test.items() if examples}
     write_card(out, card)
-    scored = score(load_artifact(out), corpus.validation, ENGINE)
-    card = card.model_copy(update={"temperature": temperature(scored.logits, scored.truth)})
+    # first, because the engine takes int8 or not by what the card says of it
+    agreement = int8_agreement(load_artifact(out), tests.values())
+    card = card.model_copy(update={"int8_agreement": agreement})
+    write_card(out, card)
+    card = calibrated(card, score(load_artifact(out), corpus.validation, ENGINE))
     write_card(out, card)
     artifact = load_artifact(out)
     figures = {
-        file: measure(score(artifact, examples, ENGINE), card)
-        for file, examples in corpus.test.items()
+        name: measure(score(artifact, examples, ENGINE), card) for name, examples in tests.items()
     }
-    agreement = int8_agreement(artifact, corpus.test.values())
-    evaluation = {"engine": ENGINE, "test": figures}
-    write_card(out, card.model_copy(update={"int8_agreement": agreement, "evaluation": evaluation}))
+    card = card.model_copy(update={"evaluation": {"engine": ENGINE, "test": figures}})
+    write_card(out, card)
+    write_readme(out, card)
     return load_artifact(out)
 
 
-def _origin(job: FitJob, digest: str) -> str:
+def calibrated(card: ModelCard, scored: Scored) -> ModelCard:
+    """The card with the temperature, and for multi-label the thresholds, that fit scored texts."""
+    if card.problem == "single_label":
+        truth = scored.truth.argmax(axis=1)
+        return card.model_copy(update={"temperature": temperature(scored.logits, truth)})
+    # a sigmoid is a softmax over the logit and 0
+    logits = np.stack([np.zeros_like(scored.logits), scored.logits], axis=-1).reshape(-1, 2)
+    card = card.model_copy(
+        update={"temperature": temperature(logits, scored.truth.ravel().astype(np.int64))}
+    )
+    scores = probabilities(scored.logits, card)
+    return card.model_copy(update={"thresholds": _thresholds(scores, scored.truth, card)})
+
+
+def _thresholds(
+    scores: NDArray[np.float32], truth: NDArray[np.bool_], card: ModelCard
+) -> dict[str, float]:
+    """For each label the threshold of its highest F1, half way down to the next lower score.
+
+    None where a label never is or always is true.
+    """
+    found = {}
+    for column, label in enumerate(card.labels):
+        if truth[:, column].any() and not truth[:, column].all():
+            precision, recall, at = precision_recall_curve(truth[:, column], scores[:, column])
+            f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-9)
+            best = int(f1[:-1].argmax())
+            below = at[best - 1] if best else 0.0
+            found[label] = round(float(at[best] + below) / 2, 4)
+    return found
+
+
+def _check_shared_tokenizer(job: FitJob, encoder: Artifact) -> None:
+    shared = job.out / job.tokenizer / TOKENIZER
+    if shared.exists() and sha256(shared) != sha256(encoder.tokenizer / TOKENIZER):
+        raise ModelError(f"{shared} is not the encoder's tokenizer: give another --out")
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def save(model: AlbertForSequenceClassification, job: FitJob, encoder: Artifact) -> None:
+    """Write the weights as float16, and the encoder's tokenizer."""
+    save_weights(model, job.out)
+    (job.out / NGRAMS).unlink(missing_ok=True)  # of a model that was here before
+    _copy_tokenizer(encoder.tokenizer, job)
+
+
+def _copy_tokenizer(source: Path, job: FitJob) -> None:
+    folder = job.out / job.tokenizer
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in filter(Path.exists, (source / name for name in _TOKENIZER_FILES)):
+        if not (folder / file.name).exists() or not file.samefile(folder / file.name):
+            shutil.copyfile(file, folder / file.name)
+
+
+def save_weights(model: AlbertForSequenceClassification, out: Path) -> None:
+    """`config.json` and `model.safetensors`, in float16."""
+    out.mkdir(parents=True, exist_ok=True)
+    model.half().save_pretrained(out)
+    (out / WEIGHTS).chmod(0o644)  # safetensors writes for its owner only
+
+
+def _origin(job: FitJob, encoder: Artifact) -> str:
     expected = job.recipe.encoder
-    if expected is not None and expected.sha256 == digest:
-        return expected.origin
-    return f"{job.encoder.resolve().name}, another encoder than the recipe names"
+    if expected is not None:
+        fetched = job.encoder in (None, expected.reference)
+        if expected.sha256 == encoder.digest or (expected.sha256 is None and fetched):
+            return expected.origin
+    return f"{encoder.path.resolve().name}, another encoder than the recipe names"
 
 
 def _training(job: FitJob, encoder: Artifact, rows: int, minutes: float) -> dict[str, Any]:
     packages = ("torch", "transformers", "accelerate", "tokenizers")
+    recipe = job.recipe
     return {
-        "recipe": job.recipe.name,
-        **job.recipe.hyper.model_dump(),
+        "recipe": recipe.name,
+        **recipe.hyper.model_dump(),
+        "augmentation": recipe.augmentation.model_dump() if recipe.augmentation else None,
         "steps": job.steps,
         "rows": rows,
-        "encoder": {"sha256": encoder.digest, "origin": _origin(job, encoder.digest)},
+        "encoder": {"sha256": encoder.digest, "origin": _origin(job, encoder)},
         "precision": "bfloat16" if has_bfloat16() else "float32",
         "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "threads": torch.get_num_threads(),
         "minutes": round(minutes, 1),
         "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},

@@ -2,7 +2,8 @@
 
 The split of a corpus depends on the raw bytes of its messages alone: never on file order, a seed,
 or how a codec reads them, so that a model of today and a codec of tomorrow agree on what the test
-part is.
+part is. A hash knows no label, so each label has its share in each part, up to chance; exact shares
+would have to move messages between parts whenever the corpus grows.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ def parts(messages: Sequence[bytes]) -> list[Part]:
     smallest sha256 of a group's messages, read as a number: test when k mod 5 = 0, else validation
     when (k div 5) mod 10 = 0, else train.
     """
-    group = groups([_body(message) for message in messages])
-    keys: dict[int, int] = {}
-    for number, message in zip(group, messages, strict=True):
-        keys[number] = min(_key(message), keys.get(number, _key(message)))
-    return [_part(keys[number]) for number in group]
+    return [_part(key) for key in _group_keys(messages)]
+
+
+def folds(messages: Sequence[bytes], count: int) -> list[int]:
+    """The fold of each raw message, 0 to `count` - 1, near-duplicates in the same one."""
+    return [key // 50 % count for key in _group_keys(messages)]
 
 
 def development_parts(messages: Sequence[bytes]) -> list[Part]:
@@ -71,6 +73,15 @@ def like_any(texts: Sequence[str], held_out: Sequence[str]) -> list[bool]:
         any(found.jaccard(hashes[other]) >= SIMILAR for other in index.query(found))
         for found in _min_hashes(texts)
     ]
+
+
+def _group_keys(messages: Sequence[bytes]) -> list[int]:
+    """For each message the smallest key in its group of near-duplicates."""
+    group = groups([_body(message) for message in messages])
+    keys: dict[int, int] = {}
+    for number, message in zip(group, messages, strict=True):
+        keys[number] = min(_key(message), keys.get(number, _key(message)))
+    return [keys[number] for number in group]
 
 
 def _key(message: bytes) -> int:

@@ -18,6 +18,7 @@ from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, ParseSpec, Partition, Record
 from stream_app.engine import load_engine
 from stream_app.model.artifact import Artifact
+from stream_app.model.ngrams import load_head
 from stream_app.model.references import resolve
 from stream_app.model.tokenizer import Tokenizer
 from stream_app.pipeline.classify import CANARY, Classifier
@@ -60,7 +61,7 @@ def classify(
     """
     source = Source(files or [STDIN], message_format)
     artifact = resolve(model)
-    encoder = Encoder(Tokenizer(artifact), artifact.card.preparation)
+    encoder = Encoder(Tokenizer(artifact), artifact.card.preparation, load_head(artifact))
     classifier = _classifier(artifact, engine, device, min_confidence, encoder)
     multi_label = artifact.card.problem == "multi_label"
     bad = 0
@@ -93,7 +94,8 @@ def _prepared(found: Found, encoder: Encoder) -> Work:
     try:
         message = CODECS[found.format](found.value, ParseSpec())
         work.message = Message(message_id=message.message_id)
-        [work.tokens] = encoder([encoder.text(message)])
+        text = encoder.text(message)
+        [work.tokens], [work.prior] = encoder([text]), encoder.priors([text])
     except RecordError as error:
         work.error = error
     return work

@@ -24,7 +24,7 @@ from stream_app.core.errors import ModelError, OutOfMemory
 from stream_app.engine.compiled_weights import CompiledWeights
 from stream_app.engine.native_library import PRECISIONS, Kernels, find_kernels
 from stream_app.engine.packing import Packed, pack
-from stream_app.engine.protocol import TokenIds
+from stream_app.engine.protocol import Prior, TokenIds, plus
 from stream_app.model.albert import read_shape, read_weights
 from stream_app.model.artifact import Artifact, ModelCard
 
@@ -62,13 +62,14 @@ class CompiledEngine:
         for weights in filter(None, (self._weights, self._exact)):
             self._compute(weights, [[0] * length] * self._threads)
 
-    def logits(self, batch: Sequence[TokenIds]) -> Logits:
+    def logits(self, batch: Sequence[TokenIds], prior: Prior = None) -> Logits:
         """float32 `[len(batch), labels]`; see `Engine.logits`."""
-        logits = self._compute(self._weights, batch)
+        logits = plus(self._compute(self._weights, batch), prior)
         if self._exact is not None:
             close = np.flatnonzero(too_close(logits, self._card))
             if close.size:
-                logits[close] = self._compute(self._exact, [batch[row] for row in close.tolist()])
+                exact = self._compute(self._exact, [batch[row] for row in close.tolist()])
+                logits[close] = plus(exact, None if prior is None else prior[close])
         return logits
 
     def computed_tokens(self, batch: Sequence[TokenIds]) -> int:

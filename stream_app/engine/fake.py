@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.engine.protocol import TokenIds
+from stream_app.engine.protocol import Prior, TokenIds, plus
 from stream_app.model.artifact import Artifact
 
 
@@ -29,14 +29,14 @@ class FakeEngine:
     def warm_up(self) -> None:
         """Nothing to warm."""
 
-    def logits(self, batch: Sequence[TokenIds]) -> NDArray[np.float32]:
+    def logits(self, batch: Sequence[TokenIds], prior: Prior = None) -> NDArray[np.float32]:
         """float32 `[len(batch), labels]`; the crc32 of a text's ids picks its label."""
         if self._before is not None:
             self._before(batch)
         out = np.zeros((len(batch), len(self.labels)), dtype=np.float32)
         for row, ids in enumerate(batch):
             out[row, zlib.crc32(np.asarray(ids, dtype=np.int32).tobytes()) % len(self.labels)] = 3.0
-        return out
+        return plus(out, prior)
 
     def computed_tokens(self, batch: Sequence[TokenIds]) -> int:
         """No padding: the tokens themselves."""

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stream_app.core.errors import EngineError, ModelError, OutOfMemory
-from stream_app.engine.protocol import TokenIds
+from stream_app.engine.protocol import Prior, TokenIds, plus
 from stream_app.model.albert import AlbertShape, Weights, read_shape, read_weights
 from stream_app.model.artifact import Artifact
 
@@ -192,7 +192,7 @@ class PackedCpuEngine:
         for length in sorted({min(n, self._max_tokens) for n in (8, 32, 128, 512)}):
             self.logits([[0] * length] * max(1, MICRO_BATCH_TOKENS // length))
 
-    def logits(self, batch: Sequence[TokenIds]) -> NDArray[np.float32]:
+    def logits(self, batch: Sequence[TokenIds], prior: Prior = None) -> NDArray[np.float32]:
         """float32 `[len(batch), labels]`; see `Engine.logits`."""
         out = torch.zeros((len(batch), len(self.labels)))
         try:
@@ -203,7 +203,7 @@ class PackedCpuEngine:
             if "allocate memory" in str(error):
                 raise OutOfMemory(f"no memory for {len(batch)} texts") from error
             raise EngineError(f"{type(error).__name__} in a batch of {len(batch)}") from error
-        return np.asarray(out.numpy(), dtype=np.float32)
+        return plus(np.asarray(out.numpy(), dtype=np.float32), prior)
 
     def computed_tokens(self, batch: Sequence[TokenIds]) -> int:
         """No padding: the tokens themselves."""

@@ -23,7 +23,7 @@ from torch import Tensor
 from stream_app.core.errors import EngineError, ModelError, OutOfMemory
 from stream_app.engine.packed_cuda_model import Albert, Shape, lay_out
 from stream_app.engine.packing import Ints, Packed, pack
-from stream_app.engine.protocol import TokenIds
+from stream_app.engine.protocol import Prior, TokenIds, plus
 from stream_app.model.albert import read_shape, read_weights
 from stream_app.model.artifact import Artifact
 
@@ -121,7 +121,7 @@ class PackedCudaEngine:
         return dict(reversed(graphs.items()))
 
     @torch.inference_mode()
-    def logits(self, batch: Sequence[TokenIds]) -> NDArray[np.float32]:
+    def logits(self, batch: Sequence[TokenIds], prior: Prior = None) -> NDArray[np.float32]:
         """float32 `[len(batch), labels]`; see `Engine.logits`."""
         if not batch:
             return np.zeros((0, len(self.labels)), np.float32)
@@ -129,7 +129,7 @@ class PackedCudaEngine:
         packed = pack(batch, self._vocabulary, self._places)
         try:
             with self._module.stream(self._stream):
-                return self._logits(packed)
+                return plus(self._logits(packed), prior)
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(f"no memory on {self._device} for {len(batch)} texts") from error
         except RuntimeError as error:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TokenIds = Sequence[int]
+Prior = NDArray[np.float32] | None
 
 
 class Engine(Protocol):
@@ -23,11 +24,12 @@ class Engine(Protocol):
         """Run once over the shapes to come, so that the first record is not the slow one."""
         ...
 
-    def logits(self, batch: Sequence[TokenIds]) -> NDArray[np.float32]:
+    def logits(self, batch: Sequence[TokenIds], prior: Prior = None) -> NDArray[np.float32]:
         """Raw scores before calibration, float32 `[len(batch), labels]`, rows in input order.
 
-        An empty batch gives `[0, labels]`. Raises OutOfMemory when the device has none left,
-        EngineError for any other failure.
+        `prior`, of the same shape, is what the model's n-gram head says of the texts: it is added,
+        and an engine that rounds looks at the sum. An empty batch gives `[0, labels]`. Raises
+        OutOfMemory when the device has none left, EngineError for any other failure.
         """
         ...
 
@@ -43,3 +45,8 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give the memory back. The engine is not usable afterwards."""
         ...
+
+
+def plus(logits: NDArray[np.float32], prior: Prior) -> NDArray[np.float32]:
+    """Both `[texts, labels]`; the logits alone where there is no prior."""
+    return logits if prior is None else logits + prior

@@ -18,7 +18,7 @@ from transformers import AlbertForSequenceClassification
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
 from stream_app.core.errors import EngineError, ModelError, OutOfMemory
-from stream_app.engine.protocol import TokenIds
+from stream_app.engine.protocol import Prior, TokenIds, plus
 from stream_app.model.artifact import WEIGHTS, Artifact
 
 
@@ -44,14 +44,14 @@ class ReferenceEngine:
         self.logits([[self._pad] * 8, [self._pad] * self._max_tokens])
 
     @torch.inference_mode()
-    def logits(self, batch: Sequence[TokenIds]) -> NDArray[np.float32]:
+    def logits(self, batch: Sequence[TokenIds], prior: Prior = None) -> NDArray[np.float32]:
         """float32 `[len(batch), labels]`; see `Engine.logits`."""
         if not batch:
             return np.zeros((0, len(self.labels)), dtype=np.float32)
         try:
             ids, mask = self._padded(batch)  # [batch, longest] each
             out = self._model(input_ids=ids, attention_mask=mask).logits  # [batch, labels]
-            return np.asarray(out.float().cpu().numpy(), dtype=np.float32)
+            return plus(np.asarray(out.float().cpu().numpy(), dtype=np.float32), prior)
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(f"no memory on {self._device} for {len(batch)} texts") from error
         except (RuntimeError, IndexError, ValueError) as error:

@@ -19,8 +19,10 @@ from stream_app.model.preparation import Preparation
 CARD = "winnow.json"
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
+NGRAMS = "ngrams.safetensors"  # optional: see `stream_app.model.ngrams`
 DEFAULT_MAX_TOKENS = 512
 Truncation = Literal["head", "head_tail"]
+Problem = Literal["single_label", "multi_label"]
 
 
 class ModelCard(BaseModel):
@@ -31,7 +33,7 @@ class ModelCard(BaseModel):
     name: str
     version: str
     labels: tuple[str, ...] = Field(min_length=2)
-    problem: Literal["single_label", "multi_label"] = "single_label"
+    problem: Problem = "single_label"
     preparation: Preparation = Preparation()
     max_tokens: int = Field(DEFAULT_MAX_TOKENS, ge=2)
     truncation: Truncation = "head"  # what is kept of a longer text
@@ -101,8 +103,7 @@ def write_card(path: Path, card: ModelCard) -> None:
 def _files(path: Path, card: ModelCard) -> list[str]:
     tokenizer = TOKENIZER if card.tokenizer == "." else f"{card.tokenizer}/{TOKENIZER}"
     names = {"config.json", WEIGHTS, tokenizer, *card.files}
-    if (path / CARD).exists():
-        names.add(CARD)
+    names.update(name for name in (CARD, NGRAMS) if (path / name).exists())
     return sorted(names)
 
 

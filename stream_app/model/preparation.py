@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import cache
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from stop_words import LANGUAGE_MAPPING, get_stop_words
 
 _SPACE = re.compile(r"\s+")
 # soft hyphen, Mongolian vowel separator, zero-width space, word joiner, byte order mark: spammers
 # cut words with them; joiners that scripts and emoji need are kept
 _INVISIBLE = re.compile("[\u00ad\u180e\u200b\u2060\ufeff]")
+
+_AROUND = ".,;:!?()\"'"  # a word may be written with
 
 
 class Preparation(BaseModel):
@@ -22,12 +26,36 @@ class Preparation(BaseModel):
     max_chars: int = Field(
         20_000, gt=0, description="characters read; what follows cannot reach the tokens anyway"
     )
+    stop_words: str = Field(
+        "", description="language, such as en, whose commonest words are left out; '' keeps them"
+    )
+
+    @field_validator("stop_words")
+    @classmethod
+    def _known(cls, language: str) -> str:
+        if language and language not in LANGUAGE_MAPPING:
+            raise ValueError(f"there are no stop words for the language {language!r}")
+        return language
 
 
 def prepare(title: str, body: str, how: Preparation) -> str:
     """Join, cap, normalise (NFKC), drop the invisible, collapse white space; '' without words."""
     parts = [_clean(part[: how.max_chars]) for part in (title, body)]
+    if how.stop_words:
+        parts = [_without_stop_words(part, how.stop_words) for part in parts]
     return how.separator.join(part for part in parts if part)[: how.max_chars]
+
+
+def _without_stop_words(text: str, language: str) -> str:
+    """A text of nothing else stays as it is: every message keeps words to be labelled by."""
+    dropped = _stop_words(language)
+    kept = [word for word in text.split(" ") if word.lower().strip(_AROUND) not in dropped]
+    return " ".join(kept) or text
+
+
+@cache
+def _stop_words(language: str) -> frozenset[str]:
+    return frozenset(get_stop_words(language))
 
 
 def _clean(text: str) -> str:

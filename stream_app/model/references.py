@@ -13,17 +13,22 @@ BUILTIN = ("spam", "reviews", "news")
 
 def resolve(reference: str) -> Artifact:
     """The artifact a reference points at, checked. Raises ModelError with what to do."""
+    return load_artifact(resolve_folder(reference))
+
+
+def resolve_folder(reference: str) -> Path:
+    """The folder a reference points at, fetched if need be. Raises ModelError."""
     scheme, separator, name = reference.partition(":")
     if scheme == "builtin" and separator:
-        return load_artifact(_builtin(name))
+        return _builtin(name)
     if reference.startswith("hf://"):
-        return load_artifact(_from_hub(reference.removeprefix("hf://")))
+        return _from_hub(reference.removeprefix("hf://"))
     if scheme == "models" and separator:
         raise ModelError(
             f"{reference}: the model registry is not part of this version; "
             "use a path, builtin:NAME or hf://ORG/NAME"
         )
-    return load_artifact(Path(reference).expanduser())
+    return Path(reference).expanduser()
 
 
 def _builtin(name: str) -> Path:

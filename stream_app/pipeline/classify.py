@@ -42,34 +42,38 @@ class Classifier:
 
     def __call__(self, works: Sequence[Work]) -> None:
         """Give each work its prediction or its error. Raises EngineSick: then blames no record."""
-        rows = self.rows([work.tokens for work in works])
-        for work, row in zip(works, rows, strict=True):
+        for work, row in zip(works, self.rows(works), strict=True):
             if isinstance(row, RecordError):
                 work.error = row
             else:
                 work.prediction = decide(row[None, :], self._card, self._min_confidence)[0]
 
-    def rows(self, batch: Sequence[TokenIds]) -> list[Row]:
+    def rows(self, works: Sequence[Work]) -> list[Row]:
         """One row of logits a text, or the error of the text that cannot be scored."""
-        if not batch:
+        if not works:
             return []
         try:
-            return list(self._engine.logits(batch))
+            return self._score(works)
         except OutOfMemory as error:
-            return self._split(batch, error, "halved")
+            return self._split(works, error, "halved")
         except Exception:  # whatever a backend raises, the record or the engine is at fault
             self._failed("retried")
         try:
-            return list(self._engine.logits(batch))
+            return self._score(works)
         except Exception as error:
-            return self._split(batch, error, "bisected")
+            return self._split(works, error, "bisected")
 
-    def _split(self, batch: Sequence[TokenIds], error: Exception, outcome: str) -> list[Row]:
-        if len(batch) == 1:
+    def _score(self, works: Sequence[Work]) -> list[Row]:
+        priors = [work.prior for work in works if work.prior is not None]  # of all or of none
+        prior = np.stack(priors) if priors else None
+        return list(self._engine.logits([work.tokens for work in works], prior))
+
+    def _split(self, works: Sequence[Work], error: Exception, outcome: str) -> list[Row]:
+        if len(works) == 1:
             return [self._poison(error)]
         self._failed(outcome)
-        middle = len(batch) // 2
-        return [*self.rows(batch[:middle]), *self.rows(batch[middle:])]
+        middle = len(works) // 2
+        return [*self.rows(works[:middle]), *self.rows(works[middle:])]
 
     def _poison(self, error: Exception) -> RecordError:
         try:

@@ -1,12 +1,16 @@
-"""Encode: Message -> token ids, with the model's own text preparation and tokenizer."""
+"""Encode: Message -> token ids, with the model's own text preparation, tokenizer and head."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message
+from stream_app.model.ngrams import NgramHead
 from stream_app.model.preparation import Preparation, prepare
 
 
@@ -19,11 +23,14 @@ class Encodes(Protocol):
 
 
 class Encoder:
-    """Texts to token ids. Runs off the event loop."""
+    """Texts to what the engine reads. Runs off the event loop."""
 
-    def __init__(self, tokenizer: Encodes, preparation: Preparation) -> None:
+    def __init__(
+        self, tokenizer: Encodes, preparation: Preparation, head: NgramHead | None = None
+    ) -> None:
         self._tokenizer = tokenizer
         self._preparation = preparation
+        self._head = head
 
     def text(self, message: Message) -> str:
         """The text the model will see. Raises RecordError when there are no words in it."""
@@ -35,3 +42,7 @@ class Encoder:
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, cut at the model's length."""
         return self._tokenizer.encode(texts) if texts else []
+
+    def priors(self, texts: Sequence[str]) -> list[NDArray[np.float32] | None]:
+        """What the n-gram head says of each whole text, `[labels]`; None where there is no head."""
+        return [None] * len(texts) if self._head is None else list(self._head.logits(texts))

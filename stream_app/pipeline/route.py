@@ -100,8 +100,9 @@ class Route:
                 ready.append(work)
             except RecordError as error:
                 work.error = error
-        for work, tokens in zip(ready, self.encoder(texts), strict=True):
-            work.tokens = tokens
+        encoded = zip(ready, self.encoder(texts), self.encoder.priors(texts), strict=True)
+        for work, tokens, prior in encoded:
+            work.tokens, work.prior = tokens, prior
         now = time.monotonic()
         for work in works:
             work.lap(now)

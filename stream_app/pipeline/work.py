@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, Prediction, Record
 
@@ -16,6 +19,7 @@ class Work:
     record: Record
     message: Message | None = None
     tokens: list[int] = field(default_factory=list)
+    prior: NDArray[np.float32] | None = None  # [labels], from the n-gram head of a model with one
     prediction: Prediction | None = None
     error: RecordError | None = None
     since: float = field(default_factory=time.monotonic)  # seconds, when the last step ended

@@ -18,7 +18,8 @@ TWO = ModelCard(name="t", version="1", labels=("ham", "spam"))
 
 
 def scored(logits: list[list[float]], truth: list[int]) -> Scored:
-    return Scored(np.array(logits, np.float32), np.array(truth), tokens=100, seconds=2.0)
+    one_hot = np.eye(len(logits[0]), dtype=bool)[truth]
+    return Scored(np.array(logits, np.float32), one_hot, tokens=100, seconds=2.0)
 
 
 def test_figures_of_two_labels() -> None:
@@ -26,7 +27,8 @@ def test_figures_of_two_labels() -> None:
     assert (figures["rows"], figures["accuracy"], figures["macro_f1"]) == (4, 0.5, 0.5)
     assert figures["confusion"] == [[1, 1], [1, 1]]
     assert figures["auc"] == 0.5
-    assert figures["per_label"]["spam"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "rows": 2}
+    spam = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "rows": 2}
+    assert spam.items() <= figures["per_label"]["spam"].items()
     assert (figures["texts_per_second"], figures["tokens_per_second"]) == (2.0, 50)
     assert "accuracy_among_present" not in figures
 
@@ -40,15 +42,15 @@ def test_a_label_that_is_never_true_counts_as_wrong_and_can_be_left_out() -> Non
 def test_scores_are_in_the_order_of_the_examples(tmp_path: Path) -> None:
     artifact = load_artifact(save_tiny_albert(tmp_path))
     texts = ["a short text " * length for length in (9, 1, 30, 4)]
-    together = score(artifact, [Example(text, "ham") for text in texts], "reference", "cpu")
+    together = score(artifact, [Example(text, ("ham",)) for text in texts], "reference", "cpu")
     for row, text in enumerate(texts):
-        alone = score(artifact, [Example(text, "spam")], "reference", "cpu")
+        alone = score(artifact, [Example(text, ("spam",))], "reference", "cpu")
         np.testing.assert_allclose(together.logits[row], alone.logits[0], atol=1e-5)
-    assert together.truth.tolist() == [0, 0, 0, 0]
+    assert together.truth.tolist() == [[True, False]] * 4
     assert score(artifact, [], "reference", "cpu").logits.shape == (0, 2)
 
 
 def test_a_label_the_model_does_not_have_is_refused(tmp_path: Path) -> None:
     artifact = load_artifact(save_tiny_albert(tmp_path))
     with pytest.raises(ModelError, match="no label 'eggs'"):
-        score(artifact, [Example("text", "eggs")], "fake")
+        score(artifact, [Example("text", ("eggs",))], "fake")

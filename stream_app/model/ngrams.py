@@ -1,0 +1,143 @@
+"""A sparse n-gram head: what single words and pairs say, over the whole text, added to the logits.
+
+ALBERT reads a few hundred tokens in context; this reads every word without. A text's n-grams are
+hashed into buckets, each bucket has a weight a label, and the text's logits are the sum over its
+buckets divided by a power of their number: a linear classifier over binary features. Weinberger et
+al., "Feature Hashing for Large Scale Multitask Learning", 2009; Wang and Manning, "Baselines and
+Bigrams", 2012.
+
+The file `ngrams.safetensors` holds `weights` int8 [buckets, labels], `scale` and `bias` float32
+[labels]; its metadata says which n-grams, and the power. Hashes are crc32 and 64-bit integer
+arithmetic, the same on every machine.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from stream_app.core.errors import ModelError
+from stream_app.model.artifact import NGRAMS, Artifact
+
+Hashes = NDArray[np.uint64]
+Logits = NDArray[np.float32]
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying loses nothing
+_MIX = np.uint64(0xC2B2AE3D27D4EB4F)
+_HALF, _SHIFT = np.uint64(32), np.uint64(29)
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Which n-grams count: runs of 1 to `words` words, and of each of `characters` characters."""
+
+    words: int = 2
+    characters: tuple[int, ...] = ()
+    bits: int = 18  # there are 2^bits buckets
+
+    def buckets(self, text: str) -> NDArray[np.int64]:
+        """The distinct buckets of a text's n-grams, ascending."""
+        lower = text.lower()
+        grams: list[Hashes] = []
+        if self.words:
+            grams += _runs(_words(lower), range(1, self.words + 1))
+        if self.characters:
+            grams += _runs(_characters(lower), self.characters)
+        hashed = np.concatenate(grams)
+        hashed = (hashed ^ (hashed >> _HALF)) * _MIX
+        return np.unique((hashed >> np.uint64(64 - self.bits)).astype(np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class NgramHead:
+    """A loaded head. `weights` int8 [buckets, labels]; `scale`, `bias` float32 [labels].
+
+    With `power` 0.5 a text's features are of unit length; the lower, the more a long text counts.
+    """
+
+    features: Features
+    weights: NDArray[np.int8]
+    scale: Logits
+    bias: Logits
+    power: float = 0.5
+
+    def logits(self, texts: Sequence[str]) -> Logits:
+        """float32 [texts, labels], to be added to the engine's; the same for a text every time."""
+        out = np.tile(self.bias, (len(texts), 1))
+        for row, text in enumerate(texts):
+            buckets = self.features.buckets(text)
+            if buckets.size:
+                total = self.weights[buckets].sum(axis=0, dtype=np.int64)
+                out[row] += self.scale * (total / buckets.size**self.power).astype(np.float32)
+        return out
+
+    def save(self, folder: Path) -> None:
+        """Write the head's file beside the weights of the model in `folder`."""
+        described = {"power": str(self.power)}
+        described |= {name: _text(value) for name, value in asdict(self.features).items()}
+        tensors: dict[str, NDArray[Any]] = {
+            "weights": self.weights,
+            "scale": self.scale,
+            "bias": self.bias,
+        }
+        save_file(tensors, folder / NGRAMS, metadata=described)
+        (folder / NGRAMS).chmod(0o644)  # safetensors writes for its owner only
+
+
+def load_head(artifact: Artifact) -> NgramHead | None:
+    """The artifact's head, None where it has none. Raises ModelError for one that does not fit."""
+    file, labels = artifact.path / NGRAMS, len(artifact.card.labels)
+    if not file.exists():
+        return None
+    try:
+        with safe_open(file, "numpy") as opened:
+            said = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in ("weights", "scale", "bias")}
+        features = Features(int(said["words"]), _numbers(said["characters"]), int(said["bits"]))
+        power = float(said["power"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ModelError(f"{file} is not an n-gram head: {type(error).__name__}") from None
+    shapes = [tensors[name].shape for name in ("weights", "scale", "bias")]
+    if shapes != [(1 << features.bits, labels), (labels,), (labels,)]:
+        raise ModelError(f"{file} does not fit the {labels} labels of {artifact.card.name}")
+    return NgramHead(features, tensors["weights"], tensors["scale"], tensors["bias"], power)
+
+
+def _words(text: str) -> Hashes:
+    words = _WORD.findall(text)
+    hashes = (zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in words)
+    return np.fromiter(hashes, np.uint64, len(words)) * _SPREAD
+
+
+def _characters(text: str) -> Hashes:
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    return (points.astype(np.uint64) + _SPREAD) * _MIX
+
+
+def _runs(units: Hashes, lengths: Sequence[int]) -> list[Hashes]:
+    """One hash for every run of each of the `lengths`."""
+    out, run = [], units
+    for length in range(1, max(lengths) + 1):
+        if length > 1:
+            run = (run[:-1] ^ (run[:-1] >> _SHIFT)) * _MIX + units[length - 1 :]
+        if length in lengths:
+            out.append(run + np.uint64(length))
+    return out
+
+
+def _text(value: int | tuple[int, ...]) -> str:
+    return str(value) if isinstance(value, int) else " ".join(map(str, value))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split()))

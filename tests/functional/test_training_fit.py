@@ -1,0 +1,195 @@
+"""How `winnow-train fit` runs: killed and resumed, in two processes, watched, ended early."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+from typer.testing import CliRunner
+
+from stream_app.model.artifact import Artifact, load_artifact
+from stream_app.model.references import resolve
+from tests.tiny_model import RARE, save_tiny_albert
+from tests.training_data import WORDS, words, write_data
+from training.__main__ import app
+
+MARKS = {"ham": "good", "spam": RARE}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fit")
+    write_data(folder)
+    save_tiny_albert(folder / "encoder")
+    return folder
+
+
+def recipe(folder: Path, name: str, hyper: str) -> Path:
+    """The tiny recipe with more hyper-parameters."""
+    file = folder / f"{name}.toml"
+    whole = (folder / "tiny.toml").read_text()
+    file.write_text(whole.replace("warmup_steps = 5", f"warmup_steps = 5\n{hyper}"))
+    return file
+
+
+def command(folder: Path, recipe: Path, out: Path, *more: str | Path) -> list[str]:
+    given = ("--recipe", recipe, "--data", folder, "--encoder", folder / "encoder", "--out", out)
+    return ["fit", *map(str, given), *map(str, more)]
+
+
+def run(arguments: Sequence[str], *launcher: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *launcher, "training", *arguments],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def fit(*arguments: str) -> Artifact:
+    done = run(arguments)
+    assert done.returncode == 0, done.stderr
+    return load_artifact(Path(arguments[arguments.index("--out") + 1]))
+
+
+def test_a_killed_run_goes_on_and_makes_the_model_it_would_have_made(
+    folder: Path, tmp_path: Path
+) -> None:
+    file = recipe(folder, "often", "evaluate_steps = 7")  # in the middle of an epoch, of 19 steps
+    whole = fit(*command(folder, file, tmp_path / "whole"))
+    resumable = command(folder, file, tmp_path / "out", "--checkpoints", tmp_path / "checkpoints")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "training", *resumable],
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    evaluated = (line for line in process.stderr if "validation loss" in line)
+    for _ in range(4):  # the checkpoint of the third evaluation is complete
+        next(evaluated)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    done = run(resumable)
+    assert done.returncode == 0, done.stderr
+    assert "continuing from checkpoint-2" in done.stderr
+    assert load_artifact(tmp_path / "out").card.files == whole.card.files
+    other = run([*resumable[:-4], "--steps", "3", *resumable[-4:]])
+    assert (other.returncode, "are of another recipe, encoder or data" in other.stderr) == (2, True)
+
+
+def test_two_processes_make_one_model(folder: Path, tmp_path: Path) -> None:
+    file = recipe(folder, "halves", "accumulate = 1").read_text()
+    (folder / "halves.toml").write_text(file.replace("batch_size = 16", "batch_size = 8"))
+    arguments = command(folder, folder / "halves.toml", tmp_path / "out")
+    torchrun = ("torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m")
+    done = run(arguments, *torchrun)
+    assert done.returncode == 0, done.stderr
+    card = load_artifact(tmp_path / "out").card
+    assert card.training["processes"] == 2
+    assert card.evaluation["test"]["mail.tar.gz"]["accuracy"] > 0.9
+    assert json.loads(done.stdout) == card.evaluation  # told once, by the first process
+
+
+def test_a_run_that_no_longer_improves_ends_early_and_keeps_its_best(
+    folder: Path, tmp_path: Path
+) -> None:
+    hyper = "patience = 3\nlabel_smoothing = 0.1\nclass_weights = 'balanced'\naccumulate = 2\n"
+    file = recipe(folder, "patient", hyper + "layer_decay = 0.9\nevaluate_steps = 10")
+    file.write_text(file.read_text().replace("epochs = 6", "epochs = 200"))
+    done = run(command(folder, file, tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    card = load_artifact(tmp_path / "out").card
+    last = [line for line in done.stderr.splitlines() if "validation loss" in line][-1]
+    step, steps = last.split("step ")[1].split(",")[0].split(" of ")
+    assert int(step) < int(steps) / 2
+    assert (card.training["patience"], card.training["label_smoothing"]) == (3, 0.1)
+    assert card.evaluation["test"]["mail.tar.gz"]["accuracy"] > 0.9
+
+
+def test_a_run_is_logged_for_tensorboard_and_mlflow(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    monkeypatch.setitem(ENVIRONMENT, "MLFLOW_ALLOW_FILE_STORE", "true")
+    log = ("--tensorboard", tmp_path / "board", "--mlflow", "--steps", "20")
+    fit(*command(folder, folder / "tiny.toml", tmp_path / "out", *log))
+    assert list((tmp_path / "board").glob("events.out.tfevents.*"))
+    logged = {file.name for file in (tmp_path / "mlruns").rglob("metrics/*")}
+    assert {"eval_loss", "eval_macro_f1"} <= logged
+
+
+def several(number: int) -> tuple[str, str]:
+    """A text that gives away which of two labels it has: none, one or both."""
+    chance = random.Random(number)
+    marks = {label: mark for label, mark in MARKS.items() if chance.random() < 0.5}
+    text = chance.choices([*WORDS, *list(marks.values()) * 4], k=16) + list(marks.values())
+    return " ".join(text), "|".join(marks)
+
+
+def test_a_text_can_have_several_labels(folder: Path, tmp_path: Path) -> None:
+    with (tmp_path / "several.csv").open("w") as file:
+        table = csv.writer(file)
+        table.writerow(["text", "label"])
+        table.writerows(map(several, range(300)))
+    tiny = (folder / "tiny.toml").read_text().split("[[sources]]")[0]
+    recipe = tmp_path / "several.toml"
+    recipe.write_text(
+        tiny.replace("max_tokens", 'problem = "multi_label"\nmax_tokens')
+        .replace("epochs = 6", "epochs = 12")
+        .replace("learning_rate = 0.005", "learning_rate = 0.002")
+        + '[[sources]]\nfile = "several.csv"\nuse = "split"\nterms = "ours"\n'
+    )
+    given = ("--data", tmp_path, "--encoder", folder / "encoder", "--out", tmp_path / "out")
+    card = fit("fit", "--recipe", str(recipe), *map(str, given)).card
+    assert card.problem == "multi_label"
+    assert set(card.thresholds) == {"ham", "spam"}
+    figures = card.evaluation["test"]["several.csv"]
+    assert figures["per_label"]["spam"]["f1"] > 0.9
+    assert figures["rows"] == card.data[0]["rows"]["test"]
+
+
+def test_the_published_recipe_runs_on_a_stand_in(folder: Path, tmp_path: Path) -> None:
+    """The real encoder and data cannot be had here: this shows that the recipe's parts fit."""
+    place = tmp_path / "stanfordnlp" / "imdb"
+    place.mkdir(parents=True)
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["neg", "pos"])})
+    for split, first in (("train", 0), ("test", 5_000)):
+        rows = [words(number) for number in range(first, first + 120)]
+        columns = {
+            "text": [text for _, text in rows],
+            "label": [int(label == "spam") for label, _ in rows],
+        }
+        Dataset.from_dict(columns, features).to_parquet(place / f"{split}.parquet")
+    given = ("--data", tmp_path, "--encoder", folder / "encoder", "--out", tmp_path / "out")
+    launch = ("accelerate.commands.launch", "--cpu", "--num_processes", "1", "-m")
+    done = run(["fit", "--recipe", "imdb", *map(str, given)], *launch)
+    assert done.returncode == 0, done.stderr
+    artifact = load_artifact(tmp_path / "out")
+    card = artifact.card
+    assert card.labels == ("negative", "positive")
+    hyper = ("epochs", "batch_size", "learning_rate")
+    assert [card.training[name] for name in hyper] == [3, 32, 1e-5]
+    assert card.evaluation["test"]["stanfordnlp/imdb/test"]["rows"] == 120
+    assert "albert-base-v2" not in card.training["encoder"]["origin"]
+    assert "# imdb, version 1" in (artifact.path / "README.md").read_text()
+    assert resolve(str(artifact.path)).digest == artifact.digest
+
+
+def test_the_command_names_the_encoder_it_lacks(folder: Path) -> None:
+    given = ["--recipe", str(folder / "tiny.toml"), "--data", str(folder), "--out", "nowhere"]
+    result = CliRunner().invoke(app, ["fit", *given])
+    assert "give --encoder" in str(result.exception)

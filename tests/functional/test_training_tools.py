@@ -1,0 +1,161 @@
+"""The commands around `fit`: cross-validate, search, average, vocab, advise, and what they tell."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer
+from typer.testing import CliRunner
+
+from stream_app.core.errors import ModelError
+from stream_app.model.artifact import load_artifact
+from tests.tiny_model import save_tiny_albert
+from tests.training_data import words, write_data, write_rows
+from training import advise as advising
+from training.__main__ import app
+from training.recipe import load_recipe
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def train(*arguments: str | Path) -> Any:
+    result = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data, recipe, encoder and, in `one` and `two`, models of two seeds."""
+    folder = tmp_path_factory.mktemp("tools")
+    write_data(folder)
+    save_tiny_albert(folder / "encoder")
+    for name, seed in (("one", 1), ("two", 2)):
+        recipe = folder / f"{name}.toml"
+        whole = (folder / "tiny.toml").read_text()
+        recipe.write_text(whole.replace("warmup_steps = 5", f"warmup_steps = 5\nseed = {seed}"))
+        given = ("--data", folder, "--encoder", folder / "encoder", "--out", folder / name)
+        train("fit", "--recipe", recipe, *given)
+    return folder
+
+
+def given(folder: Path) -> tuple[str | Path, ...]:
+    return ("--recipe", folder / "tiny.toml", "--data", folder, "--encoder", folder / "encoder")
+
+
+def test_every_message_is_scored_out_of_fold(folder: Path, tmp_path: Path) -> None:
+    found = train("cross-validate", *given(folder), "--folds", "2", "--html", tmp_path / "r.html")
+    figures = found["test"]["out of fold"]
+    assert figures["rows"] == 350  # of 200 mails and 150 rows
+    assert figures["recall_at_fpr"]["negatives"] == figures["per_label"]["ham"]["rows"]
+    assert figures["accuracy"] > 0.9
+    low, high = figures["intervals"]["accuracy"]
+    assert low <= figures["accuracy"] <= high
+    assert "by fold" in (tmp_path / "r.html").read_text()
+
+
+def test_each_corpus_is_scored_by_a_model_of_the_others(folder: Path) -> None:
+    found = train("cross-validate", *given(folder), "--by", "source")["test"]
+    assert {name: row["rows"] for name, row in found.items()} == {
+        "mail.tar.gz, never seen": 200,
+        "more.jsonl.gz, never seen": 150,
+    }
+    assert min(row["accuracy"] for row in found.values()) > 0.9
+
+
+def test_a_search_proposes_prunes_and_goes_on_where_it_ended(folder: Path, tmp_path: Path) -> None:
+    out, study = tmp_path / "found.toml", tmp_path / "study.log"
+    options = (*given(folder), "--out", out, "--steps", "12", "--study", study)
+    train("search", *options, "--trials", "2")
+    found = train("search", *options, "--trials", "5")
+    assert [trial["number"] for trial in found["trials"]] == [0, 1, 2, 3, 4]
+    best = found["trials"][found["best"]]
+    assert best["macro_f1"] == max(trial["macro_f1"] or 0 for trial in found["trials"])
+    assert load_recipe(str(out)).hyper.learning_rate == best["learning_rate"]
+    assert tomllib.loads(out.read_text())["hyper"] == load_recipe(str(out)).hyper.model_dump(
+        exclude_none=True
+    )
+
+
+def test_an_average_is_one_model_that_says_what_it_is_of(folder: Path, tmp_path: Path) -> None:
+    data = ("--recipe", folder / "tiny.toml", "--data", folder)
+    found = train("average", folder / "one", folder / "two", *data, "--out", tmp_path / "out")
+    parts = [load_artifact(folder / name) for name in ("one", "two")]
+    assert [part["digest"] for part in found["average_of"]] == [part.digest for part in parts]
+    artifact = load_artifact(tmp_path / "out")
+    assert artifact.card.evaluation["test"]["mail.tar.gz"]["rows"] > 20
+    assert artifact.card.files["model.safetensors"] not in {
+        part.card.files["model.safetensors"] for part in parts
+    }
+    save_tiny_albert(tmp_path / "other", labels=("spam", "ham"))
+    with pytest.raises(ModelError, match="cannot be averaged: another labels"):
+        train("average", folder / "one", tmp_path / "other", *data, "--out", tmp_path / "no")
+
+
+@pytest.mark.parametrize("kind", ["sentencepiece", "wordpiece"])
+def test_a_vocabulary_and_an_encoder_that_uses_it(folder: Path, tmp_path: Path, kind: str) -> None:
+    write_rows(tmp_path / "more.jsonl.gz", map(words, range(400)))
+    head = (folder / "tiny.toml").read_text().split("[[sources]]")[0]
+    recipe = tmp_path / "rows.toml"
+    source = '[[sources]]\nfile = "more.jsonl.gz"\nuse = "develop"\nterms = "ours"\n'
+    recipe.write_text(head + source)
+    options = ("--recipe", recipe, "--data", tmp_path, "--kind", kind, "--size", "100")
+    out = tmp_path / "encoder"
+    found = train("vocab", *options, "--encoder", folder / "encoder", "--out", out)
+    assert found["new"]["pieces"] <= 100
+    assert found["new"]["unknown_share"] == 0
+    train("vocab", *options, "--out", tmp_path / "again")
+    assert (tmp_path / "again" / "tokenizer.json").read_text() == (
+        out / "tokenizer.json"
+    ).read_text()
+    encoded = Tokenizer.from_file(str(out / "tokenizer.json")).encode("A short TEXT")
+    assert (encoded.tokens[0], encoded.tokens[-1]) == ("[CLS]", "[SEP]")
+    fitted = train(
+        "fit", "--recipe", recipe, "--data", tmp_path, "--encoder", out, "--out", tmp_path / "model"
+    )
+    assert fitted["test"] == {}
+    assert load_artifact(tmp_path / "model").card.temperature > 0
+
+
+def test_the_page_of_an_evaluation_holds_its_figures_and_plots(
+    folder: Path, tmp_path: Path
+) -> None:
+    data = ("--data", folder, "--recipe", folder / "tiny.toml")
+    page, report = tmp_path / "page.html", tmp_path / "report.json"
+    options = ("--model", str(folder / "one"), *map(str, data), "--html", str(page))
+    result = CliRunner().invoke(app, ["evaluate", *options, "--report", str(report)])
+    assert result.exit_code == 0, result.output
+    told, text = json.loads(report.read_text()), page.read_text()
+    figures = told["test"]["mail.tar.gz"]
+    assert str(figures["macro_f1"]) in text
+    for title in ("Confusion", "ROC", "Precision and recall", "Is confidence what it says?"):
+        assert text.count(f"<figcaption>{title}") == 1
+    assert told["plots"]["mail.tar.gz"]["curves"]["spam"]["roc"][-1] == [1.0, 1.0]
+    assert figures["calibration_error"] <= figures["calibration_error_before"] + 0.05
+
+
+def test_advice_is_the_largest_size_that_meets_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = [
+        advising.Size(name, layers, 16, 2, None, "", embedding=8)
+        for name, layers in (("one", 1), ("two", 2), ("many", 40))
+    ]
+    monkeypatch.setattr(advising, "SIZES", sizes)
+    monkeypatch.setattr(advising, "_SECONDS", 0.01)
+    found = train("advise", "--tokens", "16", "--latency-ms", "60000")
+    assert found["advised"] == "many"
+    assert [row["name"] for row in found["sizes"]] == ["one", "two", "many"]
+    none = train("advise", "--tokens", "16", "--texts-per-second", "1e12")
+    assert (none["advised"], len(none["sizes"])) == (None, 1)
+
+
+@pytest.mark.parametrize("size", advising.SIZES[:2])
+def test_parameters_are_counted_as_the_model_has_them(size: advising.Size, tmp_path: Path) -> None:
+    from transformers import AlbertForSequenceClassification
+
+    artifact = advising._random_model(size, tmp_path)
+    model = AlbertForSequenceClassification.from_pretrained(artifact.path)
+    assert model.num_parameters() == size.parameters

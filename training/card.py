@@ -1,0 +1,104 @@
+"""README.md of a model: its `winnow.json` as a model card that a person, and the hub, can read.
+
+Mitchell et al., "Model Cards for Model Reporting", 2019.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from stream_app.model.artifact import ModelCard
+
+README = "README.md"
+
+
+def write_readme(out: Path, card: ModelCard) -> None:
+    """Write `README.md` into the model's folder."""
+    (out / README).write_text("\n".join(_lines(card)) + "\n")
+
+
+def _lines(card: ModelCard) -> Iterator[str]:
+    yield from ("---", "library_name: transformers", "pipeline_tag: text-classification")
+    yield from ("tags: [albert, winnow]", "---", "", f"# {card.name}, version {card.version}", "")
+    yield from (card.description, "")
+    yield f"Labels: {', '.join(card.labels)} ({card.problem.replace('_', '-')}). Reads up to "
+    yield f"{card.max_tokens} tokens (`{card.truncation}`). Confidence is calibrated with a "
+    yield f"temperature of {card.temperature}. `winnow.json` has all figures and digests."
+    yield from _evaluation(card)
+    yield from _data(card)
+    yield from _training(card.training)
+
+
+def _evaluation(card: ModelCard) -> Iterator[str]:
+    tests: Mapping[str, Any] = card.evaluation.get("test", {})
+    if not tests:
+        return
+    yield from ("", "## Evaluation", "")
+    yield f"On texts that were never trained on, on the engine that serves (`{_engine(card)}`); "
+    yield "95 % intervals by bootstrap over the texts."
+    yield from ("", "| test | texts | accuracy | macro-F1 | calibration error, before |")
+    yield "|---|---|---|---|---|"
+    for name, found in tests.items():
+        error, before = found["calibration_error"], found.get("calibration_error_before")
+        yield (
+            f"| {name} | {found['rows']} | {_with_interval(found, 'accuracy')} | "
+            f"{_with_interval(found, 'macro_f1')} | {error}, {before} |"
+        )
+    for name, found in tests.items():
+        yield from _per_label(name, found)
+    if card.int8_agreement is not None:
+        yield from (
+            "",
+            f"int8 gives the same label as float32 on {card.int8_agreement:.2%} or more",
+        )
+        yield "of each test's texts."
+
+
+def _engine(card: ModelCard) -> str:
+    return str(card.evaluation.get("engine", "auto"))
+
+
+def _with_interval(found: Mapping[str, Any], name: str) -> str:
+    low_high = found.get("intervals", {}).get(name)
+    return f"{found[name]} ({low_high[0]} to {low_high[1]})" if low_high else str(found[name])
+
+
+def _per_label(name: str, found: Mapping[str, Any]) -> Iterator[str]:
+    yield from (
+        "",
+        f"{name}:",
+        "",
+        "| label | precision | recall | F1 | texts |",
+        "|---|---|---|---|---|",
+    )
+    for label, row in found["per_label"].items():
+        yield f"| {label} | {row['precision']} | {row['recall']} | {row['f1']} | {row['rows']} |"
+    limited = found.get("recall_at_fpr")
+    if limited:
+        low, high = limited["recall_interval"]
+        most = limited["false_positive_rate_interval"][1]
+        yield from ("", f"Recall {limited['recall']} ({low} to {high}) where at most ")
+        yield f"{limited['most_false_positives']:.1%} of {limited['negatives']} negatives score "
+        yield f"higher; the exact 95 % bound on that rate is {most:.2%}."
+
+
+def _data(card: ModelCard) -> Iterator[str]:
+    sources = [source for source in card.data if "file" in source]
+    if sources:
+        yield from ("", "## Data", "", "| source | use | texts | terms |", "|---|---|---|---|")
+    for source in sources:
+        rows = ", ".join(f"{part} {count}" for part, count in source["rows"].items())
+        yield f"| {source['file']} | {source['use']} | {rows} | {source['terms']} |"
+
+
+def _training(training: Mapping[str, Any]) -> Iterator[str]:
+    if not training:
+        return
+    encoder = training.get("encoder", {}).get("origin", "")
+    yield from ("", "## Training", "", f"Encoder: {encoder}." if encoder else "", "")
+    yield "```json"
+    yield json.dumps({k: v for k, v in training.items() if k != "encoder"}, indent=2)
+    yield "```"

@@ -1,0 +1,104 @@
+"""What a recipe is worth on messages, or on whole corpora, that its model did not learn from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from stream_app.core.errors import ConfigError
+from stream_app.model.artifact import Artifact, load_artifact, write_card
+from training.data import Corpus, Example, load_folds
+from training.evaluate import Scored, score
+from training.run import ENGINE, FitJob, calibrated, fit_model, load_encoder, save
+from training.split import like_any
+
+_log = logging.getLogger(__name__)
+
+
+def out_of_fold(job: FitJob, count: int) -> dict[str, Scored]:
+    """Every message scored by a model that learnt from the other folds.
+
+    The folds' logits are divided by their models' temperatures, so that one threshold is for all.
+    """
+    folds = load_folds(job.recipe, job.data, count)
+    corpora = [(f"fold {number}", *_without(folds, number)) for number in range(count)]
+    encoder = load_encoder(job.recipe, job.encoder)
+    scored = [_fitted_and_scored(job, encoder, *corpus) for corpus in corpora]
+    return {"out of fold": _together(scored)}
+
+
+def cross_corpus(job: FitJob) -> dict[str, Scored]:
+    """Each source of the recipe scored by a model that learnt from the others alone.
+
+    Near-duplicates of the source in the others are left out. Raises ConfigError for one source.
+    """
+    (messages,) = load_folds(job.recipe, job.data, 1)
+    names = sorted({example.source for example in messages})
+    if len(names) < 2:
+        raise ConfigError(f"recipe {job.recipe.name} has one source: nothing to cross")
+    encoder = load_encoder(job.recipe, job.encoder)
+    found = {}
+    for name in names:
+        tested = [example for example in messages if example.source == name]
+        others = [example for example in messages if example.source != name]
+        alike = like_any([example.text for example in others], [ex.text for ex in tested])
+        learnt = [example for example, leaks in zip(others, alike, strict=True) if not leaks]
+        found[f"{name}, never seen"] = _fitted_and_scored(job, encoder, name, learnt, tested)
+    return found
+
+
+def _without(
+    folds: Sequence[Sequence[Example]], number: int
+) -> tuple[list[Example], list[Example]]:
+    """What to learn from and what to test on."""
+    learnt = [ex for other, fold in enumerate(folds) if other != number for ex in fold]
+    return learnt, list(folds[number])
+
+
+def _fitted_and_scored(
+    job: FitJob,
+    encoder: Artifact,
+    name: str,
+    learnt: Sequence[Example],
+    tested: Sequence[Example],
+) -> Scored:
+    """Scores of `tested`, divided by the temperature that fits a twentieth of `learnt`."""
+    _log.info("%s: learning from %d texts, testing on %d", name, len(learnt), len(tested))
+    validation = [example for example in learnt if _is_twentieth(example)]
+    train = [example for example in learnt if not _is_twentieth(example)]
+    model = fit_model(job, encoder, Corpus(train, validation))
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        save(model, dataclasses.replace(job, out=out, tokenizer="."), encoder)
+        write_card(out, encoder.card)
+        artifact = load_artifact(out)
+        card = calibrated(encoder.card, score(artifact, validation, ENGINE))
+        scored = score(artifact, tested, ENGINE)
+    return dataclasses.replace(scored, logits=scored.logits / np.float32(card.temperature))
+
+
+def _is_twentieth(example: Example) -> bool:
+    return int.from_bytes(hashlib.sha256(example.text.encode()).digest()) % 20 == 0
+
+
+def _together(parts: Sequence[Scored]) -> Scored:
+    return Scored(
+        logits=np.concatenate([part.logits for part in parts]),
+        truth=np.concatenate([part.truth for part in parts]),
+        tokens=sum(part.tokens for part in parts),
+        seconds=sum(part.seconds for part in parts),
+        slices={
+            name: list(_chained(part.slices[name] for part in parts)) for name in parts[0].slices
+        },
+    )
+
+
+def _chained(parts: Iterator[Sequence[str]]) -> Iterator[str]:
+    for part in parts:
+        yield from part
