@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # e.g. PIP_ARGS="--extra-index-url URL" for the small CPU build of torch, see README.md
 PIP_ARGS ?=
 
-.PHONY: help install demo test test-slow test-native test-faults soak lint clean
+.PHONY: help install demo test test-slow test-native test-faults soak fuzz audit lint clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,6 +40,15 @@ test-faults: install  ## every fault on every broker, each message accounted for
 MINUTES ?= 60
 soak: install  ## full speed for an hour (MINUTES=60): nothing may grow
 	$(BIN)/python -m pytest --broker apache --soak-minutes $(MINUTES) tests/integration/faults/test_soak.py
+
+SECONDS ?= 600
+fuzz: install  ## the codecs under a coverage-guided fuzzer: make fuzz SECONDS=3600
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[fuzz]"
+	$(BIN)/python -m tests.property.fuzz --seconds $(SECONDS)
+
+audit: install  ## the pinned dependencies against PyPI's advisories; fails where it cannot ask
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[audit]"
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 lint: install  ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from typer.testing import CliRunner
 
 from stream_app.__main__ import app
@@ -161,7 +161,7 @@ class TestOperations:
         assert dict(rows) == {
             name: "required"
             if field.is_required()
-            else f"`{json.dumps(field.get_default(call_default_factory=True))}`"
+            else f"`{json.dumps(field.get_default(call_default_factory=True), default=secret)}`"
             for name, field in model.model_fields.items()
         }
 
@@ -169,6 +169,11 @@ class TestOperations:
         written = set(re.findall(r"`((?:winnow|process|python)_\w+)`", OPERATIONS))
         assert metric_names() <= written
         assert {name for name in written if name.startswith("winnow_")} <= metric_names()
+
+
+def secret(value: SecretStr) -> str:
+    """A default that is a secret is none yet."""
+    return value.get_secret_value()
 
 
 def metric_names() -> set[str]:
