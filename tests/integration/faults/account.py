@@ -39,7 +39,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The group's offsets at a moment, and how far the outputs reached just after."""
+    """The group's offsets at a moment, and how far the outputs reached just after.
+
+    The embedded broker cannot say the latter: it answers with where the last batch began.
+    """
 
     offsets: Mapping[int, int]
     ends: Mapping[TopicPartition, int]
@@ -66,9 +69,16 @@ class Account:
     """Reads the outputs and the group's offsets of one input topic in the background."""
 
     def __init__(
-        self, address: str, topic: str, group: str, partitions: int, isolation: str
+        self,
+        address: str,
+        topic: str,
+        group: str,
+        partitions: int,
+        isolation: str,
+        knows_ends: bool = True,
     ) -> None:
         self._address, self._topic, self._group = address, topic, group
+        self._knows_ends = knows_ends
         self._isolation = isolation  # read_committed is effectively once's other half
         self._outputs = [
             TopicPartition(name, number)
@@ -203,7 +213,7 @@ class Account:
                 reach[result.topic] = max(result.offset + 1, reach.get(result.topic, 0))
             steps.append((place.offset, reach))
         wrong = 0
-        for commit in self.commits:
+        for commit in self.commits if self._knows_ends else ():
             for partition, offset in commit.offsets.items():
                 covered = [reach for at, reach in needed[partition] if at < offset][-1:]
                 for topic, end in covered[0].items() if covered else ():
@@ -228,7 +238,7 @@ def group_offsets(admin: KafkaAdminClient, group: str, topic: str) -> dict[int, 
     return {
         tp.partition: getattr(meta, "offset", meta)
         for tp, meta in found.items()
-        if tp.topic == topic
+        if tp.topic == topic and getattr(meta, "offset", meta) >= 0
     }
 
 

@@ -8,7 +8,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
 from tests.integration.faults.registry import BOTH, NO_LIMITS, fault
-from tests.integration.faults.scene import Scene, configure, gauge, health, until
+from tests.integration.faults.scene import Scene, configure, gauge, health, order, until
 from tests.integration.harness import Worker
 
 LIMITS = {"tansu": NO_LIMITS}
@@ -89,15 +89,16 @@ def dead_letter_topic_missing(scene: Scene) -> None:
 @fault(share=0.5)
 def one_route_stuck(scene: Scene) -> None:
     """A second route's engine hangs for 40 s; the first keeps its rate meanwhile."""
-    stage, folder = scene.stage, scene.folder
+    stage = scene.stage
     other = stage.route("other", "json", "builtin:news")
     stage.create_topics()
-    (folder / "orders-news").write_text("slow 40")
-    worker = scene.start(FAULT_ORDERS=str(folder / "orders-{model}"))
+    worker = scene.start()
+    order(worker, "slow 40", "news")
     with stage.producer() as producer:
         for number in range(200):
             producer.send(other, b'{"text": "rain in the west"}', partition=number % 4)
-    until(lambda: not (folder / "orders-news").exists(), 60, "the other route's stuck batch")
+    taken = worker.log.with_suffix(".news.orders")
+    until(lambda: not taken.exists(), 60, "the other route's stuck batch")
     hung = time.monotonic()
     scene.produce()
     scene.wait(lambda: len(scene.account.places) >= scene.done(0.9))

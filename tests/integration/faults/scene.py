@@ -65,8 +65,12 @@ class Scene:
     def start(self, ready: bool = True, module: str = BROKEN, **environment: str) -> Worker:
         """A new worker; `ready` waits until it consumes."""
         pace = RUN_SECONDS * BATCH / len(self.messages)
-        own = {"WINNOW_METRICS__PORT": str(free_port()), "FAULT_PACE": f"{pace:.4f}"}
         log = self.folder / f"worker-{len(self.workers)}.log"
+        own = {
+            "WINNOW_METRICS__PORT": str(free_port()),
+            "FAULT_PACE": f"{pace:.4f}",
+            "FAULT_ORDERS": str(log.with_suffix(".{model}.orders")),
+        }
         worker = Worker(self.stage.config, log, own | environment, module)
         self.workers.append(worker)
         if ready:
@@ -130,6 +134,7 @@ def scene_on(
     expected: Mapping[int, Result],
     broker: Broker | None,
     partitions: int = 4,
+    knows_ends: bool = True,
 ) -> Iterator[Scene]:
     """A scene with its topics made and its account open; its workers are killed at the end."""
     stage = Stage(address, folder, partitions)
@@ -138,13 +143,19 @@ def scene_on(
     stage.create_topics()
     once = route.get("delivery") == "effectively_once"
     isolation = "read_committed" if once else "read_uncommitted"
-    with Account(address, topic, stage.group, partitions, isolation) as account:
+    with Account(address, topic, stage.group, partitions, isolation, knows_ends) as account:
         scene = Scene(stage, topic, messages, account, expected, broker, folder)
         try:
             yield scene
         finally:
             for worker in scene.workers:
                 worker.kill()
+
+
+def order(worker: Worker, what: str, model: str = "model") -> None:
+    """Tell the engine of a worker that consumes what to do next (broken_worker.py)."""
+    worker.wait_for_log("consuming", 120)
+    worker.log.with_suffix(f".{model}.orders").write_text(what)
 
 
 def gauge(worker: Worker, name: str) -> float:
