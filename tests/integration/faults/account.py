@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
+COMMITTED, UNCOMMITTED = "read_committed", "read_uncommitted"
 MARGIN = 1e-3  # scores closer than this may change places: far above any engine's tolerance
 
 
@@ -79,7 +80,6 @@ class Account:
     ) -> None:
         self._address, self._topic, self._group = address, topic, group
         self._knows_ends = knows_ends
-        self._isolation = isolation  # read_committed is effectively once's other half
         self._outputs = [
             TopicPartition(name, number)
             for name in (f"{topic}.labels", f"{topic}.dlq")
@@ -91,8 +91,9 @@ class Account:
         self._moved = threading.Condition()
         self._over = threading.Event()
         self._threads = [
-            threading.Thread(target=self._again, args=(work,), daemon=True)
-            for work in (self._read, self._watch)
+            threading.Thread(target=self._again, args=(self._read, isolation), daemon=True),
+            # what a commit covers is there before its transaction's marker is
+            threading.Thread(target=self._again, args=(self._watch, UNCOMMITTED), daemon=True),
         ]
 
     def __enter__(self) -> Account:
@@ -116,13 +117,11 @@ class Account:
                 self._moved.wait(1)
         return True
 
-    def _again(self, work: Callable[[KafkaConsumer], None]) -> None:
+    def _again(self, work: Callable[[KafkaConsumer], None], isolation: str) -> None:
         """Do `work` until the end, whatever becomes of the broker meanwhile."""
         while not self._over.is_set():
             with suppress(Exception):  # a broker that is away says so in many ways
-                consumer = KafkaConsumer(
-                    bootstrap_servers=self._address, isolation_level=self._isolation
-                )
+                consumer = KafkaConsumer(bootstrap_servers=self._address, isolation_level=isolation)
                 try:
                     work(consumer)
                 finally:

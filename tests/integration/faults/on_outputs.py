@@ -51,14 +51,15 @@ def output_topic_missing(scene: Scene) -> None:
 
 @fault(share=0.5, apart=LIMITS, modes=BOTH)
 def output_topic_unwritable(scene: Scene) -> None:
-    """Too few replicas for a while."""
+    """The broker refuses every record for a while, for their timestamps."""
     topic = f"{scene.topic}.labels"
+    refuse, allow = ({"message.timestamp.before.max.ms": ms} for ms in ("0", str(2**63 - 1)))
     scene.produce()
     worker = scene.start()
     scene.reach(0.3)
-    scene.strike(lambda: configure(scene, topic, {"min.insync.replicas": "2"}), worker)
+    scene.strike(lambda: configure(scene, topic, refuse), worker)
     _fails_to_publish(worker)
-    configure(scene, topic, {"min.insync.replicas": "1"})
+    configure(scene, topic, allow)
     scene.finish(worker)
 
 
