@@ -213,46 +213,70 @@ class Worker:
     async def _consuming(self) -> AsyncIterator[None]:
         """Faust consumes from here on; on the way out deliveries are settled and committed."""
         with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
-            transactional = frozenset(
-                route.input_topic
-                for route in self._settings.routes
-                if route.delivery == "effectively_once"
-            )
-            guards = Guards(self._acks, self._settle, self._forget, transactional)
-            self._faust = app = guarded_app(self._settings, Path(folder), guards)
-            for route in self._routes.values():
-                self._add_agent(app, route)
-            publishers = {name: route.publisher for name, route in self._routes.items()}
-            topics = {r.input_topic: r.name for r in self._settings.routes}
-            app.on_before_shutdown.connect(self._before_shutdown, weak=False)
-            app.finalize()
-            try:
-                await app.start()
-            except KafkaError as error:
-                raise BrokerError(f"the consumer cannot start ({type(error).__name__})") from error
-            monitor = LagMonitor(
-                self._consumer(),
-                partial(ask_broker, self._settings.kafka),
-                topics,
-                publishers,
-                self._acks,
-                self._metrics,
-                self._health,
-            )
+            app = await self._started(Path(folder))
+            if app is None:
+                yield
+                return
+            monitor = self._lag_monitor()
             await monitor.start()
             crashed = asyncio.create_task(self._watch_crash(app))
             self._health.unready("worker", None)
-            log.info("consuming %s", ", ".join(sorted(topics)))
+            log.info(
+                "consuming %s", ", ".join(sorted(r.input_topic for r in self._settings.routes))
+            )
             try:
                 yield
             finally:
                 self._health.unready("worker", "stopping")
                 crashed.cancel()
                 await monitor.stop()
-                # a commit waits for its broker for ever, and cannot be cancelled
-                stopping = asyncio.create_task(app.stop())
-                if (await asyncio.wait({stopping}, timeout=STOP_SECONDS))[1]:
-                    self._stuck.append("the consumer does not stop")
+                await self._stop_faust(app)
+
+    async def _started(self, folder: Path) -> faust.App | None:
+        """Faust, consuming; a broker that goes away just now is waited for. None: told to stop."""
+        while not self._stop.is_set():
+            self._faust = app = self._new_faust(folder)
+            try:
+                await app.start()
+                return app
+            except KafkaError as error:
+                name = type(error).__name__
+            self._health.unready("broker", f"went away at the start ({name})")
+            log.warning("the consumer cannot start (%s); trying again", name)
+            await self._stop_faust(app)
+            await asyncio.sleep(BROKER_RETRY_SECONDS)
+        return None
+
+    async def _stop_faust(self, app: faust.App) -> None:
+        # a commit waits for its broker for ever, and cannot be cancelled
+        stopping = asyncio.create_task(app.stop())
+        if (await asyncio.wait({stopping}, timeout=STOP_SECONDS))[1]:
+            self._stuck.append("the consumer does not stop")
+
+    def _new_faust(self, folder: Path) -> faust.App:
+        transactional = frozenset(
+            route.input_topic
+            for route in self._settings.routes
+            if route.delivery == "effectively_once"
+        )
+        guards = Guards(self._acks, self._settle, self._forget, transactional)
+        app = guarded_app(self._settings, folder, guards)
+        for route in self._routes.values():
+            self._add_agent(app, route)
+        app.on_before_shutdown.connect(self._before_shutdown, weak=False)
+        app.finalize()
+        return app
+
+    def _lag_monitor(self) -> LagMonitor:
+        return LagMonitor(
+            self._consumer(),
+            partial(ask_broker, self._settings.kafka),
+            {route.input_topic: route.name for route in self._settings.routes},
+            {name: route.publisher for name, route in self._routes.items()},
+            self._acks,
+            self._metrics,
+            self._health,
+        )
 
     def _add_agent(self, app: faust.App, route: Route) -> None:
         topic = app.topic(

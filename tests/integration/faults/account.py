@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
+COMMITTED, UNCOMMITTED = "read_committed", "read_uncommitted"
 MARGIN = 1e-3  # scores closer than this may change places: far above any engine's tolerance
 
 
@@ -39,7 +40,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The group's offsets at a moment, and how far the outputs reached just after."""
+    """The group's offsets at a moment, and how far the outputs reached just after.
+
+    The embedded broker cannot say the latter: it answers with where the last batch began.
+    """
 
     offsets: Mapping[int, int]
     ends: Mapping[TopicPartition, int]
@@ -66,10 +70,16 @@ class Account:
     """Reads the outputs and the group's offsets of one input topic in the background."""
 
     def __init__(
-        self, address: str, topic: str, group: str, partitions: int, isolation: str
+        self,
+        address: str,
+        topic: str,
+        group: str,
+        partitions: int,
+        isolation: str,
+        knows_ends: bool = True,
     ) -> None:
         self._address, self._topic, self._group = address, topic, group
-        self._isolation = isolation  # read_committed is effectively once's other half
+        self._knows_ends = knows_ends
         self._outputs = [
             TopicPartition(name, number)
             for name in (f"{topic}.labels", f"{topic}.dlq")
@@ -81,8 +91,9 @@ class Account:
         self._moved = threading.Condition()
         self._over = threading.Event()
         self._threads = [
-            threading.Thread(target=self._again, args=(work,), daemon=True)
-            for work in (self._read, self._watch)
+            threading.Thread(target=self._again, args=(self._read, isolation), daemon=True),
+            # what a commit covers is there before its transaction's marker is
+            threading.Thread(target=self._again, args=(self._watch, UNCOMMITTED), daemon=True),
         ]
 
     def __enter__(self) -> Account:
@@ -106,13 +117,11 @@ class Account:
                 self._moved.wait(1)
         return True
 
-    def _again(self, work: Callable[[KafkaConsumer], None]) -> None:
+    def _again(self, work: Callable[[KafkaConsumer], None], isolation: str) -> None:
         """Do `work` until the end, whatever becomes of the broker meanwhile."""
         while not self._over.is_set():
             with suppress(Exception):  # a broker that is away says so in many ways
-                consumer = KafkaConsumer(
-                    bootstrap_servers=self._address, isolation_level=self._isolation
-                )
+                consumer = KafkaConsumer(bootstrap_servers=self._address, isolation_level=isolation)
                 try:
                     work(consumer)
                 finally:
@@ -203,7 +212,7 @@ class Account:
                 reach[result.topic] = max(result.offset + 1, reach.get(result.topic, 0))
             steps.append((place.offset, reach))
         wrong = 0
-        for commit in self.commits:
+        for commit in self.commits if self._knows_ends else ():
             for partition, offset in commit.offsets.items():
                 covered = [reach for at, reach in needed[partition] if at < offset][-1:]
                 for topic, end in covered[0].items() if covered else ():
@@ -228,7 +237,7 @@ def group_offsets(admin: KafkaAdminClient, group: str, topic: str) -> dict[int, 
     return {
         tp.partition: getattr(meta, "offset", meta)
         for tp, meta in found.items()
-        if tp.topic == topic
+        if tp.topic == topic and getattr(meta, "offset", meta) >= 0
     }
 
 

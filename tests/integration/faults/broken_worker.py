@@ -43,9 +43,9 @@ class Broken:
         return getattr(self._engine, name)
 
     def logits(self, batch: Sequence[TokenIds]) -> Any:
-        time.sleep(self._pace)
-        order = self._orders.read_text().split() if self._orders.is_file() else []
-        match order:
+        match self._orders.read_text().split() if self._orders.is_file() else []:
+            case []:
+                time.sleep(self._pace)
             case ["slow", seconds]:
                 self._orders.unlink()
                 time.sleep(float(seconds))

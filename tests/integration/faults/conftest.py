@@ -85,8 +85,9 @@ def set_scene(
         else:
             address = request.getfixturevalue("broker_address")
         broker = own if fault.own_broker else None
+        few, knows_ends = messages[:count], broker_kind != "tansu"
         return scene_on(
-            address, tmp_path, route, messages[:count], expected, broker, fault.partitions
+            address, tmp_path, route, few, expected, broker, fault.partitions, knows_ends
         )
 
     return make

@@ -97,17 +97,30 @@ def broker_absent_at_start(scene: Scene) -> None:
     scene.finish(worker)
 
 
+@fault(own_broker=True, apart=DISK, share=0.2)
+def broker_killed_while_the_worker_starts(scene: Scene) -> None:
+    """It answered, then it went away before the consumer began."""
+    assert scene.broker is not None
+    scene.produce()
+    worker = scene.start(ready=False)
+    worker.wait_for_log("loading")
+    scene.broker.kill()
+    worker.wait_for_log("the consumer cannot start", 120)
+    scene.broker.start()
+    scene.finish(worker)
+
+
 @fault(own_broker=True, apart=ONE_ADDRESS, modes=BOTH, options=TWO_LISTENERS)
 def network_cut(scene: Scene) -> None:
     """One worker's packets are lost for 20 s while another works; then its wire is whole again."""
     assert scene.broker is not None
     wire = Wire(scene.broker.outer, scene.broker.inner)
     try:
-        scene.produce()
         address = f"127.0.0.1:{scene.broker.outer}"
         far = scene.start(WINNOW_KAFKA__BOOTSTRAP_SERVERS=address)
         near = scene.start()
-        scene.reach(0.25)
+        scene.produce()
+        scene.reach(0.1)
         scene.strike(wire.cut, far)
         time.sleep(20)  # the fault itself
         wire.mend()

@@ -5,17 +5,16 @@ from __future__ import annotations
 from stream_app.model.references import resolve
 from stream_app.model.tokenizer import Tokenizer
 from tests.integration.faults.registry import BOTH, TWICE, fault
-from tests.integration.faults.scene import Scene, health, until
+from tests.integration.faults.scene import Scene, health, order, until
 from tests.integration.harness import Worker
 
 
-def _ordered(scene: Scene, order: str, at: float = 0.3) -> Worker:
+def _ordered(scene: Scene, what: str) -> Worker:
     """A worker whose engine gets this order in mid-stream."""
-    orders = scene.folder / "orders"
     scene.produce()
-    worker = scene.start(FAULT_ORDERS=str(orders))
-    scene.reach(at)
-    scene.strike(lambda: orders.write_text(order), worker)
+    worker = scene.start()
+    scene.reach(0.3)
+    scene.strike(lambda: order(worker, what), worker)
     return worker
 
 

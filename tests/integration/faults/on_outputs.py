@@ -8,7 +8,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
 from tests.integration.faults.registry import BOTH, NO_LIMITS, fault
-from tests.integration.faults.scene import Scene, configure, gauge, health, until
+from tests.integration.faults.scene import Scene, configure, gauge, health, order, until
 from tests.integration.harness import Worker
 
 LIMITS = {"tansu": NO_LIMITS}
@@ -51,14 +51,15 @@ def output_topic_missing(scene: Scene) -> None:
 
 @fault(share=0.5, apart=LIMITS, modes=BOTH)
 def output_topic_unwritable(scene: Scene) -> None:
-    """Too few replicas for a while."""
+    """The broker refuses every record for a while, for their timestamps."""
     topic = f"{scene.topic}.labels"
+    refuse, allow = ({"message.timestamp.before.max.ms": ms} for ms in ("0", str(2**63 - 1)))
     scene.produce()
     worker = scene.start()
     scene.reach(0.3)
-    scene.strike(lambda: configure(scene, topic, {"min.insync.replicas": "2"}), worker)
+    scene.strike(lambda: configure(scene, topic, refuse), worker)
     _fails_to_publish(worker)
-    configure(scene, topic, {"min.insync.replicas": "1"})
+    configure(scene, topic, allow)
     scene.finish(worker)
 
 
@@ -89,15 +90,16 @@ def dead_letter_topic_missing(scene: Scene) -> None:
 @fault(share=0.5)
 def one_route_stuck(scene: Scene) -> None:
     """A second route's engine hangs for 40 s; the first keeps its rate meanwhile."""
-    stage, folder = scene.stage, scene.folder
+    stage = scene.stage
     other = stage.route("other", "json", "builtin:news")
     stage.create_topics()
-    (folder / "orders-news").write_text("slow 40")
-    worker = scene.start(FAULT_ORDERS=str(folder / "orders-{model}"))
+    worker = scene.start()
+    order(worker, "slow 40", "news")
     with stage.producer() as producer:
         for number in range(200):
             producer.send(other, b'{"text": "rain in the west"}', partition=number % 4)
-    until(lambda: not (folder / "orders-news").exists(), 60, "the other route's stuck batch")
+    taken = worker.log.with_suffix(".news.orders")
+    until(lambda: not taken.exists(), 60, "the other route's stuck batch")
     hung = time.monotonic()
     scene.produce()
     scene.wait(lambda: len(scene.account.places) >= scene.done(0.9))

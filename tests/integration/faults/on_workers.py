@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.faults.brokers import mount
 from tests.integration.faults.registry import BOTH, ONCE, TWICE, fault
-from tests.integration.faults.scene import Scene, gauge, until
+from tests.integration.faults.scene import Scene, gauge, order, until
 from tests.integration.harness import Worker
 
 DRAWS = ("kill", "term", "pause", "join", "engine", "broker")
@@ -194,23 +194,22 @@ def _fill(folder: Path) -> None:
 def random_faults(scene: Scene, seed: int) -> None:
     """Fifteen faults drawn from a seed, over the whole run."""
     dice = random.Random(seed)
-    orders = scene.folder / "orders"
     scene.produce()
-    alive = [scene.start(FAULT_ORDERS=str(orders))]
+    alive = [scene.start()]
     for number in range(15):
         scene.reach(0.05 + number * 0.06)
         draw = dice.choice(DRAWS)
         if draw == "join" or len(alive) == 1:
-            alive.append(scene.start(ready=False, FAULT_ORDERS=str(orders)))
+            alive.append(scene.start(ready=False))
         worker = dice.choice(alive)
         scene.struck = scene.struck or time.time()
-        _apply(draw, worker, scene, orders)
+        _apply(draw, worker, scene)
         if worker.process.poll() is not None:
             alive.remove(worker)
     scene.finish(*alive)
 
 
-def _apply(draw: str, worker: Worker, scene: Scene, orders: Path) -> None:
+def _apply(draw: str, worker: Worker, scene: Scene) -> None:
     match draw:
         case "kill":
             worker.kill()
@@ -222,7 +221,7 @@ def _apply(draw: str, worker: Worker, scene: Scene, orders: Path) -> None:
             time.sleep(8)  # the fault itself: past the session timeout
             worker.process.send_signal(signal.SIGCONT)
         case "engine":
-            orders.write_text("once")
+            order(worker, "once")
         case "broker" if scene.broker is not None:
             if scene.broker.kind == "tansu":
                 scene.broker.pause()

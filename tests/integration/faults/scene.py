@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,14 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from tests.conftest import free_port
-from tests.integration.faults.account import Account, Place, Result, Totals
+from tests.integration.faults.account import (
+    COMMITTED,
+    UNCOMMITTED,
+    Account,
+    Place,
+    Result,
+    Totals,
+)
 from tests.integration.faults.brokers import Broker
 from tests.integration.harness import Stage, Worker, get
 
@@ -65,8 +73,12 @@ class Scene:
     def start(self, ready: bool = True, module: str = BROKEN, **environment: str) -> Worker:
         """A new worker; `ready` waits until it consumes."""
         pace = RUN_SECONDS * BATCH / len(self.messages)
-        own = {"WINNOW_METRICS__PORT": str(free_port()), "FAULT_PACE": f"{pace:.4f}"}
-        log = self.folder / f"worker-{len(self.workers)}.log"
+        log = self.folder / f"worker-{uuid.uuid4().hex[:6]}.log"
+        own = {
+            "WINNOW_METRICS__PORT": str(free_port()),
+            "FAULT_PACE": f"{pace:.4f}",
+            "FAULT_ORDERS": str(log.with_suffix(".{model}.orders")),
+        }
         worker = Worker(self.stage.config, log, own | environment, module)
         self.workers.append(worker)
         if ready:
@@ -104,17 +116,18 @@ class Scene:
         action()
 
     def finish(self, *workers: Worker, committed: bool = True) -> None:
-        """Wait for the rest, end these workers well, and see that all is committed."""
+        """Wait until all has come out and is committed, then end these workers well."""
         self.wait(lambda: self.sent.keys() <= self.account.places)
+        if committed:
+            until(self._all_committed, FINISH_SECONDS, "all labelled, but not all committed")
         for worker in workers:
             code = worker.stop(90)
             assert code == 0, f"exit code {code}:\n{worker.output[-3000:]}"
-        if committed:
-            ends: dict[int, int] = {}
-            for place in self.sent:
-                ends[place.partition] = max(ends.get(place.partition, 0), place.offset + 1)
-            found = self.stage.committed(self.topic)
-            assert {p: found.get(p, 0) for p in ends} == ends, "not all is committed"
+
+    def _all_committed(self) -> bool:
+        self._check()
+        found = self.stage.committed(self.topic)
+        return all(place.offset < found.get(place.partition, 0) for place in self.sent)
 
     def totals(self) -> Totals:
         """The row of the table; call it once all has come out."""
@@ -130,6 +143,7 @@ def scene_on(
     expected: Mapping[int, Result],
     broker: Broker | None,
     partitions: int = 4,
+    knows_ends: bool = True,
 ) -> Iterator[Scene]:
     """A scene with its topics made and its account open; its workers are killed at the end."""
     stage = Stage(address, folder, partitions)
@@ -137,14 +151,20 @@ def scene_on(
     topic = stage.route("mail", pass_fields=["number"], **route)
     stage.create_topics()
     once = route.get("delivery") == "effectively_once"
-    isolation = "read_committed" if once else "read_uncommitted"
-    with Account(address, topic, stage.group, partitions, isolation) as account:
+    isolation = COMMITTED if once else UNCOMMITTED
+    with Account(address, topic, stage.group, partitions, isolation, knows_ends) as account:
         scene = Scene(stage, topic, messages, account, expected, broker, folder)
         try:
             yield scene
         finally:
             for worker in scene.workers:
                 worker.kill()
+
+
+def order(worker: Worker, what: str, model: str = "model") -> None:
+    """Tell the engine of a worker that consumes what to do next (broken_worker.py)."""
+    worker.wait_for_log("consuming", 120)
+    worker.log.with_suffix(f".{model}.orders").write_text(what)
 
 
 def gauge(worker: Worker, name: str) -> float:
