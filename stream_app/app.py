@@ -205,7 +205,9 @@ class Worker:
 
     def _warm_engine(self, artifact: Artifact) -> Engine:
         how = self._settings.engine
-        engine = load_engine(how.backend, artifact, how.device, how.precision, how.threads)
+        engine = load_engine(
+            how.backend, artifact, how.device, how.precision, how.threads, how.early_exit
+        )
         engine.warm_up()
         return engine
 

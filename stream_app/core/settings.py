@@ -100,6 +100,7 @@ class EngineSettings(Section):
     precision: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     threads: int = Field(0, ge=0)  # of one process; 0 takes every core
+    early_exit: bool = False  # a text goes through as few layers as its label needs
 
 
 class RouteSettings(Section):

@@ -15,6 +15,7 @@ from stream_app.engine.native_library import find_kernels
 from stream_app.engine.protocol import Engine
 from stream_app.model.albert import supported
 from stream_app.model.artifact import Artifact
+from stream_app.model.exits import load_exits
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +36,15 @@ def load_engine(
     device: str = "auto",
     precision: str = "auto",
     threads: int = 0,
+    early_exit: bool = False,
 ) -> Engine:
     """Load `artifact` into the backend called `name` on `device` (auto, cpu, cuda, cuda:1, …).
 
     `precision` is what the arithmetic runs in: auto, float32, bfloat16, float16 or int8, where the
     backend has it. `threads` counts those that compute on a CPU; 0 takes every core.
+
+    With `early_exit` a text goes through as few layers as its label needs, where model and backend
+    allow it.
 
     `auto` is `packed` on a GPU; on a CPU it is `compiled`, or where its kernels are missing
     `packed`; and it is `reference` for a model that those cannot run.
@@ -52,7 +57,22 @@ def load_engine(
     target = _PACKED_CUDA if name == "packed" and on_gpu else ENGINES[name]
     module, _, function = target.partition(":")
     load: Load = getattr(import_module(module), function)
-    return load(artifact, device, precision, threads or cores())
+    engine = load(artifact, device, precision, threads or cores())
+    if early_exit:
+        _leave_early(engine, artifact)
+    return engine
+
+
+def _leave_early(engine: Engine, artifact: Artifact) -> None:
+    from stream_app.engine.compiled import CompiledEngine
+
+    exits, name = load_exits(artifact), artifact.card.name
+    if exits is None:
+        log.warning("%s has no early exits (winnow-train exits fits them): all is computed", name)
+    elif not isinstance(engine, CompiledEngine):
+        log.warning("%s: only the compiled engine leaves early: all is computed", name)
+    else:
+        engine.leave_early(exits)
 
 
 def _best(artifact: Artifact, on_gpu: bool) -> str:

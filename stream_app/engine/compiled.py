@@ -27,6 +27,7 @@ from stream_app.engine.packing import Packed, pack
 from stream_app.engine.protocol import Prior, TokenIds, plus
 from stream_app.model.albert import read_shape, read_weights
 from stream_app.model.artifact import Artifact, ModelCard
+from stream_app.model.exits import Exits
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,14 @@ class CompiledEngine:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "winnow-kernel")
         self._memory = threading.local()  # each thread keeps its workspace
+
+    def leave_early(self, exits: Exits) -> None:
+        """From now on a text leaves behind the first layer whose exit is sure of its label.
+
+        What is computed again in float32 goes through every layer. Raises ModelError for the exits
+        of another model.
+        """
+        self._weights.open_exits(exits, self._card.temperature)
 
     def warm_up(self) -> None:
         """Bring weights and workspaces in: one full micro-batch a thread."""

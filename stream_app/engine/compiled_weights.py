@@ -13,9 +13,11 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
+from stream_app.core.errors import ModelError
 from stream_app.engine.native_library import PRECISIONS, Kernels, Layer, Linear, Model, Norm
 from stream_app.engine.packing import Packed
 from stream_app.model.albert import AlbertShape, Weights
+from stream_app.model.exits import Exits
 
 PANEL, LANES = 32, 64
 GROUP = {"float32": 1, "bfloat16": 2, "int8": 4}
@@ -43,6 +45,21 @@ class CompiledWeights:
         self.places = len(weights["albert.embeddings.position_embeddings.weight"])
         self.outputs = int(self._struct.classifier.out)  # columns of the logits, with the padding
         del self._weights
+
+    def open_exits(self, exits: Exits, temperature: float) -> None:
+        """Let texts leave early. Raises ModelError for the exits of another model."""
+        model, layers = self._struct, self._struct.layer_count
+        # they are computed in the room of the rows of one block: see forward.h
+        if exits.weight.shape != (layers - 1, model.labels, model.hidden) or (
+            model.classifier.out > 3 * model.mapping.out
+        ):
+            raise ModelError(f"early exits of shape {exits.weight.shape} are not this model's")
+        linears = [
+            self._linear(weight, bias, "float32", lanes=PANEL)
+            for weight, bias in zip(exits.weight, exits.bias, strict=True)
+        ]
+        model.exits = (Linear * len(linears))(*linears)
+        model.sharpness, model.crowd = 1 / temperature, 1 / exits.confidence
 
     def workspace(self, texts: Packed) -> int:
         """Bytes that `forward` needs for such a batch."""
@@ -93,6 +110,7 @@ class CompiledWeights:
             hidden=shape.hidden,
             heads=shape.heads,
             head_size=self._head_size,
+            labels=len(self._weights["classifier.bias"]),
         )
 
     def _layer(self, group: int, inner: int) -> Layer:

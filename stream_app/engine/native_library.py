@@ -57,6 +57,7 @@ class Model(Structure):
         ("layers", POINTER(POINTER(Layer))),
         ("pooler", Linear),
         ("classifier", Linear),
+        ("exits", POINTER(Linear)),
         ("gelu", c_void_p),
         ("eps", c_float),
         ("layer_count", c_int32),
@@ -64,6 +65,9 @@ class Model(Structure):
         ("hidden", c_int32),
         ("heads", c_int32),
         ("head_size", c_int32),
+        ("labels", c_int32),
+        ("sharpness", c_float),
+        ("crowd", c_float),
     ]
 
 

@@ -20,6 +20,7 @@ CARD = "winnow.json"
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
 NGRAMS = "ngrams.safetensors"  # optional: see `stream_app.model.ngrams`
+EXITS = "exits.safetensors"  # optional: see `stream_app.model.exits`
 DEFAULT_MAX_TOKENS = 512
 Truncation = Literal["head", "head_tail"]
 Problem = Literal["single_label", "multi_label"]
@@ -41,6 +42,7 @@ class ModelCard(BaseModel):
     thresholds: dict[str, float] = Field(default_factory=dict)  # multi-label; 0.5 where absent
     # share of its test texts that int8 labels as float32 does; none where nobody measured it
     int8_agreement: float | None = Field(None, ge=0, le=1)
+    exit_confidence: float | None = Field(None, gt=0, lt=1)  # at which a text may leave early
     tokenizer: str = "."  # folder of tokenizer.json, relative to this one
     description: str = ""
     evaluation: dict[str, Any] = Field(default_factory=dict)
@@ -103,7 +105,7 @@ def write_card(path: Path, card: ModelCard) -> None:
 def _files(path: Path, card: ModelCard) -> list[str]:
     tokenizer = TOKENIZER if card.tokenizer == "." else f"{card.tokenizer}/{TOKENIZER}"
     names = {"config.json", WEIGHTS, tokenizer, *card.files}
-    names.update(name for name in (CARD, NGRAMS) if (path / name).exists())
+    names.update(name for name in (CARD, NGRAMS, EXITS) if (path / name).exists())
     return sorted(names)
 
 

@@ -3,28 +3,9 @@
 // everything but attention works on single rows, so a text's logits do not depend on its neighbours.
 #pragma once
 
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#endif
+#include "arena.h"
 
 namespace {
-
-// Hands out the workspace; counts only when there is none.
-struct Arena {
-  char* memory;
-  int64_t used = 0;
-  template <class Number>
-  Number* take(int64_t count) {
-    Number* at = memory ? reinterpret_cast<Number*>(memory + used) : nullptr;
-    const int64_t end = used + count * static_cast<int64_t>(sizeof(Number));
-    used = (end + 63) / 64 * 64;
-#ifdef __SANITIZE_ADDRESS__  // nothing may touch what lies between two arrays
-    used += 64;
-    if (memory) __asan_poison_memory_region(memory + end, used - end);
-#endif
-    return at;
-  }
-};
 
 // `Inner` is the precision of the layers' products, `Half` that of attention and of the mapping.
 template <class Inner, class Half>
@@ -32,6 +13,8 @@ struct Pass {
   // Rows that go through a layer together: enough to use each panel of weights more than once
   // while it is in the cache, few enough to stay in the cache themselves.
   static constexpr int kBlock = 4 * kRows<Inner>;
+
+  static constexpr Scale kNone[kRows<Float32>] = {};  // float32 has no scales
 
   const Model& model;
   const int embedding, hidden, heads, inner;  // padded; heads is the width of all heads together
@@ -44,50 +27,56 @@ struct Pass {
   float* scores;                              // [kRows<Half>, length]
   typename Half::Element* weights;            // [kRows<Half>, length]
   int32_t *all, *first;                       // rows of every token, of every text's [CLS]
+  int32_t *lengths, *places;                  // of every text: its tokens, its row of the logits
+  int texts = 0, tokens = 0;                  // that have not left yet
 
-  Pass(const Model& m, int tokens, int texts, Arena& arena)
+  Pass(const Model& m, int all_tokens, int all_texts, Arena& arena)
       : model(m),
         embedding(m.mapping.in),
         hidden(m.mapping.out),
         heads(m.heads * m.head_size),
         inner(m.layers[0]->up.out) {
-    const int length = round_up(tokens, kPanel);
+    const int longest = round_up(all_tokens, kPanel);
     const int widths[] = {hidden, heads, inner};
     int widest = embedding;
     for (const int width : widths) widest = width > widest ? width : widest;
-    x = arena.take<float>(int64_t{tokens} * hidden);
+    x = arena.take<float>(int64_t{all_tokens} * hidden);
     // with room behind the last query for a product that takes more rows than count: see amx.cpp
-    qkv = arena.take<typename Half::Element>(int64_t{tokens + kRows<Half>} * 3 * heads);
-    context = arena.take<float>(int64_t{tokens} * heads);
+    qkv = arena.take<typename Half::Element>(int64_t{all_tokens + kRows<Half>} * 3 * heads);
+    context = arena.take<float>(int64_t{all_tokens} * heads);
     wide = arena.take<float>(int64_t{kBlock} * widest);
     encoded = arena.take<typename Inner::Element>(int64_t{kBlock} * widest);
-    key = arena.take<typename Half::Element>(int64_t{length} * m.head_size);
-    value = arena.take<typename Half::Element>(int64_t{length} * m.head_size);
-    scores = arena.take<float>(int64_t{kRows<Half>} * length);
-    weights = arena.take<typename Half::Element>(int64_t{kRows<Half>} * length);
-    all = arena.take<int32_t>(tokens);
-    first = arena.take<int32_t>(texts);
+    key = arena.take<typename Half::Element>(int64_t{longest} * m.head_size);
+    value = arena.take<typename Half::Element>(int64_t{longest} * m.head_size);
+    scores = arena.take<float>(int64_t{kRows<Half>} * longest);
+    weights = arena.take<typename Half::Element>(int64_t{kRows<Half>} * longest);
+    all = arena.take<int32_t>(all_tokens);
+    first = arena.take<int32_t>(all_texts);
+    lengths = arena.take<int32_t>(all_texts);
+    places = arena.take<int32_t>(all_texts);
   }
 
-  void run(const int32_t* ids, const int32_t* lengths, int texts, float* logits) {
-    int tokens = 0;
-    for (int text = 0; text < texts; ++text) {
-      first[text] = tokens;
-      embed(ids + tokens, lengths[text], tokens);
-      tokens += lengths[text];
+  void run(const int32_t* ids, const int32_t* sizes, int count, float* logits) {
+    for (; texts < count; ++texts) {
+      first[texts] = tokens;
+      lengths[texts] = sizes[texts];
+      places[texts] = texts;
+      embed(ids + tokens, sizes[texts], tokens);
+      tokens += sizes[texts];
     }
     for (int row = 0; row < tokens; ++row) all[row] = row;
     for (int step = 0; step < model.layer_count; ++step) {
       const Layer& layer = *model.layers[step];
       const bool last = step + 1 == model.layer_count;  // only [CLS] is read behind it
       const int32_t* queries = last ? first : all;
-      const int count = last ? texts : tokens;
-      project(layer, queries, count, 0, heads);
+      const int rows = last ? texts : tokens;
+      project(layer, queries, rows, 0, heads);
       project(layer, all, tokens, heads, 3 * heads);
       for (int text = 0; text < texts; ++text) attend(first[text], lengths[text], last);
-      feed_forward(layer, queries, count);
+      feed_forward(layer, queries, rows);
+      if (model.exits && !last) leave(model.exits[step], logits);
     }
-    classify(texts, logits);
+    classify(logits);
   }
 
   // rows · weight, 32 columns at a time; `sink(row, column, y)` takes each piece of 32 results.
@@ -253,23 +242,71 @@ struct Pass {
     }
   }
 
+  // Rows of [CLS] of some texts, one after another, at the beginning of `wide`.
+  void gather(int begin, int rows) {
+    for (int row = 0; row < rows; ++row)
+      std::memcpy(wide + row * hidden, x + int64_t{first[begin + row]} * hidden, hidden * 4);
+  }
+
+  // out [rows, linear.out] = f(left · weight + bias), in float32.
+  template <class F>
+  void exact(const float* left, int rows, const Linear& linear, float* out, F f) {
+    multiply<Float32>(left, kNone, rows, linear, 0, linear.out,
+                      [&](int row, int column, const float* y) {
+                        float* to = out + int64_t{row} * linear.out + column;
+                        for (int c = 0; c < kPanel; ++c) to[c] = f(y[c]);
+                      });
+  }
+
+  // Texts that this exit is sure of leave with its logits; the others close ranks, in their order.
+  void leave(const Linear& exit, float* logits) {
+    const int staying = texts;
+    texts = tokens = 0;
+    for (int begin = 0; begin < staying; begin += kRows<Float32>) {
+      const int rows = least(kRows<Float32>, staying - begin);
+      float* said = wide + kRows<Float32> * hidden;
+      gather(begin, rows);
+      exact(wide, rows, exit, said, [](float y) { return y; });
+      for (int row = 0; row < rows; ++row) {
+        const float* line = said + int64_t{row} * exit.out;
+        if (sure(line))
+          std::memcpy(logits + int64_t{places[begin + row]} * exit.out, line, exit.out * 4);
+        else
+          stay(begin + row);
+      }
+    }
+  }
+
+  // Whether softmax(logits / temperature) gives one label at least the confidence asked for.
+  bool sure(const float* logits) const {
+    float most = logits[0], crowd = 0.0f;
+    for (int i = 1; i < model.labels; ++i) most = logits[i] > most ? logits[i] : most;
+    for (int i = 0; i < model.labels; ++i)
+      crowd += exp_negative((logits[i] - most) * model.sharpness);
+    return crowd <= model.crowd;
+  }
+
+  // The next text that goes on: its rows move up to where the last one's end.
+  void stay(int text) {
+    std::memmove(x + int64_t{tokens} * hidden, x + int64_t{first[text]} * hidden,
+                 int64_t{lengths[text]} * hidden * 4);
+    first[texts] = tokens;
+    places[texts] = places[text];
+    lengths[texts] = lengths[text];
+    tokens += lengths[texts++];
+  }
+
   // logits = classifier(tanh(pooler([CLS]))), in float32.
-  void classify(int texts, float* logits) {
-    const Scale none[kRows<Float32>] = {};
+  void classify(float* logits) {
+    const int labels = model.classifier.out;
     for (int begin = 0; begin < texts; begin += kRows<Float32>) {
       const int rows = least(kRows<Float32>, texts - begin);
-      float *cls = wide, *pooled = wide + kRows<Float32> * hidden;
-      for (int row = 0; row < rows; ++row)
-        std::memcpy(cls + row * hidden, x + int64_t{first[begin + row]} * hidden, hidden * 4);
-      multiply<Float32>(cls, none, rows, model.pooler, 0, hidden,
+      float* pooled = wide + kRows<Float32> * hidden;
+      gather(begin, rows);
+      exact(wide, rows, model.pooler, pooled, tanh_of);
+      multiply<Float32>(pooled, kNone, rows, model.classifier, 0, labels,
                         [&](int row, int column, const float* y) {
-                          float* out = pooled + row * hidden + column;
-                          for (int c = 0; c < kPanel; ++c) out[c] = tanh_of(y[c]);
-                        });
-      const int labels = model.classifier.out;
-      multiply<Float32>(pooled, none, rows, model.classifier, 0, labels,
-                        [&](int row, int column, const float* y) {
-                          std::memcpy(logits + (begin + row) * labels + column, y, 128);
+                          std::memcpy(logits + int64_t{places[begin + row]} * labels + column, y, 128);
                         });
     }
   }

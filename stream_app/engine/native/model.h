@@ -40,11 +40,15 @@ struct Model {
   const Layer* const* layers;  // in the order they run
   Linear pooler;               // float32
   Linear classifier;           // float32
+  const Linear* exits;         // float32, behind each layer but the last; null: no text leaves early
   const float* gelu;           // polynomial: see math.h
   float eps;
   int32_t layer_count;
   int32_t embedding, hidden;  // as the model has them, for the means of the norms
   int32_t heads, head_size;   // head_size is padded
+  int32_t labels;             // without the padding
+  float sharpness;            // 1 / temperature of the exits' logits
+  float crowd;                // 1 / the confidence at which a text leaves
 };
 
 // One text after another in `ids`; logits [texts, classifier.out]. `memory` holds at least
