@@ -42,7 +42,7 @@ CHUNK = 100  # letters between two commits
 MAX_MARK_CHARS = 4000  # a broker's offset.metadata.max.bytes is 4096 by default
 CLOCK_MS = 10 * 60 * 1000  # how far two machines' clocks may be apart
 _DAY_MS = 24 * 60 * 60 * 1000
-_SESSION_MS = 10_000
+_SESSION_MS = 30_000
 _POLL_MS = 200
 _PATIENT_POLLS = 25
 
