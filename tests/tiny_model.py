@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AlbertConfig, AlbertForSequenceClassification
+
+from stream_app.model.artifact import load_artifact, write_card
+from stream_app.model.ngrams import Features, NgramHead
 
 WORDS = ["a", "short", "text", "that", "any", "working", "model", "can", "score", "the", "good"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
@@ -51,4 +55,16 @@ def save_tiny_albert(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def add_tiny_head(folder: Path, word: str, column: int) -> Path:
+    """Give the model in `folder` an n-gram head in which `word` decides for one label."""
+    features, card = Features(words=1, bits=12), load_artifact(folder).card
+    labels = len(card.labels)
+    weights = np.zeros((1 << features.bits, labels), np.int8)
+    weights[features.buckets(word), column] = 127
+    scale, bias = np.full(labels, 10, np.float32), np.zeros(labels, np.float32)
+    NgramHead(features, weights, scale, bias).save(folder)
+    write_card(folder, card)
     return folder

@@ -26,7 +26,7 @@ from stream_app.core.errors import ModelError
 from stream_app.engine.protocol import TokenIds
 from stream_app.model.artifact import TOKENIZER, WEIGHTS, Artifact, ModelCard, sha256
 from stream_app.model.tokenizer import Tokenizer
-from training.fit import has_bfloat16, quiet
+from training.fit import attention, has_bfloat16, quiet
 
 _log = logging.getLogger(__name__)
 _REPORT_STEPS = 50
@@ -40,6 +40,7 @@ class Distillation:
     """The student's shape and how it learns."""
 
     embedding_size: int = 128
+    layers: int | None = None  # of the student; as many as the teacher's if not given
     steps: int = 4_600
     batch_size: int = 32
     snippet_tokens: int = 64
@@ -75,7 +76,7 @@ def distil(
     held_out, learnt = snippets[: how.held_out], snippets[how.held_out :]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.nn.Module.to(teacher, device)
-    student = start(teacher, how.embedding_size, _padded(held_out, device))
+    student = start(teacher, how, _padded(held_out, device))
     first = _measure(student, teacher, held_out, how, device)
     _log.info("at the start: %s", first)
     _train(student, teacher, learnt, how, device)
@@ -90,17 +91,21 @@ def distil(
     return figures
 
 
-def start(teacher: AlbertModel, embedding_size: int, sample: Batch) -> AlbertModel:
+def start(teacher: AlbertModel, how: Distillation, sample: Batch) -> AlbertModel:
     """A student that is as near to the teacher as it gets without training.
 
     The embedding tables are a truncated SVD of the teacher's, the map from them to the hidden size
     is a least-squares fit on `sample`, and the shared layer is one of the teacher's.
     """
-    embedding_size = min(embedding_size, teacher.config.embedding_size)
-    config = AlbertConfig.from_dict(
-        teacher.config.to_dict()
-        | {"embedding_size": embedding_size, "num_hidden_groups": 1, "inner_group_num": 1}
-    )
+    embedding_size = min(how.embedding_size, teacher.config.embedding_size)
+    shape = {
+        "embedding_size": embedding_size,
+        "num_hidden_layers": how.layers or teacher.config.num_hidden_layers,
+        "num_hidden_groups": 1,
+        "inner_group_num": 1,
+    }
+    config = AlbertConfig.from_dict(teacher.config.to_dict() | shape)
+    config._attn_implementation = attention()
     student: AlbertModel = torch.nn.Module.to(AlbertModel(config), sample[0].device)
     names = ("word_embeddings", "position_embeddings", "token_type_embeddings")
     tables = [getattr(teacher.embeddings, name).weight for name in names]
@@ -124,9 +129,12 @@ def start(teacher: AlbertModel, embedding_size: int, sample: Batch) -> AlbertMod
 
 def loss(student: Views, teacher: Views, mask: Tensor) -> Tensor:
     """How far the student is from the teacher, each view by mean squared error, vectors by angle
-    too; hidden states are compared layer by layer over real tokens, `mask` [batch, length]."""
+    too; hidden states are compared layer by layer over real tokens, `mask` [batch, length].
+
+    A student of fewer layers is compared with as many of the teacher's, evenly spread."""
     real = mask.bool()
-    pairs = list(zip(student.hidden, teacher.hidden, strict=True))
+    places = torch.linspace(0, len(teacher.hidden) - 1, len(student.hidden)).round().int().tolist()
+    pairs = [(mine, teacher.hidden[at]) for mine, at in zip(student.hidden, places, strict=True)]
     hidden = torch.stack([mse_loss(mine[real], theirs[real]) for mine, theirs in pairs]).mean()
     angle = 1 - cosine_similarity(student.sentence, teacher.sentence).mean()
     similar = mse_loss(_similarities(student.sentence), _similarities(teacher.sentence))
@@ -141,7 +149,7 @@ def _load_teacher(folder: Path) -> AlbertModel:
         if not (folder / name).is_file():
             raise ModelError(f"teacher {folder} has no {name}: give an ALBERT encoder folder")
     teacher: AlbertModel = AlbertModel.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True
+        folder, dtype=torch.float32, use_safetensors=True, attn_implementation=attention()
     )
     teacher.eval().requires_grad_(False)
     return teacher

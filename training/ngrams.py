@@ -26,6 +26,7 @@ from training.evaluate import Scored, measure, score
 from training.recipe import Ngrams
 
 _log = logging.getLogger(__name__)
+_POWERS = (0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
 _SHARES = np.concatenate([[0.0], np.geomspace(0.05, 5, 61)])  # each about 8 % above the last
 _LEAST_TEXTS = 2  # a bucket that fewer texts have says nothing of others
 _ITERATIONS = 100
@@ -43,16 +44,16 @@ def add_head(artifact: Artifact, corpus: Corpus, how: Ngrams, engine: str) -> di
     truth = np.array([card.labels.index(example.label) for example in learnt])
     head = fit_head([example.text for example in learnt], truth, len(card.labels), how)
     albert = score(artifact, corpus.validation, engine)
-    alone = _alone(head, albert, [example.text for example in corpus.validation])
-    part = share(albert.logits, alone.logits, albert.truth.argmax(axis=1))
+    texts = [example.text for example in corpus.validation]
+    served = balanced(head, texts, albert.logits, albert.truth.argmax(axis=1))
     parts: dict[str, Any] = {}
     for name, examples in corpus.test.items():
         albert = score(artifact, examples, engine)
         alone = _alone(head, albert, [example.text for example in examples])
         told = (("albert", albert), ("ngrams", alone))
         parts[name] = {by: _brief(measure(scored, card)) for by, scored in told}
-    scaled(head, part).save(artifact.path)
-    return {**how.model_dump(), "texts": len(learnt), "share": round(part, 4), "alone": parts}
+    served.save(artifact.path)
+    return {**how.model_dump(), "power": served.power, "texts": len(learnt), "alone": parts}
 
 
 def fit_head(texts: Sequence[str], truth: NDArray[np.int64], labels: int, how: Ngrams) -> NgramHead:
@@ -64,7 +65,9 @@ def fit_head(texts: Sequence[str], truth: NDArray[np.int64], labels: int, how: N
     rarity = np.log((1 + len(texts)) / (1 + seen)) + 1
     rarity[seen < _LEAST_TEXTS] = 0
     regression = LogisticRegression(C=how.strength, max_iter=_ITERATIONS)
-    regression.fit(counted @ diags(rarity.astype(np.float32)), truth)
+    length = np.maximum(np.diff(counted.indptr), 1.0) ** how.by_length
+    weighted = counted @ diags(rarity.astype(np.float32))
+    regression.fit(weighted, truth, sample_weight=length / length.mean())
     weights = np.zeros((counted.shape[1], labels))
     bias = np.full(labels, -np.inf)
     if len(regression.classes_) == 2:  # one column, for the second label against the first
@@ -87,19 +90,27 @@ def matrix(texts: Sequence[str], features: Features) -> csr_matrix:
     return csr_matrix((values, np.concatenate(rows), starts), shape=shape)
 
 
-def share(albert: Logits, head: Logits, truth: NDArray[np.int64]) -> float:
-    """What the head's logits are multiplied by before they are added: the least cross-entropy.
+def balanced(
+    head: NgramHead, texts: Sequence[str], albert: Logits, truth: NDArray[np.int64]
+) -> NgramHead:
+    """The head as it serves best beside ALBERT: its share in the sum, and how far length counts.
 
-    `albert`, `head` [rows, labels], `truth` [rows], of texts that neither has learnt from. The sum
-    is judged at its own best temperature.
+    Both have the least cross-entropy over `texts` that neither has learnt from, with ALBERT's
+    logits `albert` [texts, labels] and label indexes `truth` [texts]; the sum is judged at its own
+    best temperature.
     """
-    losses = [cross_entropy(albert + part * head, truth) for part in _SHARES]
-    return float(_SHARES[int(np.argmin(losses))])
-
-
-def scaled(head: NgramHead, part: float) -> NgramHead:
-    """The head with its logits multiplied by `part`."""
-    return NgramHead(head.features, head.weights, head.scale * part, head.bias * part)
+    found: list[tuple[float, NgramHead]] = []
+    sizes = np.array([max(1, len(head.features.buckets(text))) for text in texts])
+    sums = head.logits(texts) - head.bias  # at power 0.5
+    for power in _POWERS:
+        typical = float(np.median(sizes)) ** (power - 0.5)  # a text of median length stays as it is
+        stretch = (sizes ** (0.5 - power) * typical).astype(np.float32)
+        for part in _SHARES:
+            logits = albert + part * (sums * stretch[:, None] + head.bias)
+            scale, bias = head.scale * np.float32(part * typical), head.bias * np.float32(part)
+            fitted = NgramHead(head.features, head.weights, scale, bias, power)
+            found.append((cross_entropy(logits, truth), fitted))
+    return min(found, key=lambda entry: entry[0])[1]
 
 
 def _rounded(

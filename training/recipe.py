@@ -13,7 +13,7 @@ from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import Problem, Truncation
 from stream_app.model.preparation import Preparation
 
-SHIPPED = ("imdb", "news", "reviews", "spam")
+SHIPPED = ("imdb", "news", "reviews", "reviews-1", "sentiment-multilingual", "spam")
 
 
 class Source(BaseModel):
@@ -120,6 +120,9 @@ class Ngrams(BaseModel):
     characters: tuple[int, ...] = Field((), description="lengths of the runs of characters")
     bits: int = Field(18, ge=10, le=22, description="2^bits buckets, a byte a label each")
     strength: float = Field(10, gt=0, description="inverse of the L2 penalty")
+    by_length: float = Field(
+        0, ge=0, le=1, description="a text teaches by this power of its number of n-grams"
+    )
 
 
 class Recipe(BaseModel):

@@ -2,13 +2,13 @@
 
 ALBERT reads a few hundred tokens in context; this reads every word without. A text's n-grams are
 hashed into buckets, each bucket has a weight a label, and the text's logits are the sum over its
-buckets divided by the root of their number: a linear classifier over binary features of unit
-length. Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", 2009; Wang and
-Manning, "Baselines and Bigrams", 2012.
+buckets divided by a power of their number: a linear classifier over binary features. Weinberger et
+al., "Feature Hashing for Large Scale Multitask Learning", 2009; Wang and Manning, "Baselines and
+Bigrams", 2012.
 
 The file `ngrams.safetensors` holds `weights` int8 [buckets, labels], `scale` and `bias` float32
-[labels]; its metadata says which n-grams. Hashes are crc32 and 64-bit integer arithmetic, the same
-on every machine.
+[labels]; its metadata says which n-grams, and the power. Hashes are crc32 and 64-bit integer
+arithmetic, the same on every machine.
 """
 
 from __future__ import annotations
@@ -60,12 +60,16 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class NgramHead:
-    """A loaded head. `weights` int8 [buckets, labels]; `scale`, `bias` float32 [labels]."""
+    """A loaded head. `weights` int8 [buckets, labels]; `scale`, `bias` float32 [labels].
+
+    With `power` 0.5 a text's features are of unit length; the lower, the more a long text counts.
+    """
 
     features: Features
     weights: NDArray[np.int8]
     scale: Logits
     bias: Logits
+    power: float = 0.5
 
     def logits(self, texts: Sequence[str]) -> Logits:
         """float32 [texts, labels], to be added to the engine's; the same for a text every time."""
@@ -74,18 +78,20 @@ class NgramHead:
             buckets = self.features.buckets(text)
             if buckets.size:
                 total = self.weights[buckets].sum(axis=0, dtype=np.int64)
-                out[row] += self.scale * (total / np.sqrt(buckets.size)).astype(np.float32)
+                out[row] += self.scale * (total / buckets.size**self.power).astype(np.float32)
         return out
 
     def save(self, folder: Path) -> None:
         """Write the head's file beside the weights of the model in `folder`."""
-        described = {name: _text(value) for name, value in asdict(self.features).items()}
+        described = {"power": str(self.power)}
+        described |= {name: _text(value) for name, value in asdict(self.features).items()}
         tensors: dict[str, NDArray[Any]] = {
             "weights": self.weights,
             "scale": self.scale,
             "bias": self.bias,
         }
         save_file(tensors, folder / NGRAMS, metadata=described)
+        (folder / NGRAMS).chmod(0o644)  # safetensors writes for its owner only
 
 
 def load_head(artifact: Artifact) -> NgramHead | None:
@@ -98,12 +104,13 @@ def load_head(artifact: Artifact) -> NgramHead | None:
             said = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in ("weights", "scale", "bias")}
         features = Features(int(said["words"]), _numbers(said["characters"]), int(said["bits"]))
+        power = float(said["power"])
     except (SafetensorError, KeyError, ValueError) as error:
         raise ModelError(f"{file} is not an n-gram head: {type(error).__name__}") from None
     shapes = [tensors[name].shape for name in ("weights", "scale", "bias")]
     if shapes != [(1 << features.bits, labels), (labels,), (labels,)]:
         raise ModelError(f"{file} does not fit the {labels} labels of {artifact.card.name}")
-    return NgramHead(features, tensors["weights"], tensors["scale"], tensors["bias"])
+    return NgramHead(features, tensors["weights"], tensors["scale"], tensors["bias"], power)
 
 
 def _words(text: str) -> Hashes:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from stream_app.__main__ import app
 from stream_app.core.errors import SourceError
-from tests.tiny_model import RARE, save_tiny_albert
+from tests.tiny_model import RARE, add_tiny_head, save_tiny_albert
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,16 @@ def test_multi_label_models_give_labels(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"good")
     [line] = lines(classify(model, str(tmp_path / "a.txt")))
     assert line["label"] in line["labels"]
+
+
+@pytest.mark.parametrize("engine", ["auto", "reference", "fake"])
+def test_an_n_gram_head_reads_past_what_the_engine_can(tmp_path: Path, engine: str) -> None:
+    (tmp_path / "a.txt").write_text("the good text " * 100 + "pills\n" + "the good text " * 100)
+    for column, label in enumerate(("ham", "spam")):
+        model = add_tiny_head(save_tiny_albert(tmp_path / label), "pills", column)
+        found = lines(classify(model, str(tmp_path / "a.txt"), engine=engine))
+        assert found[0]["label"] == label
+        assert found[0]["scores"][label] > found[1]["scores"][label]
 
 
 def test_the_real_engine_labels_all_but_the_poison_message(tmp_path: Path) -> None:

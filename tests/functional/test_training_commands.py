@@ -84,6 +84,25 @@ def test_the_same_command_makes_the_same_model(
     assert again.temperature == model.card.temperature
 
 
+def test_a_recipe_may_ask_for_an_n_gram_head(folder: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "head.toml"
+    recipe.write_text(
+        (folder / "tiny.toml").read_text().replace("rows = 150", "encoder_rows = 30")
+        + "\n[ngrams]\nbits = 12\n"
+    )
+    given = ("--recipe", recipe, "--data", folder)
+    train("fit", *given, "--encoder", folder / "encoder", "--out", tmp_path / "whole")
+    train("ngrams", *given, "--model", folder / "model", "--out", tmp_path / "added")
+    for name in ("whole", "added"):
+        card = load_artifact(tmp_path / name).card
+        assert "ngrams.safetensors" in card.files
+        figures = card.training["ngrams"]
+        assert figures["texts"] > 250
+        assert figures["alone"]["mail.tar.gz"]["ngrams"]["accuracy"] > 0.9
+        assert card.evaluation["test"]["mail.tar.gz"]["accuracy"] > 0.9
+    assert load_artifact(tmp_path / "added").card.parent == "tiny 7"
+
+
 def test_models_can_share_a_tokenizer(folder: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         fit(folder, tmp_path / name, "--tokenizer", "../tokenizer", "--steps", "2")

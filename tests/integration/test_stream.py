@@ -23,6 +23,7 @@ from tests.integration.harness import (
     wait_for_metric,
     wait_until_ready,
 )
+from tests.tiny_model import add_tiny_head, save_tiny_albert
 
 FAST_GROUP = {"session_timeout_seconds": 6.0, "heartbeat_interval_seconds": 1.0}
 READY = "consuming"
@@ -59,6 +60,21 @@ def test_real_mail_reviews_and_news_come_out_exactly_once(stage: Stage, shared: 
         assert sum(stage.committed(topic).values()) == len(values)
     assert {label["label"] for label in results[mail].labels} == {"ham", "spam"}
     assert all(label["source"]["fields"]["id"] for label in results[reviews].labels)
+
+
+def test_a_model_with_an_n_gram_head_is_heard_in_the_stream(stage: Stage, tmp_path: Path):
+    model = add_tiny_head(save_tiny_albert(tmp_path / "model"), "pills", 1)
+    topic = stage.route("texts", "text", str(model))
+    stage.create_topics()
+    start = b"the good text " * 100
+    with stage.producer() as producer:
+        send(producer, topic, [start, start + b"pills"], stage.partitions)
+    with stage.worker() as worker:
+        found = stage.collect(topic, distinct(2), 60).labels
+        assert worker.stop() == 0
+    plain, loud = sorted(found, key=lambda label: label["scores"]["spam"])
+    assert loud["label"] == "spam"
+    assert loud["scores"]["spam"] > plain["scores"]["spam"]
 
 
 @pytest.mark.timeout(900)

@@ -22,7 +22,7 @@ from stream_app.pipeline.encode import Encoder
 from tests.tiny_model import save_tiny_albert
 from training.data import Example
 from training.evaluate import score
-from training.ngrams import fit_head, matrix, scaled, share
+from training.ngrams import balanced, fit_head, matrix
 from training.recipe import Ngrams
 
 TEXTS = [
@@ -85,13 +85,21 @@ def test_a_label_without_texts_does_not_win():
     assert 2 not in head.logits(TEXTS).argmax(axis=1)
 
 
-def test_its_share_is_what_helps_on_held_out_texts():
-    chance = np.random.default_rng(3)
-    truth = chance.integers(0, 2, 500)
-    knows = np.eye(2, dtype=np.float32)[truth] * 2 + chance.normal(size=(500, 2)) * 0.5
-    noise = chance.normal(size=(500, 2)).astype(np.float32)
-    assert share(noise, knows, truth) > 1
-    assert share(knows, noise, truth) < 0.1
+def test_how_much_it_counts_is_what_helps_on_held_out_texts(head: NgramHead):
+    truth = np.tile(TRUTH, 20)
+    knows = np.eye(2, dtype=np.float32)[truth] * 5
+    noise = np.random.default_rng(3).normal(size=(100, 2)).astype(np.float32)
+    assert np.abs(balanced(head, TEXTS * 20, knows, truth).scale).max() < head.scale.min()
+    helping = balanced(head, TEXTS * 20, noise, truth)
+    assert ((noise + helping.logits(TEXTS * 20)).argmax(axis=1) == truth).all()
+
+
+def test_where_only_long_texts_can_be_trusted_length_counts(head: NgramHead):
+    short, long = ["pills"] * 50 + ["lunch"] * 50, ["pills now " * 9] * 50 + ["lunch at noon"] * 50
+    chance = np.random.default_rng(5)
+    truth = np.concatenate([chance.integers(0, 2, 100), np.repeat([1, 0], 50)])
+    albert = np.zeros((200, 2), np.float32)
+    assert balanced(head, short + long, albert, truth).power < 0.5
 
 
 def test_the_file_comes_back_as_it_was(artifact: Artifact, head: NgramHead):
@@ -110,7 +118,7 @@ def test_a_model_without_the_file_has_none(tmp_path: Path):
 def test_the_digest_covers_it(artifact: Artifact, head: NgramHead):
     folder = artifact.path
     assert NGRAMS in artifact.card.files
-    scaled(head, 2).save(folder)
+    dataclasses.replace(head, scale=head.scale * 2).save(folder)
     with pytest.raises(ModelError, match="does not match its digest"):
         load_artifact(folder)
     write_card(folder, artifact.card)
