@@ -10,6 +10,8 @@ import typer
 
 from training.cli.options import DataFolder, Report, tell
 
+_LOCAL = ("news", "reviews", "spam")  # recipes whose texts are files
+
 
 class VocabularyKind(StrEnum):
     """What `vocab` can build."""
@@ -57,21 +59,26 @@ def distil(
     recipe: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME|FILE", help="Learn from its training texts. Repeatable; default: all."
+            metavar="NAME|FILE",
+            help="Learn from its training texts. Repeatable; default: news, reviews and spam.",
         ),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Batches of 32 snippets to learn.")] = 4_600,
+    layers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Layers of the student. Default: the teacher's."),
+    ] = None,
     report: Report = None,
 ) -> None:
     """Distil a true ALBERT encoder (one shared layer, factorised embeddings) from a larger one."""
     from training.data import load_corpus
     from training.distil import Distillation
     from training.distil import distil as run
-    from training.recipe import SHIPPED, load_recipe
+    from training.recipe import load_recipe
 
-    corpora = [load_corpus(load_recipe(name), data) for name in recipe or SHIPPED]
+    corpora = [load_corpus(load_recipe(name), data) for name in recipe or _LOCAL]
     texts = [example.text for corpus in corpora for example in corpus.train]
-    figures = run(teacher, texts, out, Distillation(steps=steps))
+    figures = run(teacher, texts, out, Distillation(steps=steps, layers=layers))
     figures["data"] = [source for corpus in corpora for source in corpus.lineage]
     tell(figures, out / "distillation.json")
     tell(figures, report)

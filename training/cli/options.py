@@ -15,7 +15,8 @@ if TYPE_CHECKING:  # --help imports nothing heavy
     from training.evaluate import Scored
 
 RecipeName = Annotated[
-    str, typer.Option(metavar="NAME|FILE", help="imdb, news, reviews, spam, or a file like theirs.")
+    str,
+    typer.Option(metavar="NAME|FILE", help="A shipped one, such as spam, or a file like theirs."),
 ]
 DataFolder = Annotated[
     Path, typer.Option(help="The folder that the file names in a recipe are relative to.")
