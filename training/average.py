@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stream_app.core.errors import ModelError
-from stream_app.model.artifact import TOKENIZER, WEIGHTS, Artifact, sha256
+from stream_app.model.artifact import NGRAMS, TOKENIZER, WEIGHTS, Artifact, sha256
 from training.data import load_corpus
 from training.evaluate import measure, score
 from training.recipe import Recipe
@@ -53,6 +53,11 @@ def average(models: Sequence[Artifact], recipe: Recipe, data: Path, out: Path) -
 
 def _check_alike(models: Sequence[Artifact]) -> None:
     first = models[0]
+    if any((model.path / NGRAMS).exists() for model in models):
+        raise ModelError(
+            "n-gram heads are not averaged: average the models without them, then give the result "
+            "one with winnow-train ngrams"
+        )
     for other in models[1:]:
         same = {
             "labels": first.card.labels == other.card.labels,

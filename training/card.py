@@ -24,9 +24,11 @@ def _lines(card: ModelCard) -> Iterator[str]:
     yield from ("---", "library_name: transformers", "pipeline_tag: text-classification")
     yield from ("tags: [albert, winnow]", "---", "", f"# {card.name}, version {card.version}", "")
     yield from (card.description, "")
-    yield f"Labels: {', '.join(card.labels)} ({card.problem.replace('_', '-')}). Reads up to "
-    yield f"{card.max_tokens} tokens (`{card.truncation}`). Confidence is calibrated with a "
-    yield f"temperature of {card.temperature}. `winnow.json` has all figures and digests."
+    yield (
+        f"Labels: {', '.join(card.labels)} ({card.problem.replace('_', '-')}). Reads up to "
+        f"{card.max_tokens} tokens (`{card.truncation}`). Confidence is calibrated with a "
+        f"temperature of {card.temperature}. `winnow.json` has all figures and digests."
+    )
     yield from _evaluation(card)
     yield from _data(card)
     yield from _training(card.training)
@@ -37,24 +39,27 @@ def _evaluation(card: ModelCard) -> Iterator[str]:
     if not tests:
         return
     yield from ("", "## Evaluation", "")
-    yield f"On texts that were never trained on, on the engine that serves (`{_engine(card)}`); "
-    yield "95 % intervals by bootstrap over the texts."
-    yield from ("", "| test | texts | accuracy | macro-F1 | calibration error, before |")
-    yield "|---|---|---|---|---|"
+    yield (
+        f"On texts that were never trained on, on the engine that serves (`{_engine(card)}`), with "
+        "95 % intervals by bootstrap over the texts. Calibration error as served, and before "
+        "temperature scaling."
+    )
+    yield from ("", "| test | texts | accuracy | macro-F1 | calibration error | before |")
+    yield "|---|---|---|---|---|---|"
     for name, found in tests.items():
         error, before = found["calibration_error"], found.get("calibration_error_before")
         yield (
             f"| {name} | {found['rows']} | {_with_interval(found, 'accuracy')} | "
-            f"{_with_interval(found, 'macro_f1')} | {error}, {before} |"
+            f"{_with_interval(found, 'macro_f1')} | {error} | {before} |"
         )
     for name, found in tests.items():
         yield from _per_label(name, found)
     if card.int8_agreement is not None:
+        share = f"{card.int8_agreement:.2%}"
         yield from (
             "",
-            f"int8 gives the same label as float32 on {card.int8_agreement:.2%} or more",
+            f"int8 gives the label of float32 for {share} or more of each test's texts.",
         )
-        yield "of each test's texts."
 
 
 def _engine(card: ModelCard) -> str:
@@ -80,9 +85,12 @@ def _per_label(name: str, found: Mapping[str, Any]) -> Iterator[str]:
     if limited:
         low, high = limited["recall_interval"]
         most = limited["false_positive_rate_interval"][1]
-        yield from ("", f"Recall {limited['recall']} ({low} to {high}) where at most ")
-        yield f"{limited['most_false_positives']:.1%} of {limited['negatives']} negatives score "
-        yield f"higher; the exact 95 % bound on that rate is {most:.2%}."
+        yield ""
+        yield (
+            f"Recall {limited['recall']} ({low} to {high}) where at most "
+            f"{limited['most_false_positives']:.1%} of {limited['negatives']} negatives score "
+            f"higher; the exact 95 % bound on that rate is {most:.2%}."
+        )
 
 
 def _data(card: ModelCard) -> Iterator[str]:

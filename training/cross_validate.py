@@ -15,7 +15,7 @@ from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import Artifact, load_artifact, write_card
 from training.data import Corpus, Example, load_folds
 from training.evaluate import Scored, score
-from training.run import ENGINE, FitJob, calibrated, fit_model, load_encoder, save
+from training.run import ENGINE, FitJob, calibrated, fit_model, load_encoder, save, with_head
 from training.split import like_any
 
 _log = logging.getLogger(__name__)
@@ -72,13 +72,15 @@ def _fitted_and_scored(
     _log.info("%s: learning from %d texts, testing on %d", name, len(learnt), len(tested))
     validation = [example for example in learnt if _is_twentieth(example)]
     train = [example for example in learnt if not _is_twentieth(example)]
-    model = fit_model(job, encoder, Corpus(train, validation))
+    corpus = Corpus(train=train, validation=validation)
+    model = fit_model(job, encoder, corpus)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         save(model, dataclasses.replace(job, out=out, tokenizer="."), encoder)
-        write_card(out, encoder.card)
+        card = with_head(out, encoder.card, corpus, job.recipe)
+        write_card(out, card)
         artifact = load_artifact(out)
-        card = calibrated(encoder.card, score(artifact, validation, ENGINE))
+        card = calibrated(card, score(artifact, validation, ENGINE))
         scored = score(artifact, tested, ENGINE)
     return dataclasses.replace(scored, logits=scored.logits / np.float32(card.temperature))
 

@@ -83,23 +83,16 @@ def fine_tune(
 
     Batches hold texts of about one length, so little is spent on padding. Arithmetic is bfloat16
     where the processor has it, weights stay float32. Raises ConfigError when the checkpoints to
-    continue from are of another run.
+    continue from are of another run, or a package to log to is missing.
     """
     quiet()
-    for package in run.log_to:
-        if find_spec(package) is None:
-            raise ConfigError(MISSING.format(package))
     set_seed(recipe.hyper.seed)
     model = _classifier(recipe, encoder)
     arguments = _arguments(recipe.hyper, run, evaluates=bool(validation))
-    weights = class_weights(data.targets) if recipe.hyper.class_weights == "balanced" else None
     order = torch.Generator()
+    weights = class_weights(data.targets) if recipe.hyper.class_weights == "balanced" else None
     trainer = _Trainer(
-        LengthGroupedSampler(
-            recipe.hyper.batch_size * recipe.hyper.accumulate,
-            lengths=[len(ids) for ids in data.ids],
-            generator=order,
-        ),
+        _sampler(data, recipe.hyper, order),
         model=model,
         args=arguments,
         train_dataset=data,
@@ -184,6 +177,9 @@ def _classifier(recipe: Recipe, encoder: Path) -> AlbertForSequenceClassificatio
 
 
 def _arguments(hyper: Hyper, run: FitRun, evaluates: bool) -> TrainingArguments:
+    for package in run.log_to:
+        if find_spec(package) is None:
+            raise ConfigError(MISSING.format(package))
     cuda, several = torch.cuda.is_available(), torch.distributed.is_torchelastic_launched()
     often = "steps" if hyper.evaluate_steps else "epoch"
     stops_early = hyper.patience > 0
@@ -216,6 +212,13 @@ def _arguments(hyper: Hyper, run: FitRun, evaluates: bool) -> TrainingArguments:
         greater_is_better=False if stops_early else None,
         report_to=list(run.log_to) or "none",
         disable_tqdm=not sys.stderr.isatty(),
+    )
+
+
+def _sampler(data: Tokenized, hyper: Hyper, order: torch.Generator) -> LengthGroupedSampler:
+    lengths = [len(ids) for ids in data.ids]
+    return LengthGroupedSampler(
+        hyper.batch_size * hyper.accumulate, lengths=lengths, generator=order
     )
 
 

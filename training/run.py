@@ -85,7 +85,7 @@ def fit(job: FitJob) -> Artifact | None:
             "training": _training(job, encoder, len(corpus.train), minutes),
         }
     )
-    return seal(job.out, _with_head(job.out, card, corpus, job.recipe), corpus)
+    return seal(job.out, with_head(job.out, card, corpus, job.recipe), corpus)
 
 
 def fit_ngrams(job: FitJob, model: Artifact) -> Artifact:
@@ -114,10 +114,10 @@ def fit_ngrams(job: FitJob, model: Artifact) -> Artifact:
             "files": {},
         }
     )
-    return seal(job.out, _with_head(job.out, card, corpus, recipe), corpus)
+    return seal(job.out, with_head(job.out, card, corpus, recipe), corpus)
 
 
-def _with_head(out: Path, card: ModelCard, corpus: Corpus, recipe: Recipe) -> ModelCard:
+def with_head(out: Path, card: ModelCard, corpus: Corpus, recipe: Recipe) -> ModelCard:
     """The card, with what is to be known of the n-gram head that now lies in `out`."""
     if recipe.ngrams is None:
         return card

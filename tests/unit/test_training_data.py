@@ -102,5 +102,5 @@ def test_a_wrong_recipe_is_refused_by_its_key(tmp_path: Path, wrong: str, said: 
 
 
 def test_an_unknown_recipe_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="news, reviews, spam"):
+    with pytest.raises(ConfigError, match="imdb, news, reviews"):
         load_recipe("nonsense")

@@ -1,0 +1,1 @@
+"""The commands of `winnow-train`, by what they do."""
