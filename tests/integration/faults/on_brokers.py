@@ -114,10 +114,11 @@ def broker_killed_while_the_worker_starts(scene: Scene) -> None:
 def broker_killed_in_a_rebalance(scene: Scene) -> None:
     """Away for 40 s from the middle of a rebalance: its seek waits for longer than a request."""
     assert scene.broker is not None
+    slow = scene.pace(40)
     scene.produce()
-    first = scene.start()
-    scene.reach(0.2)
-    second = scene.start(ready=False)
+    first = scene.start(FAULT_PACE=slow)
+    scene.reach(0.1)
+    second = scene.start(ready=False, FAULT_PACE=slow)
     first.wait_for_log("it is rebalancing", 120)
     scene.strike(scene.broker.kill)
     _unready_but_alive(first, 40)
