@@ -114,7 +114,7 @@ def broker_killed_while_the_worker_starts(scene: Scene) -> None:
 def broker_killed_in_a_rebalance(scene: Scene) -> None:
     """Away for 40 s from the middle of a rebalance: its seek waits for longer than a request."""
     assert scene.broker is not None
-    slow = scene.pace(40)
+    slow = scene.pace(120)
     scene.produce()
     first = scene.start(FAULT_PACE=slow)
     scene.reach(0.1)
