@@ -12,7 +12,8 @@ What Faust 0.15.3 does, and what is done instead (docs/adr/0001-own-the-offsets.
 - aiokafka rewinds no partition that has no committed offset, so what Faust drops while the flow is
   stopped would be skipped for good. Here such a partition goes back to the first offset fetched.
 - A commit that finds another under way only waits for that one. Here it commits as well.
-- A slow seek makes its recovery end without a word, and no record flows again. Here it crashes.
+- A seek slower than a request's timeout makes its recovery end without a word, and no record flows
+  again. Here the recovery waits, as it must when the broker goes away in a rebalance.
 - It lets the broker hold a fetch for 1.5 s. A partition whose records were just taken is not part
   of the fetch under way, so its next record waits for that one to return: here 50 ms at most.
 """
@@ -39,7 +40,7 @@ from stream_app.pipeline.ack import AckTracker
 
 NEVER = 100_000_000.0  # seconds; Faust takes 0 literally
 FETCH_WAIT_MS = 50
-SEEK_SECONDS = 15.0  # less than broker_request_timeout, which is 20 at least
+REQUEST_SECONDS = 20.0  # for one answer of the broker, where the session timeout is not longer
 POLL_WHILE_PAUSED = 0.1  # seconds; a resumed partition joins at the next poll
 
 
@@ -132,11 +133,6 @@ class GuardedConsumer(driver.Consumer):
             await self.seek_wait(fetched)
         return committed
 
-    async def perform_seek(self) -> None:
-        """Faust's; too slow, it raises before Faust's own timer ends the recovery in silence."""
-        async with asyncio.timeout(SEEK_SECONDS):
-            await super().perform_seek()
-
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
         """What may be committed: the ack tracker's positions that moved, nothing else."""
         del tps
@@ -163,11 +159,14 @@ class GuardedConsumer(driver.Consumer):
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's, with a shorter fetch; its own is a constant in the source."""
+    """Faust's, with a shorter fetch (a constant in its source) and a request's own timeout."""
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # read when the consumer starts
+        seconds = max(REQUEST_SECONDS, transport.app.conf.broker_session_timeout + 5)
+        # Faust has one setting for a request and for a whole recovery, which must not time out
+        consumer._request_timeout_ms = consumer._client._request_timeout_ms = int(seconds * 1000)
         return consumer
 
 
@@ -242,7 +241,7 @@ def guarded_app(settings: Settings, folder: Path, guards: Guards) -> App:
         broker_session_timeout=kafka.session_timeout_seconds,
         broker_heartbeat_interval=kafka.heartbeat_interval_seconds,
         broker_rebalance_timeout=kafka.session_timeout_seconds,
-        broker_request_timeout=max(20.0, kafka.session_timeout_seconds + 5),
+        broker_request_timeout=NEVER,  # a recovery's; see _ConsumerThread for a request's
         broker_commit_interval=kafka.commit_interval_seconds,
         broker_commit_every=1_000_000_000,
         broker_commit_livelock_soft_timeout=NEVER,

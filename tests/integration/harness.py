@@ -79,11 +79,13 @@ class Stage:
         self.routes.append(route | more)
         return topic
 
-    def create_topics(self, max_bytes: int | None = None) -> None:
-        """Make the topics of every route; `max_bytes` lets larger records in."""
+    def create_topics(
+        self, max_bytes: int | None = None, routes: Sequence[dict[str, Any]] | None = None
+    ) -> None:
+        """Make the topics of every route, or of these; `max_bytes` lets larger records in."""
         topics = [
             route[key]
-            for route in self.routes
+            for route in routes or self.routes
             for key in ("input_topic", "output_topic", "dead_letter_topic")
         ]
         configs = {"max.message.bytes": str(max_bytes)} if max_bytes else {}

@@ -301,18 +301,11 @@ async def test_a_commit_includes_what_was_acked_during_another(
     assert committed == [{TP0: 1}, {TP0: 2}]
 
 
-async def test_a_seek_that_hangs_is_an_error(
-    consumer: GuardedConsumer, monkeypatch: pytest.MonkeyPatch
-):
-    """Faust's recovery would end without a word, and no record would flow again."""
-
-    async def hangs() -> None:
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(consumer._thread, "seek_to_committed", hangs)
-    monkeypatch.setattr("stream_app.services.consumer.SEEK_SECONDS", 0.001)
-    with pytest.raises(TimeoutError):
-        await consumer.perform_seek()
+async def test_a_recovery_waits_for_its_seek_and_a_request_does_not(consumer: GuardedConsumer):
+    """Faust's recovery ends in silence after a request's timeout, and no record flows again."""
+    assert consumer.app.conf.broker_request_timeout == NEVER
+    made = consumer._thread._create_worker_consumer(consumer.transport)
+    assert made._request_timeout_ms == made._client._request_timeout_ms == 20_000
 
 
 async def test_partitions_are_dropped_even_where_the_last_commit_fails(

@@ -110,6 +110,22 @@ def broker_killed_while_the_worker_starts(scene: Scene) -> None:
     scene.finish(worker)
 
 
+@fault(own_broker=True, apart=DISK, modes=BOTH)
+def broker_killed_in_a_rebalance(scene: Scene) -> None:
+    """Away for 40 s from the middle of a rebalance: its seek waits for longer than a request."""
+    assert scene.broker is not None
+    slow = scene.pace(120)
+    scene.produce()
+    first = scene.start(FAULT_PACE=slow)
+    scene.reach(0.1)
+    second = scene.start(ready=False, FAULT_PACE=slow)
+    first.wait_for_log("it is rebalancing", 120)
+    scene.strike(scene.broker.kill)
+    _unready_but_alive(first, 40)
+    scene.broker.start()
+    scene.finish(first, second)
+
+
 @fault(own_broker=True, apart=ONE_ADDRESS, modes=BOTH, options=TWO_LISTENERS)
 def network_cut(scene: Scene) -> None:
     """One worker's packets are lost for 20 s while another works; then its wire is whole again."""

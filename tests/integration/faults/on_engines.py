@@ -45,7 +45,10 @@ def poison_record(scene: Scene) -> None:
     scene.messages = [*scene.messages[:last], b'{"text": "zyzzyva"}']
     scene.expected = {number: r for number, r in scene.expected.items() if number < last}
     [ids] = Tokenizer(resolve(scene.stage.routes[0]["model"])).encode(["zyzzyva"])
-    scene.finish(_ordered(scene, f"poison {' '.join(map(str, ids))}"))
+    worker = scene.start()
+    order(worker, f"poison {' '.join(map(str, ids))}")
+    scene.produce()
+    scene.finish(worker)
     assert scene.totals().errors == {"engine_error": 1}
 
 

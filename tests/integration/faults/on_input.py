@@ -44,22 +44,25 @@ def bad_records_mixed_in(scene: Scene) -> None:
 @fault(share=0.5, duplicates=False)
 def null_keys_and_odd_headers(scene: Scene) -> None:
     """No key, an empty key, a null header, one name twice."""
-    with scene.stage.producer() as producer:
-        for number, message in enumerate(scene.messages):
-            headers = [("twice", b"1"), ("twice", b""), ("nothing", None)]
-            meta = producer.send(
+    asyncio.run(_with_odd_headers(scene))
+    scene.finish(scene.start())
+
+
+async def _with_odd_headers(scene: Scene) -> None:
+    odd: list[tuple[str, bytes | None]] = [("twice", b"1"), ("twice", b""), ("nothing", None)]
+    async with AIOKafkaProducer(bootstrap_servers=scene.stage.address) as producer:
+        sent = [
+            await producer.send(
                 scene.topic,
                 message,
                 key=None if number % 2 else b"",
                 partition=number % 4,
-                headers=[*headers, ("number", b"%d" % number)],
+                headers=[*odd, ("number", b"%d" % number)],
             )
-            meta.add_callback(_remember, scene, number)
-    scene.finish(scene.start())
-
-
-def _remember(scene: Scene, number: int, meta: object) -> None:
-    scene.sent[Place(meta.partition, meta.offset)] = number  # type: ignore[attr-defined]
+            for number, message in enumerate(scene.messages)
+        ]
+        for number, meta in enumerate(await asyncio.gather(*sent)):
+            scene.sent[Place(meta.partition, meta.offset)] = number
 
 
 @fault(share=0.5, duplicates=False)

@@ -13,6 +13,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError
 
 from tests.conftest import free_port
 from tests.integration.faults.account import (
@@ -30,6 +31,7 @@ FAST_GROUP = {"session_timeout_seconds": 6.0, "heartbeat_interval_seconds": 1.0}
 RUN_SECONDS = 6.0  # a run takes so long at least, shared by the workers
 FINISH_SECONDS = 300  # for everything to be labelled: a harness asserts no time
 BATCH = 64  # records, the default
+SLOWEST = 1.0  # seconds: a worker that starts times some batches
 BROKEN = "tests.integration.faults.broken_worker"
 
 
@@ -72,11 +74,10 @@ class Scene:
 
     def start(self, ready: bool = True, module: str = BROKEN, **environment: str) -> Worker:
         """A new worker; `ready` waits until it consumes."""
-        pace = RUN_SECONDS * BATCH / len(self.messages)
         log = self.folder / f"worker-{uuid.uuid4().hex[:6]}.log"
         own = {
             "WINNOW_METRICS__PORT": str(free_port()),
-            "FAULT_PACE": f"{pace:.4f}",
+            "FAULT_PACE": self.pace(RUN_SECONDS),
             "FAULT_ORDERS": str(log.with_suffix(".{model}.orders")),
         }
         worker = Worker(self.stage.config, log, own | environment, module)
@@ -84,6 +85,10 @@ class Scene:
         if ready:
             worker.wait_for_log("consuming", 120)
         return worker
+
+    def pace(self, seconds: float) -> str:
+        """The pause before each batch with which one worker takes so long at least."""
+        return f"{min(SLOWEST, seconds * BATCH / len(self.messages)):.4f}"
 
     def done(self, share: float) -> int:
         """So many results, as a share of the messages."""
@@ -121,12 +126,16 @@ class Scene:
         if committed:
             until(self._all_committed, FINISH_SECONDS, "all labelled, but not all committed")
         for worker in workers:
+            worker.wait_for_log("metrics and health")  # it heeds signals from here on
             code = worker.stop(90)
             assert code == 0, f"exit code {code}:\n{worker.output[-3000:]}"
 
     def _all_committed(self) -> bool:
         self._check()
-        found = self.stage.committed(self.topic)
+        try:
+            found = self.stage.committed(self.topic)
+        except KafkaError:
+            return False  # a broker that came back just now
         return all(place.offset < found.get(place.partition, 0) for place in self.sent)
 
     def totals(self) -> Totals:
