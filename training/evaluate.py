@@ -45,12 +45,13 @@ def score(
     engine: str,
     device: str = "auto",
     precision: str = "auto",
+    early_exit: bool = False,
 ) -> Scored:
     """Run the model over the examples. Raises ModelError for a label the model does not have."""
     truth = true_labels(examples, artifact.card)
     ids = Tokenizer(artifact).encode([example.text for example in examples])
     head = load_head(artifact)
-    loaded = load_engine(engine, artifact, device, precision)
+    loaded = load_engine(engine, artifact, device, precision, early_exit=early_exit)
     loaded.warm_up()
     started = time.perf_counter()
     logits = np.zeros(truth.shape, dtype=np.float32)

@@ -92,6 +92,29 @@ def ngrams(
     tell(fit_ngrams(job, resolve(model)).card.evaluation, report)
 
 
+def exits(
+    model: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A fitted model; the exits are added to it.")
+    ],
+    recipe: RecipeName,
+    data: DataFolder = Path(),
+    rows: Annotated[int, typer.Option(min=1, help="Training texts to learn from.")] = 5000,
+    report: Report = None,
+) -> None:
+    """Give a fitted model early exits, which `engine.early_exit` turns on.
+
+    A text whose label is clear behind a few layers then goes through no more of them.
+    """
+    from stream_app.model.artifact import load_artifact
+    from training.data import load_corpus
+    from training.exits import add_exits
+    from training.recipe import load_recipe
+    from training.run import ENGINE
+
+    corpus = load_corpus(load_recipe(recipe), data)
+    tell(add_exits(load_artifact(model), corpus, rows, ENGINE), report)
+
+
 def average(
     models: Annotated[list[str], typer.Argument(metavar="REF…", help="Two models or more.")],
     recipe: RecipeName,
