@@ -27,7 +27,7 @@ from training.recipe import Ngrams
 
 _log = logging.getLogger(__name__)
 _POWERS = (0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
-_SHARES = np.concatenate([[0.0], np.geomspace(0.05, 5, 61)])  # each about 8 % above the last
+_SHARES = np.concatenate([[0.0], np.geomspace(0.05, 20, 79)])  # each about 8 % above the last
 _LEAST_TEXTS = 2  # a bucket that fewer texts have says nothing of others
 _ITERATIONS = 100
 

@@ -103,13 +103,14 @@ def fit_ngrams(job: FitJob, model: Artifact) -> Artifact:
         shutil.copyfile(model.path / name, job.out / name)
     (job.out / NGRAMS).unlink(missing_ok=True)
     _copy_tokenizer(model.tokenizer, job)
+    refit = model.card.version == recipe.version  # of a head that was there before
     card = model.card.model_copy(
         update={
             "version": recipe.version,
             "tokenizer": job.tokenizer,
             "description": recipe.description,
-            "parent": f"{model.card.name} {model.card.version}",
-            "training": {**model.card.training, "data": model.card.data},
+            "parent": model.card.parent if refit else f"{model.card.name} {model.card.version}",
+            "training": model.card.training | ({} if refit else {"encoder_data": model.card.data}),
             "data": corpus.lineage,
             "files": {},
         }
