@@ -196,13 +196,14 @@ def _fill(folder: Path) -> None:
 def random_faults(scene: Scene, seed: int) -> None:
     """Fifteen faults drawn from a seed, over the whole run."""
     dice = random.Random(seed)
+    slow = scene.pace(60)
     scene.produce()
-    alive = [scene.start()]
+    alive = [scene.start(FAULT_PACE=slow)]
     for number in range(15):
         scene.reach(0.05 + number * 0.06)
         draw = dice.choice(DRAWS)
         if draw == "join" or len(alive) == 1:
-            alive.append(scene.start(ready=False))
+            alive.append(scene.start(ready=False, FAULT_PACE=slow))
         worker = dice.choice(alive)
         scene.struck = scene.struck or time.time()
         _apply(draw, worker, scene)
