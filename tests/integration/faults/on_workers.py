@@ -68,11 +68,12 @@ def zombie(scene: Scene) -> None:
 @fault(modes=BOTH)
 def rebalance_storm(scene: Scene) -> None:
     """Others join and leave, well or badly, five times."""
+    slow = scene.pace(60)
     scene.produce()
-    stays = scene.start()
+    stays = scene.start(FAULT_PACE=slow)
     for number in range(5):
         scene.reach(0.1 + 0.12 * number)
-        other = scene.start()
+        other = scene.start(FAULT_PACE=slow)
         scene.strike(other.kill if number % 2 else other.stop, stays)
     scene.finish(stays)
 
@@ -80,9 +81,10 @@ def rebalance_storm(scene: Scene) -> None:
 @fault(partitions=1, share=0.5, modes=BOTH)
 def standby(scene: Scene) -> None:
     """More workers than partitions, and the active one is killed."""
+    slow = scene.pace(30)
+    workers = [scene.start(FAULT_PACE=slow), scene.start(FAULT_PACE=slow)]
     scene.produce()
-    workers = [scene.start(), scene.start()]
-    scene.reach(0.3)
+    scene.reach(0.2)
     active, idle = sorted(workers, key=lambda worker: worker.consumed(), reverse=True)
     scene.strike(active.kill, active)
     scene.finish(idle)
@@ -194,13 +196,14 @@ def _fill(folder: Path) -> None:
 def random_faults(scene: Scene, seed: int) -> None:
     """Fifteen faults drawn from a seed, over the whole run."""
     dice = random.Random(seed)
+    slow = scene.pace(60)
     scene.produce()
-    alive = [scene.start()]
+    alive = [scene.start(FAULT_PACE=slow)]
     for number in range(15):
         scene.reach(0.05 + number * 0.06)
         draw = dice.choice(DRAWS)
         if draw == "join" or len(alive) == 1:
-            alive.append(scene.start(ready=False))
+            alive.append(scene.start(ready=False, FAULT_PACE=slow))
         worker = dice.choice(alive)
         scene.struck = scene.struck or time.time()
         _apply(draw, worker, scene)
