@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import load_artifact
+from stream_app.model.exits import load_exits
 from tests.tiny_model import save_tiny_albert
 from tests.training_data import words, write_data, write_rows
 from training import advise as advising
@@ -65,6 +67,22 @@ def test_each_corpus_is_scored_by_a_model_of_the_others(folder: Path) -> None:
         "more.jsonl.gz, never seen": 150,
     }
     assert min(row["accuracy"] for row in found.values()) > 0.9
+
+
+def test_a_model_is_given_early_exits(folder: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(folder / "one", model)
+    before = load_artifact(model)
+    report = train("exits", model, "--recipe", folder / "tiny.toml", "--data", folder)
+    after = load_artifact(model)
+    assert after.digest != before.digest
+    exits = load_exits(after)
+    assert exits is not None
+    layers, labels, _ = exits.weight.shape
+    assert (layers, labels) == (1, len(after.card.labels))
+    assert after.card.training["exits"]["test"] == report
+    for ways in report.values():
+        assert ways["early"]["accuracy"] >= ways["full"]["accuracy"] - 0.05
 
 
 def test_a_search_proposes_prunes_and_goes_on_where_it_ended(folder: Path, tmp_path: Path) -> None:
