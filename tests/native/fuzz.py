@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from stream_app.engine.compiled_weights import CompiledWeights
 from stream_app.engine.native_library import PRECISIONS, Kernels, find_kernels
 from stream_app.engine.packing import Packed
+from stream_app.model.exits import Exits
 from tests.native.albert import Classifier, random_classifier
 
 # how far a logit may be off, in units of the largest
@@ -76,9 +77,10 @@ def random_texts(rng: np.random.Generator, vocabulary: int, places: int) -> Pack
 
 @dataclass(frozen=True)
 class Case:
-    """A model, a batch of texts, and their logits [texts, labels]."""
+    """A model, its exits or none, a batch of texts, and their logits [texts, labels] in full."""
 
     model: Classifier
+    exits: Exits | None
     texts: Packed
     expected: NDArray[np.float64]
 
@@ -88,12 +90,16 @@ class Case:
     def check(self, kernels: Kernels, precision: str) -> float:
         """How far the logits are off, relative to the largest. Raises AssertionError."""
         weights = ExactWeights(self.model.shape, self.model.weights, kernels, precision)
+        if self.exits is not None:
+            weights.open_exits(self.exits, 1.0)
         together = kernel_logits(weights, self.texts)
         for row, (_, text) in zip(together, self.texts.runs(0), strict=True):
             alone = kernel_logits(weights, text)
             assert alone.tobytes() == row.tobytes(), f"{kernels}: it depends on its neighbours"
         labels = self.expected.shape[1]
         assert not together[:, labels:].any(), f"{kernels}: no such label"
+        if self.exits is not None:
+            return 0.0 if np.isfinite(together).all() else np.inf  # tests/unit/test_exits.py knows
         error = np.abs(together[:, :labels] - self.expected).max()
         return float(error / max(1.0, np.abs(self.expected).max()))
 
@@ -103,8 +109,17 @@ def random_case(rng: np.random.Generator) -> Case:
     model = random_classifier(rng)
     tables = (model.weights[f"albert.embeddings.{of}_embeddings.weight"] for of in TABLES)
     texts = random_texts(rng, *map(len, tables))
-    expected = [model.logits(text.ids) for _, text in texts.runs(0)]
-    return Case(model, texts, np.array(expected))
+    expected = np.array([model.logits(text.ids) for _, text in texts.runs(0)])
+    exits = random_exits(rng, model, expected.shape[1]) if rng.random() < 0.4 else None
+    return Case(model, exits, texts, expected)
+
+
+def random_exits(rng: np.random.Generator, model: Classifier, labels: int) -> Exits:
+    """Exits through which some texts leave and others do not."""
+    shape = len(model.shape.sequence()) - 1, labels, model.shape.hidden
+    weight = rng.standard_normal(shape).astype(np.float32) / np.float32(shape[2] ** 0.5)
+    bias = rng.standard_normal(shape[:2]).astype(np.float32)
+    return Exits(weight, bias, float(rng.uniform(1 / labels, 1) if labels > 1 else 0.5))
 
 
 def fuzz(library: Path, models: int, seed: int) -> None:
