@@ -24,6 +24,7 @@ from tests.integration.harness import Stage, Worker, get
 EVERY_SECONDS = 10
 AHEAD = 20_000  # records the producer may be ahead: full speed, and no disk fills
 GROWTH = 1.03  # what the last third may have over the middle one
+SLACK = 8  # tasks and handles come and go with the requests under way
 KEEP = {"retention.bytes": "67108864", "segment.bytes": "16777216"}
 
 
@@ -91,7 +92,7 @@ def test_nothing_grows(
         reporter.write_line(f"{name:10}" + "".join(f"{value:12.1f}" for value in values))
     assert labelled == sum(sent), "no crash, no rebalance: each exactly once"
     for before, after in zip(thirds[1], thirds[2], strict=True):
-        assert after <= before * GROWTH + 1
+        assert after <= before * GROWTH + SLACK
 
 
 def _feed(
