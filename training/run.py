@@ -103,7 +103,7 @@ def fit_ngrams(job: FitJob, model: Artifact) -> Artifact:
         shutil.copyfile(model.path / name, job.out / name)
     (job.out / NGRAMS).unlink(missing_ok=True)
     _copy_tokenizer(model.tokenizer, job)
-    refit = model.card.version == recipe.version  # of a head that was there before
+    refit = NGRAMS in model.card.files
     card = model.card.model_copy(
         update={
             "version": recipe.version,

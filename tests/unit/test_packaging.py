@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stream_app.app import new_producer
 from stream_app.core.settings import KafkaSettings, RouteSettings
+from stream_app.services.delivery import new_producer
 
 PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
 
@@ -40,7 +40,7 @@ def test_imports_are_cheap(module: str, heavy: str):
 
 async def test_producers_are_idempotent_and_wait_for_every_replica():
     route = RouteSettings(name="r", format="text", model="m", input_topic="in", output_topic="out")
-    producer = new_producer(KafkaSettings(), route, idempotent=True)
+    producer = new_producer(KafkaSettings(), route, enable_idempotence=True)
     assert producer._txn_manager is not None
     assert producer._sender._acks == -1
     assert producer._max_request_size > route.max_record_bytes
