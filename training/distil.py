@@ -194,9 +194,10 @@ def _train(
 
 def _rate(step: int, how: Distillation) -> float:
     """Share of the learning rate: linear warm-up, then half a cosine to zero."""
-    if step < how.warmup_steps:
-        return (step + 1) / how.warmup_steps
-    done = (step - how.warmup_steps) / max(1, how.steps - how.warmup_steps)
+    warmup = min(how.warmup_steps, how.steps // 4)
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, how.steps - warmup)
     return (1 + math.cos(math.pi * done)) / 2
 
 

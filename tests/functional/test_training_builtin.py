@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from stream_app.core.errors import ModelError
-from stream_app.model.artifact import load_artifact
+from stream_app.model.artifact import NGRAMS, load_artifact
 from stream_app.model.references import BUILTIN, resolve
 from training.data import Example, read_file, read_test
 from training.evaluate import measure, score
 from training.recipe import load_recipe
 
-MOST_BYTES = 12 * 2**20
+MOST_BYTES = 12 * 2**20  # of ALBERT's weights
+MOST_BYTES_IN_ALL = 40 * 2**20
 
 
 @pytest.mark.parametrize("name", BUILTIN)
@@ -32,6 +33,18 @@ def test_each_is_a_small_true_albert(name: str) -> None:
     assert artifact.tokenizer == (artifact.path / "../tokenizer").resolve()
 
 
+def test_together_they_stay_small() -> None:
+    files = resolve("builtin:spam").path.parent.rglob("*")
+    assert sum(file.stat().st_size for file in files if file.is_file()) <= MOST_BYTES_IN_ALL
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_each_has_a_head_that_was_measured_with_and_without(name: str) -> None:
+    card = resolve(f"builtin:{name}").card
+    assert NGRAMS in card.files
+    assert set(card.training["ngrams"]["alone"]) == set(card.evaluation["test"])
+
+
 @pytest.mark.parametrize("name", BUILTIN)
 def test_each_card_says_how_it_was_made_and_under_which_terms(name: str) -> None:
     card, recipe = resolve(f"builtin:{name}").card, load_recipe(name)
@@ -41,7 +54,8 @@ def test_each_card_says_how_it_was_made_and_under_which_terms(name: str) -> None
     assert all(len(source["sha256"]) == 64 for source in files)
     assert card.training["seed"] == recipe.hyper.seed
     assert recipe.encoder is not None
-    assert card.training["encoder"] == recipe.encoder.model_dump()
+    assert card.training["encoder"]["sha256"] == recipe.encoder.sha256
+    assert card.training["encoder"]["origin"] == recipe.encoder.origin
     assert "not a published ALBERT checkpoint" in recipe.encoder.origin
 
 
@@ -54,26 +68,26 @@ def figures(name: str, examples: list[Example]) -> dict[str, Any]:
 def test_spam_on_its_fifth_of_spamassassin(shared: Path) -> None:
     file, how = "spam/spamassassin.tar.gz", resolve("builtin:spam").card.preparation
     found = figures("spam", read_test(load_recipe("spam"), shared / "data", how)[file])
-    assert found["per_label"]["spam"]["f1"] >= 0.95
+    assert found["per_label"]["spam"]["f1"] >= 0.97
 
 
 def test_reviews_on_sst2_validation(shared: Path) -> None:
     how = resolve("builtin:reviews").card.preparation
     found = figures("reviews", read_file(shared / "data/reviews/sst2_validation.jsonl.gz", how))
-    assert found["accuracy_among_present"] >= 0.80
+    assert found["accuracy_among_present"] >= 0.83
 
 
 def test_news_on_ag_test(shared: Path) -> None:
     how = resolve("builtin:news").card.preparation
     found = figures("news", read_file(shared / "data/news/agnews_test.jsonl.gz", how))
-    assert found["accuracy"] >= 0.89
+    assert found["accuracy"] >= 0.895
 
 
 def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
     builtin = resolve("builtin:news")
     (tmp_path / "news").mkdir()
     (tmp_path / "tokenizer").symlink_to(builtin.tokenizer)
-    for name in ("winnow.json", "config.json", "model.safetensors"):
+    for name in ("winnow.json", "config.json", "model.safetensors", NGRAMS):
         (tmp_path / "news" / name).write_bytes((builtin.path / name).read_bytes())
     assert load_artifact(tmp_path / "news").digest == builtin.digest
     with (tmp_path / "news" / "model.safetensors").open("ab") as weights:

@@ -87,7 +87,10 @@ def test_the_same_command_makes_the_same_model(
 def test_a_recipe_may_ask_for_an_n_gram_head(folder: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "head.toml"
     recipe.write_text(
-        (folder / "tiny.toml").read_text().replace("rows = 150", "encoder_rows = 30")
+        (folder / "tiny.toml")
+        .read_text()
+        .replace('version = "7"', 'version = "8"')
+        .replace("rows = 150", "encoder_rows = 30")
         + "\n[ngrams]\nbits = 12\n"
     )
     given = ("--recipe", recipe, "--data", folder)
