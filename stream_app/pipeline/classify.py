@@ -70,14 +70,16 @@ class Classifier:
 
     def _split(self, works: Sequence[Work], error: Exception, outcome: str) -> list[Row]:
         if len(works) == 1:
-            return [self._poison(error)]
+            return [self._poison(works[0], error)]
         self._failed(outcome)
         middle = len(works) // 2
         return [*self.rows(works[:middle]), *self.rows(works[middle:])]
 
-    def _poison(self, error: Exception) -> RecordError:
+    def _poison(self, work: Work, error: Exception) -> RecordError:
+        # the canary goes the record's way, prior and all: what fails there is not the record's fault
+        prior = None if work.prior is None else np.zeros_like(work.prior)[None, :]
         try:
-            self._engine.logits([self._canary])
+            self._engine.logits([self._canary], prior)
         except Exception as sick:
             raise EngineSick(
                 f"the engine fails its canary too ({type(sick).__name__}): restart the worker, "

@@ -1,6 +1,7 @@
 """What happens when the engine fails: retry, halve, bisect, canary."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from stream_app.core.errors import EngineError, EngineSick, OutOfMemory, RecordError
 from stream_app.core.messages import Partition, Record
 from stream_app.engine.fake import FakeEngine
+from stream_app.engine.protocol import Prior
 from stream_app.model.artifact import ModelCard
 from stream_app.pipeline.classify import Classifier
 from stream_app.pipeline.work import Work
@@ -67,6 +69,23 @@ def test_each_work_gets_its_own_row(classifier: Classifier):
     batch = works([4], [5], [6])
     classifier(batch)
     assert batch[1].prediction == alone[0].prediction
+
+
+def test_an_engine_that_fails_on_every_prior_is_sick(outcomes: list[str]):
+    """The canary goes the way the record went; else a mailbox would be dead-lettered."""
+
+    class Deaf(FakeEngine):
+        def logits(self, batch: Sequence[Sequence[int]], prior: Prior = None) -> Any:
+            if prior is not None:
+                raise TypeError("no prior, please")
+            return super().logits(batch)
+
+    classifier = Classifier(Deaf(CARD.labels), CARD, 0.0, CANARY_TOKENS, outcomes.append)
+    batch = works([5], [6])
+    for work in batch:
+        work.prior = np.zeros(len(CARD.labels), np.float32)
+    with pytest.raises(EngineSick):
+        classifier(batch)
 
 
 def test_a_passing_error_is_retried_once(classifier: Classifier, faults: Faults, outcomes):

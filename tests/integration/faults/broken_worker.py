@@ -19,7 +19,7 @@ from stream_app import app
 from stream_app.__main__ import main
 from stream_app.core.errors import OutOfMemory
 from stream_app.core.settings import Settings
-from stream_app.engine.protocol import TokenIds
+from stream_app.engine.protocol import Prior, TokenIds
 from stream_app.model.artifact import Artifact
 from stream_app.model.tokenizer import Tokenizer
 from stream_app.pipeline.classify import CANARY
@@ -43,7 +43,7 @@ class Broken:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def logits(self, batch: Sequence[TokenIds]) -> Any:
+    def logits(self, batch: Sequence[TokenIds], prior: Prior = None) -> Any:
         match self._orders.read_text().split() if self._orders.is_file() else []:
             case []:
                 threading.Event().wait(self._pace)  # libfaketime breaks time.sleep
@@ -61,7 +61,7 @@ class Broken:
                 raise OutOfMemory("no memory left")
             case ["sick"]:
                 raise RuntimeError("device lost")
-        return self._engine.logits(batch)
+        return self._engine.logits(batch, prior)
 
 
 def load_engine(name: str, artifact: Artifact, *how: Any) -> Any:
