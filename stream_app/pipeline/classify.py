@@ -76,7 +76,7 @@ class Classifier:
         return [*self.rows(works[:middle]), *self.rows(works[middle:])]
 
     def _poison(self, work: Work, error: Exception) -> RecordError:
-        # the canary goes the record's way, prior and all: what fails there is not the record's fault
+        # the canary goes the record's way, prior and all: else that way would be the record's fault
         prior = None if work.prior is None else np.zeros_like(work.prior)[None, :]
         try:
             self._engine.logits([self._canary], prior)
