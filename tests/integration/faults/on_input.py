@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaProducer
 from kafka import KafkaAdminClient, TopicPartition
 
 from tests.integration.faults.account import Place
-from tests.integration.faults.registry import BOTH, NO_TRANSACTIONS, ONCE, TWICE, fault
+from tests.integration.faults.registry import BOTH, NO_TRANSACTIONS, TWICE, fault
 from tests.integration.faults.scene import Scene, configure, until
 
 BAD: tuple[tuple[bytes | None, str], ...] = (
@@ -21,7 +21,7 @@ BAD: tuple[tuple[bytes | None, str], ...] = (
 
 
 @fault(
-    quick={"tansu": TWICE, "apache": ONCE},
+    quick={"tansu": TWICE},
     duplicates=False,
     modes=BOTH,
     route={"max_record_bytes": 20_000},

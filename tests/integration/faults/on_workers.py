@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.faults.brokers import mount
-from tests.integration.faults.registry import BOTH, ONCE, TWICE, fault
+from tests.integration.faults.registry import BOTH, ONCE, fault
 from tests.integration.faults.scene import Scene, gauge, order, until
 from tests.integration.harness import Worker
 
@@ -29,7 +29,7 @@ def undisturbed(scene: Scene) -> None:
     scene.finish(scene.start())
 
 
-@fault(real=True, quick={"tansu": TWICE, "apache": ONCE}, modes=BOTH)
+@fault(real=True, quick={"apache": ONCE}, modes=BOTH)
 def sigkill(scene: Scene) -> None:
     """Three workers one after the other, each killed in mid-stream."""
     scene.produce()
