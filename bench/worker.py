@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import tomli_w
@@ -27,6 +28,7 @@ from stream import PARTITIONS, Bench, broker
 from stream_app.engine import load_engine
 from stream_app.model.artifact import Artifact
 from stream_app.model.references import resolve
+from stream_app.model.tokenizer import Tokenizer
 
 WARM_UP = 0.2  # of the labels: the worker still joins its group, and Python warms up
 
@@ -45,6 +47,8 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         artifact = _artifact(options, folder / "model")
         mix = real_mix(artifact, options.texts, options.shared / "data")
+        # cut where the worker cuts them, which is not where the other benchmark does
+        mix = replace(mix, ids=Tokenizer(artifact).encode(mix.texts))
         address = stack.enter_context(broker(options.broker, options.shared, folder))
         engine = load_engine("auto", artifact, "cpu", options.precision)
         engine.warm_up()
