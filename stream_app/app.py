@@ -19,7 +19,7 @@ from faust.types import StreamT
 
 from stream_app.agent import label_records
 from stream_app.codecs import CODECS
-from stream_app.core.errors import BrokerError, WinnowError
+from stream_app.core.errors import BrokerError, EngineError, EngineSick, WinnowError
 from stream_app.core.health import STUCK_SECONDS, Health
 from stream_app.core.label_record import ModelVersion
 from stream_app.core.messages import ParseSpec
@@ -27,7 +27,7 @@ from stream_app.core.metrics import Metrics
 from stream_app.core.settings import RouteSettings, Settings
 from stream_app.engine import load_engine
 from stream_app.engine.budget import measured_budget
-from stream_app.engine.protocol import Engine
+from stream_app.engine.protocol import Engine, TokenIds
 from stream_app.model.artifact import Artifact
 from stream_app.model.ngrams import load_head
 from stream_app.model.references import resolve
@@ -164,7 +164,7 @@ class Worker:
         [canary] = tokenizer.encode([CANARY])
         engine = self._warm_engine(artifact)
         name, card, metrics = settings.name, artifact.card, self._metrics
-        tokens = settings.max_batch_tokens or measured_budget(engine, canary, card.max_tokens)
+        tokens = self._batch_tokens(settings, engine, canary, card.max_tokens)
         log.info("route %s: ready, batches of %d tokens", name, tokens)
         metrics.model_info.labels(name, card.version, settings.model).set(1)
         metrics.model_bytes.labels(name, card.version).set(engine.memory_bytes)
@@ -202,6 +202,19 @@ class Worker:
             metrics=metrics,
             threads=new_threads(name),
         )
+
+    @staticmethod
+    def _batch_tokens(
+        settings: RouteSettings, engine: Engine, canary: TokenIds, longest: int
+    ) -> int:
+        """The token budget. Raises EngineSick where the engine cannot score the canary's words."""
+        try:
+            return settings.max_batch_tokens or measured_budget(engine, canary, longest)
+        except EngineError as error:
+            raise EngineSick(
+                f"route {settings.name}: the engine fails its canary ({error}): check the device "
+                "and the model files"
+            ) from error
 
     def _warm_engine(self, artifact: Artifact) -> Engine:
         how = self._settings.engine

@@ -80,9 +80,10 @@ def test_a_model_with_an_n_gram_head_is_heard_in_the_stream(stage: Stage, tmp_pa
 @pytest.mark.timeout(900)
 def test_at_least_once_with_the_worker_killed_three_times(stage: Stage, shared: Path):
     stage.sections["kafka"] = FAST_GROUP
+    stage.sections["engine"] = {"threads": 1}  # seconds of work are left when the kill comes
     mail = stage.route("mail", "rfc822", "builtin:spam", max_in_flight_records=256)
     stage.create_topics()
-    values = mails(shared, 2000)
+    values = mails(shared, 4000)
     with stage.producer() as producer:
         send(producer, mail, values, stage.partitions)
     for share in (0.15, 0.4, 0.65):
