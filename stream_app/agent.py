@@ -27,10 +27,10 @@ async def label_records(records: AsyncIterable[Record], route: Route) -> None:
     """Label a route's records for ever. What escapes from here must end the process, unacked."""
     consumed: asyncio.Queue[Work] = asyncio.Queue()  # bounded by route.in_flight
     encoded: asyncio.Queue[Work] = asyncio.Queue()  # bounded by route.in_flight
-    classified: asyncio.Queue[Batch] = asyncio.Queue(AHEAD)
+    classified: asyncio.Queue[asyncio.Task[Batch]] = asyncio.Queue(AHEAD)
     async with asyncio.TaskGroup() as steps:
         steps.create_task(_encode(consumed, encoded, route))
-        steps.create_task(_classify(encoded, classified, route))
+        steps.create_task(_classify(encoded, classified, route, steps))
         steps.create_task(_publish(classified, route))
         async for record in records:
             route.metrics.consumed.labels(route.settings.name).inc()
@@ -49,18 +49,27 @@ async def _encode(source: asyncio.Queue[Work], sink: asyncio.Queue[Work], route:
             sink.put_nowait(work)
 
 
-async def _classify(source: asyncio.Queue[Work], sink: asyncio.Queue[Batch], route: Route) -> None:
+async def _classify(
+    source: asyncio.Queue[Work],
+    sink: asyncio.Queue[asyncio.Task[Batch]],
+    route: Route,
+    steps: asyncio.TaskGroup,
+) -> None:
+    """Batches to the device, as many at once as it takes; they leave in the order they came."""
+    room = asyncio.Semaphore(route.engine.at_once)
+    await room.acquire()
     async for batch in batches(source, route.limits):
         owned = Batch(tuple(_owned(batch.works, route)))
         if owned.works:
-            await route.on_device(route.classify, owned)
-            await sink.put(owned)
+            running = steps.create_task(route.on_device(route.classify, owned))
+            running.add_done_callback(lambda _: room.release())
+            await sink.put(running)
+            await room.acquire()  # before the next batch closes: while it waits it can still grow
 
 
-async def _publish(source: asyncio.Queue[Batch], route: Route) -> None:
+async def _publish(source: asyncio.Queue[asyncio.Task[Batch]], route: Route) -> None:
     while True:
-        batch = await source.get()
-        works = _owned(batch.works, route)
+        works = _owned((await (await source.get())).works, route)
         if works and await route.publish(works):
             route.ack(works)
         route.drop(works)

@@ -200,7 +200,7 @@ class Worker:
                 metrics.in_flight_bytes.labels(name),
             ),
             metrics=metrics,
-            threads=new_threads(name),
+            threads=new_threads(name, engine.at_once),
         )
 
     @staticmethod

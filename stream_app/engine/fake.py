@@ -22,8 +22,10 @@ class FakeEngine:
         self,
         labels: tuple[str, ...],
         before: Callable[[Sequence[TokenIds]], None] | None = None,
+        at_once: int = 1,
     ) -> None:
         self.labels = labels
+        self.at_once = at_once
         self._before = before
 
     def warm_up(self) -> None:

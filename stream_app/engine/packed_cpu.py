@@ -157,6 +157,7 @@ class PackedCpuEngine:
 
     def __init__(self, artifact: Artifact, dtype: torch.dtype) -> None:
         self.labels = artifact.card.labels
+        self.at_once = 1
         self._max_tokens = artifact.card.max_tokens
         self._dtype = dtype
         self._load(read_shape(artifact), read_weights(artifact).convert(as_tensor))

@@ -83,6 +83,7 @@ class PackedCudaEngine:
 
     def __init__(self, artifact: Artifact, device: torch.device, dtype: torch.dtype) -> None:
         self.labels = artifact.card.labels
+        self.at_once = 1
         self._device = device
         self._module: Any = torch.get_device_module(device)
         self._stream, self._done = self._module.Stream(device), self._module.Event()

@@ -13,11 +13,16 @@ Prior = NDArray[np.float32] | None
 
 
 class Engine(Protocol):
-    """A loaded model. Called from one thread at a time, never from the event loop."""
+    """A loaded model. Never called from the event loop."""
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Label names, in the order of the logits' columns."""
+        ...
+
+    @property
+    def at_once(self) -> int:
+        """Threads that may call `logits` at one time."""
         ...
 
     def warm_up(self) -> None:

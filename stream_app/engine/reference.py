@@ -27,6 +27,7 @@ class ReferenceEngine:
 
     def __init__(self, artifact: Artifact, device: str) -> None:
         self.labels = artifact.card.labels
+        self.at_once = 1
         self._device = _device(device)
         self._max_tokens = artifact.card.max_tokens
         self._model = _load_model(artifact)

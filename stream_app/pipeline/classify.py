@@ -24,7 +24,7 @@ Row = NDArray[np.float32] | RecordError
 
 
 class Classifier:
-    """One route's engine with its failure rules. Runs off the event loop, one call at a time."""
+    """One route's engine with its failure rules. Runs off the event loop."""
 
     def __init__(
         self,

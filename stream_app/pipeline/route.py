@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from threading import Thread
 from typing import TypeVar
 
 from stream_app.core.errors import RecordError
@@ -38,17 +39,17 @@ CLOSE_SECONDS = 5.0  # for a batch on the device to end
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """A route's own threads, so that a slow route delays only itself. One each: order is kept."""
+    """A route's own threads, so that a slow route delays only itself."""
 
-    host: ThreadPoolExecutor  # parse and encode
-    device: ThreadPoolExecutor  # the engine
+    host: ThreadPoolExecutor  # parse and encode: one, so that order is kept
+    device: ThreadPoolExecutor  # the engine: as many as it takes batches at once
 
 
-def new_threads(route: str) -> Threads:
-    """A thread for the host's work and one for the device's."""
+def new_threads(route: str, at_once: int) -> Threads:
+    """A thread for the host's work, and those that the engine takes batches from."""
     return Threads(
         ThreadPoolExecutor(1, thread_name_prefix=f"{route}-host"),
-        ThreadPoolExecutor(1, thread_name_prefix=f"{route}-device"),
+        ThreadPoolExecutor(at_once, thread_name_prefix=f"{route}-device"),
     )
 
 
@@ -108,8 +109,8 @@ class Route:
             work.lap(now)
             self._stage("encode", (now - started) / len(works))
 
-    def classify(self, batch: Batch) -> None:
-        """Token ids to predictions, in place. Raises EngineSick."""
+    def classify(self, batch: Batch) -> Batch:
+        """The batch, its token ids made predictions, in place. Raises EngineSick."""
         scorable, started = batch.scorable, time.monotonic()
         for work in scorable:
             self._stage("queue", started - work.since)
@@ -120,6 +121,7 @@ class Route:
         self.metrics.batch_records.labels(name).observe(len(batch.works))
         self.metrics.batch_tokens.labels(name).observe(tokens)
         self.metrics.padding_ratio.labels(name).observe(1 - tokens / computed if computed else 0)
+        return batch
 
     async def publish(self, works: Sequence[Work]) -> bool:
         """Labels and dead letters to the broker, in delivery order; True once all are confirmed."""
@@ -145,11 +147,14 @@ class Route:
 
     def close(self) -> bool:
         """Let the threads end and give the model's memory back; False where a thread is stuck."""
-        threads = (self.threads.host, self.threads.device)
-        last = [thread.submit(bool) for thread in threads]  # runs once the thread is free
-        for thread in threads:
-            thread.shutdown(wait=False)
-        if wait(last, CLOSE_SECONDS).not_done:
+        deadline = time.monotonic() + CLOSE_SECONDS
+        pools = (self.threads.host, self.threads.device)
+        ends = [Thread(target=pool.shutdown, daemon=True) for pool in pools]
+        for end in ends:
+            end.start()
+        for end in ends:
+            end.join(max(0.0, deadline - time.monotonic()))
+        if any(end.is_alive() for end in ends):
             return False
         self.engine.close()
         return True

@@ -101,7 +101,7 @@ def make_route(acks: AckTracker, engine: FakeEngine, **overrides: object) -> Rou
             metrics.in_flight_bytes.labels("r"),
         ),
         metrics=metrics,
-        threads=new_threads("r"),
+        threads=new_threads("r", engine.at_once),
     )
 
 
@@ -159,6 +159,24 @@ async def test_every_record_is_labelled_once_in_input_order():
     assert acks.positions() == {PARTITIONS[0]: 167, PARTITIONS[1]: 167, PARTITIONS[2]: 166}
     assert route.in_flight.records == route.in_flight.bytes == 0
     assert {o.key for o in route.publisher.out} == {r.key for r in records}
+
+
+async def test_two_batches_on_the_device_leave_in_the_order_they_came():
+    acks = AckTracker()
+    second, calls = threading.Event(), iter(range(1000))
+
+    def before(batch: Sequence[Sequence[int]]) -> None:
+        if next(calls) == 0:
+            assert second.wait(30), "the second batch is to begin while the first is under way"
+        else:
+            second.set()
+
+    engine = FakeEngine(CARD.labels, before, at_once=2)
+    route = make_route(acks, engine, max_batch_records=8)
+    records = texts(60)
+    await run(route, records, lambda: len(route.publisher.out) == 60)
+    assert [o.key for o in route.publisher.out] == [r.key for r in records]
+    assert acks.positions() == dict.fromkeys(PARTITIONS, 20)
 
 
 async def test_a_null_an_empty_and_an_oversize_record_get_their_reasons_in_order():
