@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -38,7 +38,7 @@ def read_topic(
         partitions = [
             TopicPartition(topic, n) for n in sorted(consumer.partitions_for_topic(topic))
         ]
-        ends = consumer.end_offsets(partitions)
+        ends = _ends(consumer, partitions)  # all before the first record, whose reader may write
         starts = consumer.offsets_for_times(dict.fromkeys(partitions, since)) if since else {}
         for partition in partitions:
             consumer.assign([partition])
@@ -48,18 +48,35 @@ def read_topic(
                 consumer.seek(partition, starts[partition].offset)
             else:
                 continue  # nothing was written since
-            yield from _read_partition(consumer, partition, ends[partition])
+            yield from _read_partition(consumer, partition, *ends[partition])
 
 
-def _read_partition(consumer: Any, partition: TopicPartition, end: int) -> Iterator[Record]:
-    bound = None  # at the first answer: the embedded broker says the end too low until then
-    while (position := consumer.position(partition)) < (bound or end) or bound is None:
+def _ends(
+    consumer: Any, partitions: Sequence[TopicPartition]
+) -> dict[TopicPartition, tuple[int, int]]:
+    """Where each partition's readable records end, as far as the broker says, and its last record.
+
+    The embedded broker says the first too low; what lies between may also be open transactions.
+    """
+    ends: dict[TopicPartition, int] = consumer.end_offsets(partitions)
+    consumer.assign(partitions)
+    for partition, end in ends.items():
+        consumer.seek(partition, max(0, end - 1))
+    for _ in partitions:  # a poll may answer for one of them only
+        consumer.poll(_POLL_MS)
+        if all(consumer.highwater(partition) is not None for partition in partitions):
+            break
+    return {p: (end, max(end, consumer.highwater(p) or 0)) for p, end in ends.items()}
+
+
+def _read_partition(
+    consumer: Any, partition: TopicPartition, end: int, last: int
+) -> Iterator[Record]:
+    while (position := consumer.position(partition)) < last:
         found = consumer.poll(_POLL_MS).get(partition, [])
-        if bound is None:
-            bound = max(end, consumer.highwater(partition) or 0)
         if not found and position >= end:
             return  # what lies beyond is in open transactions
-        yield from (_record(each) for each in found if each.offset < bound)
+        yield from (_record(each) for each in found if each.offset < last)
 
 
 def _record(found: Any) -> Record:

@@ -13,7 +13,9 @@ from kafka import TopicPartition
 from typer.testing import CliRunner
 
 from stream_app.__main__ import app
+from stream_app.cli.dead_letters import read_topic
 from stream_app.cli.replay_log import ReplayLog
+from stream_app.core.settings import load_kafka
 from tests.integration.harness import Stage
 
 LETTERS = 8_000
@@ -114,6 +116,16 @@ def test_a_letter_that_died_too_often_is_refused(stage: Stage, route: str):
     assert f"{route}/0/0 has died too often" in said
     assert "0 sent back" in said
     assert "1 sent back" in replay(stage, "--max-attempts", "4")[1]
+
+
+def test_what_dies_while_a_replay_reads_is_left_to_the_next(stage: Stage, route: str):
+    """A worker may be quick to bury again what was just sent back, on any partition."""
+    bury(stage, route, 4)
+    letters = read_topic(load_kafka(stage.config), f"{route}.dlq")
+    found = [next(letters)]
+    bury(stage, route, 4)
+    found += letters
+    assert sorted(letter.value or b"" for letter in found) == [b"0", b"1", b"2", b"3"]
 
 
 def test_a_record_that_dies_again_and_again_ends_in_a_refusal(stage: Stage, route: str):

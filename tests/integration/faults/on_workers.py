@@ -68,13 +68,13 @@ def zombie(scene: Scene) -> None:
 @fault(modes=BOTH)
 def rebalance_storm(scene: Scene) -> None:
     """Others join and leave, well or badly, five times."""
-    slow = scene.pace(60)
+    slow = scene.pace(120)  # each newcomer has its part of the work before it leaves
     scene.produce()
     stays = scene.start(FAULT_PACE=slow)
     for number in range(5):
         scene.reach(0.1 + 0.12 * number)
         other = scene.start(FAULT_PACE=slow)
-        scene.strike(other.kill if number % 2 else other.stop, stays)
+        scene.strike(other.kill if number % 2 else other.stop, stays, other)
     scene.finish(stays)
 
 
