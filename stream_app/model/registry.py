@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from stream_app.core.errors import ModelError, RegistryUnreachable
+from stream_app.core.errors import ModelError, NotRegistered, RegistryUnreachable
 from stream_app.model.artifact import Artifact, load_artifact
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -50,8 +50,8 @@ class RegisteredVersion:
 class Registry:
     """MLflow's registry at `uri`: sqlite:///FILE or http(s)://SERVER.
 
-    Every method raises RegistryUnreachable while the registry does not answer, and ModelError, with
-    what to do, for what it does not have. Used off the event loop: it reads files and the network.
+    Every method raises RegistryUnreachable while the registry does not answer, and NotRegistered,
+    with what to do, for what it does not have. It reads files and the network: never on the loop.
     """
 
     def __init__(self, uri: str) -> None:
@@ -172,7 +172,7 @@ class Registry:
             raise
         except Exception as error:  # MLflow's own, SQLAlchemy's, requests', the object store's
             if getattr(error, "error_code", "") in _ABSENT or isinstance(error, FileNotFoundError):
-                raise ModelError(absent) from error
+                raise NotRegistered(absent) from error
             raise RegistryUnreachable(
                 f"the model registry at {self._uri} does not answer ({type(error).__name__}): "
                 "check registry.uri, and that its server runs"
