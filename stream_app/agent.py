@@ -16,7 +16,7 @@ from collections.abc import AsyncIterable, Sequence
 
 from stream_app.core.messages import Record
 from stream_app.pipeline.batch import batches
-from stream_app.pipeline.route import Route
+from stream_app.pipeline.route import BATCHES_AT_ONCE, Route
 from stream_app.pipeline.work import Batch, Work
 
 CHUNK = 32  # records parsed and encoded in one visit to the host thread
@@ -32,11 +32,11 @@ async def label_records(records: AsyncIterable[Record], route: Route) -> None:
         steps.create_task(_encode(consumed, encoded, route))
         steps.create_task(_classify(encoded, classified, route, steps))
         steps.create_task(_publish(classified, route))
+        steps.create_task(route.shadow.run())
         async for record in records:
             route.metrics.consumed.labels(route.settings.name).inc()
             if route.acks.deliver(record):
-                route.in_flight.enter(record)
-                consumed.put_nowait(Work(record))
+                consumed.put_nowait(route.admit(record))
 
 
 async def _encode(source: asyncio.Queue[Work], sink: asyncio.Queue[Work], route: Route) -> None:
@@ -55,9 +55,8 @@ async def _classify(
     route: Route,
     steps: asyncio.TaskGroup,
 ) -> None:
-    """Batches to the device, as many at once as it takes; they leave in the order they came."""
-    room = asyncio.Semaphore(route.engine.at_once)
-    await room.acquire()
+    """Batches to the device, two at once; they leave in the order they came."""
+    room = asyncio.Semaphore(BATCHES_AT_ONCE - 1)
     async for batch in batches(source, route.limits):
         owned = Batch(tuple(_owned(batch.works, route)))
         if owned.works:
@@ -72,6 +71,7 @@ async def _publish(source: asyncio.Queue[asyncio.Task[Batch]], route: Route) -> 
         works = _owned((await (await source.get())).works, route)
         if works and await route.publish(works):
             route.ack(works)
+            route.shadow.offer(works)
         route.drop(works)
 
 

@@ -30,6 +30,7 @@ from pydantic_settings import (
 
 from stream_app.core.errors import ConfigError
 from stream_app.core.kafka import KafkaClientSettings
+from stream_app.core.registry_settings import RegistrySettings
 
 PREFIX = "WINNOW_"
 CONFIG_VARIABLE = "WINNOW_CONFIG"  # names the file itself, so it is not a key of it
@@ -109,6 +110,9 @@ class RouteSettings(Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     format: Literal["rfc822", "json", "feed", "text"]
     model: str = Field(min_length=1)
+    challenger: str = ""  # a second model, tried on live traffic: for comparison only, or for real
+    shadow_share: float = Field(0.0, ge=0, le=1)  # of the records, by key
+    canary_share: float = Field(0.0, ge=0, le=1)
     input_topic: Topic
     output_topic: Topic
     dead_letter_topic: Topic = ""  # <input_topic>.dlq where not given
@@ -130,11 +134,35 @@ class RouteSettings(Section):
             return {**data, "dead_letter_topic": f"{data.get('input_topic', '')}.dlq"}
         return data
 
+    @property
+    def shadow_topic(self) -> str:
+        """Where the challenger's labels go that are for comparison only."""
+        return f"{self.output_topic}.shadow"
+
+    @property
+    def written_topics(self) -> tuple[str, ...]:
+        """The topics a worker writes for this route."""
+        shadow = (self.shadow_topic,) if self.shadow_share else ()
+        return (self.output_topic, self.dead_letter_topic, *shadow)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Every topic the route needs."""
+        return (self.input_topic, *self.written_topics)
+
     @model_validator(mode="after")
     def _topics_differ(self) -> RouteSettings:
-        topics = (self.input_topic, self.output_topic, self.dead_letter_topic)
-        if len(set(topics)) < len(topics):
+        if len(set(self.topics)) < len(self.topics):
             raise ValueError("input_topic, output_topic and dead_letter_topic must differ")
+        return self
+
+    @model_validator(mode="after")
+    def _challenger_has_its_share(self) -> RouteSettings:
+        shares = (self.shadow_share, self.canary_share)
+        if all(shares):
+            raise ValueError("give shadow_share or canary_share, not both: shadow first")
+        if bool(self.challenger) != any(shares):
+            raise ValueError("a challenger needs shadow_share or canary_share, and they need it")
         return self
 
 
@@ -151,15 +179,16 @@ class _Environment(EnvSettingsSource):
         return super().__call__()
 
 
-class KafkaOnly(BaseSettings):
-    """`[kafka]` alone, of a whole configuration or of none: what a command needs that is told its
-    topic by an option."""
+class Connections(BaseSettings):
+    """What to connect to, of a whole configuration or of none: what a command needs that is told
+    its topic or its model by an option."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter="__", extra="ignore", frozen=True
     )
 
     kafka: KafkaSettings = KafkaSettings()
+    registry: RegistrySettings = RegistrySettings()
 
     @classmethod
     def settings_customise_sources(
@@ -174,7 +203,7 @@ class KafkaOnly(BaseSettings):
         return (_Environment(settings_cls), init_settings)
 
 
-class Settings(KafkaOnly):
+class Settings(Connections):
     """The whole configuration."""
 
     model_config = SettingsConfigDict(extra="forbid")
@@ -194,7 +223,7 @@ class Settings(KafkaOnly):
 
     @model_validator(mode="after")
     def _routes_apart(self) -> Settings:
-        outputs = {t for r in self.routes for t in (r.output_topic, r.dead_letter_topic)}
+        outputs = {topic for route in self.routes for topic in route.written_topics}
         inputs = [route.input_topic for route in self.routes]
         for route in self.routes:
             if inputs.count(route.input_topic) > 1:
@@ -207,7 +236,7 @@ class Settings(KafkaOnly):
         return self
 
 
-Loaded = TypeVar("Loaded", bound=KafkaOnly)
+Loaded = TypeVar("Loaded", bound=Connections)
 
 
 def load_settings(file: Path | None) -> Settings:
@@ -217,7 +246,12 @@ def load_settings(file: Path | None) -> Settings:
 
 def load_kafka(file: Path | None) -> KafkaSettings:
     """`[kafka]` of `file`, if any, and the environment. Raises ConfigError."""
-    return _load(KafkaOnly, file).kafka
+    return _load(Connections, file).kafka
+
+
+def load_registry(file: Path | None) -> RegistrySettings:
+    """`[registry]` of `file`, if any, and the environment. Raises ConfigError."""
+    return _load(Connections, file).registry
 
 
 def _load(kind: type[Loaded], file: Path | None) -> Loaded:

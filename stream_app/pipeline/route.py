@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,29 +12,27 @@ from datetime import UTC, datetime
 from threading import Thread
 from typing import TypeVar
 
-from stream_app.core.errors import RecordError
-from stream_app.core.label_record import (
-    LabelRecord,
-    ModelVersion,
-    cloud_event_headers,
-    label_record,
-)
-from stream_app.core.messages import Message, Prediction
+from stream_app.core.errors import EngineSick, RecordError
+from stream_app.core.label_record import LabelRecord, cloud_event_headers, label_record
+from stream_app.core.messages import Message, Prediction, Record
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import RouteSettings
-from stream_app.engine.protocol import Engine
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.admit import InFlight
 from stream_app.pipeline.batch import BatchLimits
-from stream_app.pipeline.classify import Classifier
 from stream_app.pipeline.dead_letter import Outgoing, dead_letter
-from stream_app.pipeline.encode import Encoder
+from stream_app.pipeline.models import Models
 from stream_app.pipeline.parse import Parser
 from stream_app.pipeline.publish import Publisher
-from stream_app.pipeline.work import Batch, Work
+from stream_app.pipeline.served import ServedModel
+from stream_app.pipeline.shadow import Shadow
+from stream_app.pipeline.work import Batch, Work, by_model, encode
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 TOO_LARGE = "the output topic refuses this label: too large"
+BATCHES_AT_ONCE = 2  # so that no core waits for the end of a batch
 CLOSE_SECONDS = 5.0  # for a batch on the device to end
 
 
@@ -42,14 +41,16 @@ class Threads:
     """A route's own threads, so that a slow route delays only itself."""
 
     host: ThreadPoolExecutor  # parse and encode: one, so that order is kept
-    device: ThreadPoolExecutor  # the engine: as many as it takes batches at once
+    device: ThreadPoolExecutor  # the engine, which makes one wait where it takes no two at once
+    shadow: ThreadPoolExecutor  # the challenger, where it only compares
 
 
-def new_threads(route: str, at_once: int) -> Threads:
-    """A thread for the host's work, and those that the engine takes batches from."""
+def new_threads(route: str) -> Threads:
+    """A thread for the host's work, those for the device's, one for the comparison's."""
     return Threads(
         ThreadPoolExecutor(1, thread_name_prefix=f"{route}-host"),
-        ThreadPoolExecutor(at_once, thread_name_prefix=f"{route}-device"),
+        ThreadPoolExecutor(BATCHES_AT_ONCE, thread_name_prefix=f"{route}-device"),
+        ThreadPoolExecutor(1, thread_name_prefix=f"{route}-shadow"),
     )
 
 
@@ -58,17 +59,25 @@ class Route:
     """The steps of one route. The agent calls them in order; each leaves its mark on the work."""
 
     settings: RouteSettings
-    limits: BatchLimits
-    model: ModelVersion
+    models: Models
     parser: Parser
-    encoder: Encoder
-    engine: Engine
-    classifier: Classifier
     publisher: Publisher
+    shadow: Shadow
     acks: AckTracker
     in_flight: InFlight
     metrics: Metrics
     threads: Threads
+
+    def limits(self) -> BatchLimits:
+        """Of the next batch: its tokens depend on the model."""
+        s = self.settings
+        tokens = self.models.champion.batch_tokens
+        return BatchLimits(tokens, s.max_batch_records, s.max_batch_delay_seconds)
+
+    def admit(self, record: Record) -> Work:
+        """Take a record in: until dropped it counts as in flight, and keeps its model loaded."""
+        self.in_flight.enter(record)
+        return Work(record, self.models.begin(record))
 
     async def on_host(self, function: Callable[[Sequence[Work]], T], works: Sequence[Work]) -> T:
         """Run a step on the route's host thread, off the event loop."""
@@ -90,20 +99,11 @@ class Route:
             self._stage("parse", time.monotonic() - started)
 
     def encode(self, works: Sequence[Work]) -> None:
-        """Messages to token ids, in place; all texts in one call to the tokenizer."""
+        """Messages to token ids, in place, each with its own model's encoder."""
         started = time.monotonic()
-        texts, ready = [], []
-        for work in works:
-            if work.message is None:
-                continue
-            try:
-                texts.append(self.encoder.text(work.message))
-                ready.append(work)
-            except RecordError as error:
-                work.error = error
-        encoded = zip(ready, self.encoder(texts), self.encoder.priors(texts), strict=True)
-        for work, tokens, prior in encoded:
-            work.tokens, work.prior = tokens, prior
+        parsed = [work for work in works if work.message is not None]
+        for model, mine in by_model(parsed).items():
+            encode(model, mine)
         now = time.monotonic()
         for work in works:
             work.lap(now)
@@ -114,14 +114,34 @@ class Route:
         scorable, started = batch.scorable, time.monotonic()
         for work in scorable:
             self._stage("queue", started - work.since)
-        self.classifier(scorable)
+        computed = 0
+        for model, works in by_model(scorable).items():
+            self._score(model, works)
+            computed += model.engine.computed_tokens([work.tokens for work in works])
         self._stage("inference", time.monotonic() - started)
         tokens, name = batch.tokens, self.settings.name
-        computed = self.engine.computed_tokens([work.tokens for work in scorable])
         self.metrics.batch_records.labels(name).observe(len(batch.works))
         self.metrics.batch_tokens.labels(name).observe(tokens)
         self.metrics.padding_ratio.labels(name).observe(1 - tokens / computed if computed else 0)
         return batch
+
+    def _score(self, model: ServedModel, works: list[Work]) -> None:
+        """Through the model; what one that is not the champion cannot label, the champion may."""
+        if model is self.models.champion:
+            model.classifier(works)
+            return
+        try:
+            model.classifier(works)
+            failed = [work for work in works if work.error is not None]
+        except EngineSick as error:
+            log.error("route %s: the challenger is withdrawn: %s", self.settings.name, error)
+            self.models.withdraw(model)
+            failed = works
+        for work in failed:
+            work.error, work.model = None, self.models.take_over(model)
+        for champion, mine in by_model(failed).items():
+            encode(champion, mine)
+            champion.classifier([work for work in mine if work.error is None])
 
     async def publish(self, works: Sequence[Work]) -> bool:
         """Labels and dead letters to the broker, in delivery order; True once all are confirmed."""
@@ -141,14 +161,15 @@ class Route:
             self._count(work, now)
 
     def drop(self, works: Sequence[Work]) -> None:
-        """Give the room of works back, whatever became of them."""
+        """Give the room and the model of works back, whatever became of them."""
         for work in works:
             self.in_flight.leave(work.record)
+            self.models.end(work.model)
 
     def close(self) -> bool:
-        """Let the threads end and give the model's memory back; False where a thread is stuck."""
+        """Let the threads end and give the models' memory back; False where a thread is stuck."""
         deadline = time.monotonic() + CLOSE_SECONDS
-        pools = (self.threads.host, self.threads.device)
+        pools = (self.threads.host, self.threads.device, self.threads.shadow)
         ends = [Thread(target=pool.shutdown, daemon=True) for pool in pools]
         for end in ends:
             end.start()
@@ -156,7 +177,8 @@ class Route:
             end.join(max(0.0, deadline - time.monotonic()))
         if any(end.is_alive() for end in ends):
             return False
-        self.engine.close()
+        for model in self.models.loaded():
+            model.engine.close()
         return True
 
     def _outgoing(self, work: Work) -> Outgoing:
@@ -176,18 +198,24 @@ class Route:
 
     def _label_record(self, work: Work, message: Message, prediction: Prediction) -> LabelRecord:
         return label_record(
-            work.record, message, prediction, self.settings.name, self.model, datetime.now(UTC)
+            work.record,
+            message,
+            prediction,
+            self.settings.name,
+            work.model.version,
+            datetime.now(UTC),
         )
 
     def _dead_letter(self, work: Work, error: RecordError) -> Outgoing:
-        s, model = self.settings, f"{self.model.name}/{self.model.version}"
+        s, version = self.settings, work.model.version
+        model = f"{version.name}/{version.version}"
         return dead_letter(work.record, error, s.dead_letter_topic, s.name, model)
 
     def _stage(self, stage: str, seconds: float) -> None:
         self.metrics.stage_seconds.labels(self.settings.name, stage).observe(seconds)
 
     def _count(self, work: Work, now: float) -> None:
-        name, version, metrics = self.settings.name, self.model.version, self.metrics
+        name, version, metrics = self.settings.name, work.model.version.version, self.metrics
         if work.error is not None:
             metrics.dead_lettered.labels(name, work.error.code).inc()
             return

@@ -15,6 +15,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
+from stream_app.pipeline.route import BATCHES_AT_ONCE
 from tests.conftest import free_port
 from tests.integration.faults.account import (
     COMMITTED,
@@ -87,7 +88,7 @@ class Scene:
 
     def pace(self, seconds: float) -> str:
         """The pause before each batch with which one worker takes so long at least."""
-        return f"{seconds * BATCH / len(self.messages):.4f}"
+        return f"{seconds * BATCHES_AT_ONCE * BATCH / len(self.messages):.4f}"
 
     def done(self, share: float) -> int:
         """So many results, as a share of the messages."""
