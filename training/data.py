@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from stream_app.codecs import CODECS
 from stream_app.core.errors import RecordError, SourceError
@@ -17,6 +17,8 @@ from stream_app.model.preparation import Preparation, prepare
 from training.readers import Raw, is_mail, read_source
 from training.recipe import Recipe, Source
 from training.split import Part, development_parts, folds, like_any, parts
+
+Use = Part | Literal["unlabelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,13 @@ class Example:
 class Corpus:
     """What a recipe reads. `test` is by source; `lineage` goes into the model card.
 
-    `more` are training texts beyond what the encoder has time for: the n-gram head's.
+    `more` are training texts beyond what the encoder has time for: the n-gram head's. `unlabelled`
+    ones have no labels, and are for teachers.
     """
 
     train: list[Example] = field(default_factory=list)
     more: list[Example] = field(default_factory=list)
+    unlabelled: list[Example] = field(default_factory=list)
     validation: list[Example] = field(default_factory=list)
     test: dict[str, list[Example]] = field(default_factory=dict)
     lineage: list[dict[str, Any]] = field(default_factory=list)
@@ -68,6 +72,7 @@ def load_corpus(recipe: Recipe, folder: Path) -> Corpus:
         "validation": len(corpus.validation) - len(validation),
     }
     corpus.train, corpus.more, corpus.validation = train, more, validation
+    corpus.unlabelled = _unlike(corpus.unlabelled, held_out)
     corpus.lineage.append({"dropped_as_near_duplicates": dropped})
     return corpus
 
@@ -76,7 +81,7 @@ def load_folds(recipe: Recipe, folder: Path, count: int) -> list[list[Example]]:
     """Every message a recipe may learn from, in `count` folds by hash; near-duplicates together."""
     found: list[tuple[Raw, Example]] = []
     for source in recipe.sources:
-        if source.use != "test":
+        if source.use not in ("test", "unlabelled"):
             found.extend(_pairs(_taken(source, folder), source, recipe.preparation))
     placed = folds([raw.value for raw, _ in found], count)
     result: list[list[Example]] = [[] for _ in range(count)]
@@ -154,7 +159,7 @@ def _taken(source: Source, folder: Path) -> list[Raw]:
     return [raw for _, _, raw in ranked[: source.rows]]
 
 
-def _placed(source: Source, folder: Path) -> list[tuple[Raw, Part]]:
+def _placed(source: Source, folder: Path) -> list[tuple[Raw, Use]]:
     raws = _taken(source, folder)
     values = [raw.value for raw in raws]
     if source.use == "split":
@@ -168,7 +173,7 @@ def _add(corpus: Corpus, source: Source, recipe: Recipe, folder: Path) -> None:
     placed = _placed(source, folder)
     _check_labels(placed, source, recipe)
     part_of = {id(raw): part for raw, part in placed}
-    by_part: defaultdict[Part, list[Example]] = defaultdict(list)
+    by_part: defaultdict[Use, list[Example]] = defaultdict(list)
     raws = [raw for raw, _ in placed]
     if source.encoder_rows is not None:
         raws.sort(key=lambda raw: hashlib.sha256(raw.value).digest())
@@ -181,6 +186,7 @@ def _add(corpus: Corpus, source: Source, recipe: Recipe, folder: Path) -> None:
     if source.encoder_rows is not None:
         corpus.more.extend(train[source.encoder_rows :])
     corpus.validation.extend(by_part.get("validation", []))
+    corpus.unlabelled.extend(by_part.get("unlabelled", []))
     read = {part: len(examples) for part, examples in sorted(by_part.items())}
     unreadable = len(placed) - sum(read.values())
     corpus.lineage.append(
@@ -196,8 +202,10 @@ def _add(corpus: Corpus, source: Source, recipe: Recipe, folder: Path) -> None:
     )
 
 
-def _check_labels(placed: Sequence[tuple[Raw, Part]], source: Source, recipe: Recipe) -> None:
+def _check_labels(placed: Sequence[tuple[Raw, Use]], source: Source, recipe: Recipe) -> None:
     """Every label is known, and there is one where there can only be one."""
+    if source.use == "unlabelled":
+        return
     found = {label for raw, _ in placed for label in raw.labels}
     unknown = sorted(found - set(recipe.labels))
     if unknown:

@@ -63,8 +63,8 @@ def _read_mail(file: Path, source: Source) -> Iterator[Raw]:
         for member in archive:
             content = archive.extractfile(member)
             if content is not None:
-                label = _renamed(member.name.split("/")[0], source)
-                yield Raw(member.name, label, content.read(), source.language)
+                labels = _labels(member.name.split("/")[0], source)
+                yield Raw(member.name, labels, content.read(), source.language)
 
 
 def _read_lines(file: Path, source: Source) -> Iterator[Raw]:
@@ -106,6 +106,7 @@ def _read_dataset(source: Source, folder: Path) -> Iterator[Raw]:
     from datasets import ClassLabel, load_dataset
 
     name, _, configuration = source.dataset.partition("#")
+    unlabelled = source.use == "unlabelled"
     place = folder / name if (folder / name).is_dir() else name
     try:
         rows = load_dataset(str(place), configuration or None, split=source.dataset_split)
@@ -114,10 +115,11 @@ def _read_dataset(source: Source, folder: Path) -> Iterator[Raw]:
             f"dataset {source.dataset}, split {source.dataset_split}, could not be loaded "
             f"({type(error).__name__}): check the names and the network, or put it in {folder}"
         ) from error
-    missing = {source.text_field, source.label_field} - set(rows.column_names)
+    needed = {source.text_field} if unlabelled else {source.text_field, source.label_field}
+    missing = needed - set(rows.column_names)
     if missing:
         raise ConfigError(f"dataset {source.dataset} has no column {', '.join(sorted(missing))}")
-    kind = rows.features[source.label_field]
+    kind = None if unlabelled else rows.features[source.label_field]
     for number, row in enumerate(rows):
         if isinstance(kind, ClassLabel):
             row = {**row, source.label_field: kind.int2str(row[source.label_field])}
@@ -134,11 +136,15 @@ def _raw(number: int, row: Mapping[str, Any], source: Source, line: bytes = b"")
         message = {"text": row[source.text_field], "title": row.get("title") or ""}
         line = json.dumps(message, sort_keys=True, default=str).encode()
     name = str(row.get("id", number))
-    labels = _renamed(row[source.label_field], source)
+    labels = _labels(row.get(source.label_field), source)
     return Raw(name, labels, line, str(row.get("language") or source.language))
 
 
-def _renamed(label: Any, source: Source) -> tuple[str, ...]:
+def _labels(label: Any, source: Source) -> tuple[str, ...]:
     """One label or a list of them -> the model's names; in a string `|` separates."""
+    if source.use == "unlabelled":
+        return ()
+    if label is None:
+        raise KeyError(source.label_field)
     several = label if isinstance(label, list) else str(label).split(LABEL_SEPARATOR)
     return tuple(source.rename.get(str(each), str(each)) for each in several if str(each))

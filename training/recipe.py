@@ -20,7 +20,7 @@ class Source(BaseModel):
     """One data file, or Hugging Face dataset, and what it is for.
 
     `split` is divided in train, validation and test, and `develop` in train and validation, both by
-    the hash of each message.
+    the hash of each message. `unlabelled` texts are for teachers to label, see `fit --teacher`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,7 +36,7 @@ class Source(BaseModel):
         "of one in the data folder; `#` and a configuration may follow",
     )
     dataset_split: str = Field("train", description="the split of the dataset")
-    use: Literal["train", "validation", "test", "split", "develop"]
+    use: Literal["train", "validation", "test", "split", "develop", "unlabelled"]
     terms: str = Field(description="the terms its corpus comes under, for the model card")
     rows: int | None = Field(
         None, gt=0, description="take this many, each label its share; the smallest hashes win"
@@ -89,6 +89,9 @@ class Hyper(BaseModel):
     warmup_steps: int = Field(100, ge=0)
     weight_decay: float = Field(0.01, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    teacher_share: float = Field(
+        0.7, ge=0, le=1, description="of a labelled text's target, where `fit` is given a teacher"
+    )
     class_weights: Literal["none", "balanced"] = "none"
     patience: int = Field(
         0, ge=0, description="evaluations without a lower validation loss that end it; 0 = never"

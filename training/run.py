@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from training.evaluate import Scored, int8_agreement, measure, score, true_label
 from training.fit import FitRun, Tokenized, fine_tune, has_bfloat16
 from training.ngrams import add_head
 from training.recipe import Recipe
+from training.soft_targets import soft_targets
 
 _log = logging.getLogger(__name__)
 _TOKENIZER_FILES = (TOKENIZER, "tokenizer_config.json")
@@ -59,6 +60,7 @@ class FitJob:
     tokenizer: str = "."  # folder of the tokenizer, relative to `out`
     steps: int | None = None  # end early: to try things out
     checkpoints: Path | None = None  # continue from the last one in it, and add to them
+    teachers: Sequence[str] = ()  # model references, or tfidf: learn what they say, too
     log_to: Sequence[str] = ()
     callbacks: Sequence[TrainerCallback] = ()
 
@@ -134,18 +136,34 @@ def fit_model(job: FitJob, encoder: Artifact, corpus: Corpus) -> AlbertForSequen
         raise ConfigError(f"recipe {recipe.name} has nothing to train on")
     if recipe.augmentation:
         train = [*train, *augmented(train, recipe.augmentation, recipe.hyper.seed)]
-    data, validation = tokenized(encoder, train), tokenized(encoder, corpus.validation)
+    data, validation = _targets(job, encoder, train, corpus), tokenized(encoder, corpus.validation)
     _log.info("fitting %d texts, %d tokens", len(data), sum(map(len, data.ids)))
     with tempfile.TemporaryDirectory() as scratch:
         run = FitRun(
             scratch=Path(scratch),
             steps=job.steps,
             checkpoints=job.checkpoints,
-            origin={"encoder": encoder.digest, "data": corpus.lineage, "steps": job.steps},
+            origin={
+                "encoder": encoder.digest,
+                "data": corpus.lineage,
+                "steps": job.steps,
+                "teachers": list(job.teachers),
+            },
             log_to=job.log_to,
             callbacks=job.callbacks,
         )
         return fine_tune(recipe, encoder.path, data, validation, run)
+
+
+def _targets(job: FitJob, encoder: Artifact, train: Sequence[Example], corpus: Corpus) -> Tokenized:
+    """What to fit: the labels, or with teachers what they say, of unlabelled texts too."""
+    if job.teachers:
+        texts, share = corpus.unlabelled, job.recipe.hyper.teacher_share
+        targets = soft_targets(train, texts, job.teachers, encoder.card, share)
+        return replace(tokenized(encoder, [*train, *texts]), targets=targets)
+    if corpus.unlabelled:
+        raise ConfigError(f"recipe {job.recipe.name} has unlabelled texts: give fit a --teacher")
+    return tokenized(encoder, train)
 
 
 def load_encoder(recipe: Recipe, reference: str | None) -> Artifact:
@@ -281,6 +299,7 @@ def _training(job: FitJob, encoder: Artifact, rows: int, minutes: float) -> dict
         **recipe.hyper.model_dump(),
         "augmentation": recipe.augmentation.model_dump() if recipe.augmentation else None,
         "steps": job.steps,
+        "teachers": list(job.teachers),
         "rows": rows,
         "encoder": {"sha256": encoder.digest, "origin": _origin(job, encoder)},
         "precision": "bfloat16" if has_bfloat16() else "float32",

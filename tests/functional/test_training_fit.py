@@ -196,3 +196,27 @@ def test_the_command_names_the_encoder_it_lacks(folder: Path) -> None:
     given = ["--recipe", str(folder / "tiny.toml"), "--data", str(folder), "--out", "nowhere"]
     result = CliRunner().invoke(app, ["fit", *given])
     assert "give --encoder" in str(result.exception)
+
+
+def test_teachers_label_what_nobody_has_labelled(folder: Path, tmp_path: Path) -> None:
+    teacher = fit(*command(folder, folder / "tiny.toml", tmp_path / "teacher"))
+    rows = [json.dumps({"text": text}) for _, text in map(words, range(5000, 5300))]
+    (folder / "nobody.jsonl").write_text("\n".join(rows))
+    text = (folder / "tiny.toml").read_text()
+    file = tmp_path / "student.toml"
+    source = '[[sources]]\nfile = "nobody.jsonl"\nuse = "unlabelled"\nterms = "ours"\n'
+    file.write_text(f"{text}\n{source}")
+    taught = command(folder, file, tmp_path / "student")
+    alone = CliRunner().invoke(app, taught)
+    assert isinstance(alone.exception, ConfigError)
+    assert "unlabelled" in str(alone.exception)
+    student = fit(*taught, "--teacher", str(teacher.path), "--teacher", "tfidf")
+    assert student.card.training["teachers"] == [str(teacher.path), "tfidf"]
+    [accuracy] = [test["accuracy"] for test in student.card.evaluation["test"].values()]
+    assert (accuracy if isinstance(accuracy, float) else accuracy["value"]) > 0.9
+    other = tmp_path / "other.toml"
+    other.write_text(text.replace('["ham", "spam"]', '["spam", "ham"]'))
+    refused = CliRunner().invoke(
+        app, [*command(folder, other, tmp_path / "x"), "--teacher", str(teacher.path)]
+    )
+    assert "needs the recipe's labels, in order" in str(refused.exception)

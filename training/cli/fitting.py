@@ -30,6 +30,14 @@ def fit(
             help="Folder of the tokenizer, relative to --out: ../tokenizer lets models share one.",
         ),
     ] = ".",
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="REF|tfidf",
+            help="Also learn what this model says of the training texts, or TF-IDF fitted to them. "
+            "Several are averaged.",
+        ),
+    ] = None,
     steps: Steps = None,
     checkpoints: Annotated[
         Path | None,
@@ -62,6 +70,7 @@ def fit(
         tokenizer=tokenizer,
         steps=steps,
         checkpoints=checkpoints,
+        teachers=teacher or [],
         log_to=["mlflow"] if mlflow else [],
         callbacks=[tensorboard_callback(tensorboard)] if tensorboard else [],
     )
