@@ -77,9 +77,16 @@ async def _run(settings: Settings) -> None:
     counting.cancel()
 
 
+def _write(file: Path, text: str) -> None:
+    """Whole or not at all: it is read at any moment."""
+    whole = file.with_suffix(".new")
+    whole.write_text(text)
+    whole.replace(file)
+
+
 async def _count_tasks(file: Path) -> None:
     while True:
-        await asyncio.to_thread(file.write_text, str(len(asyncio.all_tasks())))
+        await asyncio.to_thread(_write, file, str(len(asyncio.all_tasks())))
         await asyncio.sleep(1)
 
 
