@@ -40,6 +40,7 @@ from stream_app.pipeline.ack import AckTracker
 
 NEVER = 100_000_000.0  # seconds; Faust takes 0 literally
 FETCH_WAIT_MS = 50
+METADATA_MS = 5000  # a broker that has just come back may know no partition yet: ask again soon
 REQUEST_SECONDS = 20.0  # for one answer of the broker, where the session timeout is not longer
 POLL_WHILE_PAUSED = 0.1  # seconds; a resumed partition joins at the next poll
 
@@ -247,6 +248,7 @@ def guarded_app(settings: Settings, folder: Path, guards: Guards) -> App:
         broker_commit_livelock_soft_timeout=NEVER,
         broker_max_poll_interval=NEVER,
         broker_max_poll_records=256,
+        consumer_metadata_max_age_ms=METADATA_MS,
         stream_wait_empty=False,
         stream_buffer_maxsize=65536,  # our own admission pauses long before
         stream_publish_on_commit=False,

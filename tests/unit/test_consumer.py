@@ -17,6 +17,7 @@ from stream_app.core.settings import Settings
 from stream_app.pipeline.ack import AckTracker
 from stream_app.services.consumer import (
     FETCH_WAIT_MS,
+    METADATA_MS,
     NEVER,
     GuardedConsumer,
     Guards,
@@ -306,6 +307,12 @@ async def test_a_recovery_waits_for_its_seek_and_a_request_does_not(consumer: Gu
     assert consumer.app.conf.broker_request_timeout == NEVER
     made = consumer._thread._create_worker_consumer(consumer.transport)
     assert made._request_timeout_ms == made._client._request_timeout_ms == 20_000
+
+
+async def test_a_group_without_partitions_asks_for_them_again_soon(consumer: GuardedConsumer):
+    """Formed while the broker starts it has none, until it hears of them: by default in 5 min."""
+    made = consumer._thread._create_worker_consumer(consumer.transport)
+    assert made._client._metadata_max_age_ms == METADATA_MS < 10_000
 
 
 async def test_partitions_are_dropped_even_where_the_last_commit_fails(
