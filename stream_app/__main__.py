@@ -11,6 +11,7 @@ from stream_app.cli.classify import classify
 from stream_app.cli.config import config
 from stream_app.cli.demo.command import demo
 from stream_app.cli.dlq import dlq
+from stream_app.cli.models import models
 from stream_app.cli.produce import produce
 from stream_app.cli.topics import topics
 from stream_app.cli.watch import watch
@@ -42,6 +43,7 @@ app.command()(classify)
 app.command()(produce)
 app.command()(watch)
 app.add_typer(dlq, name="dlq")
+app.add_typer(models, name="models")
 app.add_typer(config, name="config")
 app.command()(broker)
 
