@@ -29,6 +29,7 @@ from pydantic_settings import (
 )
 
 from stream_app.core.errors import ConfigError
+from stream_app.core.feedback import FeedbackSettings
 from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.registry_settings import RegistrySettings
 
@@ -211,6 +212,7 @@ class Settings(Connections):
     topics: TopicSettings = TopicSettings()
     metrics: MetricsSettings = MetricsSettings()
     engine: EngineSettings = EngineSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
     routes: tuple[RouteSettings, ...] = Field(min_length=1)
 
     @model_validator(mode="before")
@@ -234,6 +236,14 @@ class Settings(Connections):
                     "that is a loop"
                 )
         return self
+
+    def route(self, name: str) -> RouteSettings:
+        """The route called `name`. Raises ConfigError where there is none."""
+        for route in self.routes:
+            if route.name == name:
+                return route
+        names = ", ".join(route.name for route in self.routes)
+        raise ConfigError(f"--route {name}: there is no such route; there are: {names}")
 
 
 Loaded = TypeVar("Loaded", bound=Connections)
