@@ -33,11 +33,7 @@ def create(config: ConfigFile) -> None:
 
 def create_topics(settings: Settings) -> dict[str, bool]:
     """Create what is missing; topic -> whether it is new. Raises BrokerError for any refusal."""
-    of_routes = [
-        topic
-        for route in settings.routes
-        for topic in route.topics
-    ]
+    of_routes = [topic for route in settings.routes for topic in route.topics]
     size = {
         "num_partitions": settings.topics.partitions,
         "replication_factor": settings.topics.replication_factor,
