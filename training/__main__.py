@@ -10,7 +10,7 @@ import typer
 
 from stream_app.core.command_line import new_app, run_app, version_of
 from training.cli.encoders import distil, vocab
-from training.cli.fitting import average, exits, fit, ngrams, search
+from training.cli.fitting import average, drift_reference, exits, fit, ngrams, search
 from training.cli.measuring import advise, cross_validate, evaluate, split
 
 app = new_app()
@@ -42,6 +42,7 @@ app.command()(vocab)
 app.command()(distil)
 app.command()(ngrams)
 app.command()(exits)
+app.command()(drift_reference)
 app.command()(search)
 app.command()(average)
 app.command()(advise)
