@@ -35,8 +35,7 @@ async def label_records(records: AsyncIterable[Record], route: Route) -> None:
         async for record in records:
             route.metrics.consumed.labels(route.settings.name).inc()
             if route.acks.deliver(record):
-                route.in_flight.enter(record)
-                consumed.put_nowait(Work(record))
+                consumed.put_nowait(route.admit(record))
 
 
 async def _encode(source: asyncio.Queue[Work], sink: asyncio.Queue[Work], route: Route) -> None:

@@ -18,39 +18,22 @@ from aiokafka.errors import KafkaError
 from faust.types import StreamT
 
 from stream_app.agent import label_records
-from stream_app.codecs import CODECS
-from stream_app.core.errors import BrokerError, EngineError, EngineSick, WinnowError
+from stream_app.assembly import assemble, model_loader
+from stream_app.core.errors import BrokerError, WinnowError
 from stream_app.core.health import STUCK_SECONDS, Health
-from stream_app.core.label_record import ModelVersion
-from stream_app.core.messages import ParseSpec
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import RouteSettings, Settings
-from stream_app.engine import load_engine
-from stream_app.engine.budget import measured_budget
-from stream_app.engine.protocol import Engine, TokenIds
-from stream_app.model.artifact import Artifact
-from stream_app.model.ngrams import load_head
 from stream_app.model.references import resolve
-from stream_app.model.tokenizer import Tokenizer
 from stream_app.pipeline.ack import AckTracker
-from stream_app.pipeline.admit import InFlight
-from stream_app.pipeline.batch import BatchLimits
-from stream_app.pipeline.classify import CANARY, Classifier
-from stream_app.pipeline.encode import Encoder
-from stream_app.pipeline.parse import Parser
-from stream_app.pipeline.publish import Publisher
-from stream_app.pipeline.route import Route, new_threads
-from stream_app.services.access import unreachable
-from stream_app.services.broker import Broker, ask_broker
+from stream_app.pipeline.route import Route
+from stream_app.pipeline.served import ServedModel
+from stream_app.services.broker import RETRY_SECONDS, ask_broker, await_broker
 from stream_app.services.consumer import GuardedConsumer, Guards, guarded_app, records
-from stream_app.services.delivery import new_sender
 from stream_app.services.lag import LagMonitor
 from stream_app.web.server import WebServer
 
 log = logging.getLogger(__name__)
 
-BROKER_RETRY_SECONDS = 1.0
-TOPIC_TRIES = 5
 STOP_SECONDS = 10.0
 SETTLE_SECONDS = 2.0  # deliveries under way when partitions go; far below any session timeout
 
@@ -114,115 +97,27 @@ class Worker:
         prepared.result()
         return True
 
-    async def _await_broker(self) -> Broker:
-        """Wait for the broker; every topic of every route must exist on it, or appear soon."""
-        kafka, patience = self._settings.kafka, TOPIC_TRIES
-        while True:
-            try:
-                broker = await ask_broker(kafka)
-                missing = self._missing_topics(broker)
-                if not missing:
-                    break
-                # a broker takes a moment to show topics that were just created
-                patience -= 1
-                if not patience:
-                    raise BrokerError(missing)
-                self._health.unready("broker", missing)
-            except (KafkaError, OSError) as error:
-                why = unreachable(error, kafka)
-                self._health.unready("broker", why)
-                log.warning("waiting for a broker at %s, which %s", kafka.bootstrap_servers, why)
-            await asyncio.sleep(BROKER_RETRY_SECONDS)
-        self._health.unready("broker", None)
-        if not broker.idempotent_producers:
-            log.warning("this broker has no idempotent producers: use it for trials only")
-        return broker
-
-    def _missing_topics(self, broker: Broker) -> str:
-        """The first topic that a route needs and the broker lacks, with what to do; or ''."""
-        for route in self._settings.routes:
-            for topic in (route.input_topic, route.output_topic, route.dead_letter_topic):
-                if topic not in broker.topics:
-                    return (
-                        f"route {route.name}: topic {topic!r} does not exist on "
-                        f"{self._settings.kafka.bootstrap_servers}; "
-                        "make it: winnow topics create --config FILE"
-                    )
-        return ""
-
     async def _load_routes(self) -> None:
-        broker = await self._await_broker()
-        for settings in self._settings.routes:
-            log.info("route %s: loading %s", settings.name, settings.model)
-            route = await asyncio.to_thread(self._load_route, settings, broker)
-            self._routes[settings.name] = route
+        broker = await await_broker(self._settings, self._health)
+        for route in self._settings.routes:
+            log.info("route %s: loading %s", route.name, route.model)
+            try:
+                model = await asyncio.to_thread(self._load_model, route)
+            except WinnowError as error:
+                raise type(error)(f"route {route.name}: {error}") from error
+            self._routes[route.name] = assemble(
+                self._settings, route, broker, model, self._acks, self._consumer, self._metrics
+            )
 
-    def _load_route(self, settings: RouteSettings, broker: Broker) -> Route:
-        """Everything one route needs, its model warm. Raises ModelError, ConfigError."""
-        artifact = resolve(settings.model)
-        tokenizer = Tokenizer(artifact)
-        [canary] = tokenizer.encode([CANARY])
-        engine = self._warm_engine(artifact)
-        name, card, metrics = settings.name, artifact.card, self._metrics
-        tokens = self._batch_tokens(settings, engine, canary, card.max_tokens)
-        log.info("route %s: ready, batches of %d tokens", name, tokens)
-        metrics.model_info.labels(name, card.version, settings.model).set(1)
-        metrics.model_bytes.labels(name, card.version).set(engine.memory_bytes)
-        names = {str(role): field for role, field in settings.field_names.items()}
-        spec = ParseSpec(names, settings.pass_fields)
-        return Route(
-            settings=settings,
-            limits=BatchLimits(
-                tokens, settings.max_batch_records, settings.max_batch_delay_seconds
-            ),
-            model=ModelVersion(name=card.name, version=card.version, digest=artifact.digest),
-            parser=Parser(CODECS[settings.format], spec, settings.max_record_bytes),
-            encoder=Encoder(tokenizer, card.preparation, load_head(artifact)),
-            engine=engine,
-            classifier=Classifier(
-                engine,
-                card,
-                settings.min_confidence,
-                canary,
-                lambda outcome: metrics.engine_failures.labels(name, outcome).inc(),
-            ),
-            publisher=Publisher(
-                name,
-                new_sender(self._settings.kafka, settings, broker.idempotent_producers),
-                metrics.publish_failures.labels(name),
-            ),
-            acks=self._acks,
-            in_flight=InFlight(
-                settings.max_in_flight_records,
-                settings.max_in_flight_bytes,
-                self._consumer,
-                metrics.in_flight_records.labels(name),
-                metrics.in_flight_bytes.labels(name),
-            ),
-            metrics=metrics,
-            threads=new_threads(name),
-        )
-
-    @staticmethod
-    def _batch_tokens(
-        settings: RouteSettings, engine: Engine, canary: TokenIds, longest: int
-    ) -> int:
-        """The token budget. Raises EngineSick where the engine cannot score the canary's words."""
-        try:
-            return settings.max_batch_tokens or measured_budget(engine, canary, longest)
-        except EngineError as error:
-            raise EngineSick(
-                f"route {settings.name}: the engine fails its canary ({error}): check the device "
-                "and the model files"
-            ) from error
-
-    def _warm_engine(self, artifact: Artifact) -> Engine:
-        how = self._settings.engine
-        engine = load_engine(
-            how.backend, artifact, how.device, how.precision, how.threads, how.early_exit
-        )
-        engine.warm_up()
-        return engine
+    def _load_model(self, route: RouteSettings) -> ServedModel:
+        """The route's model, warm. Raises ModelError, ConfigError, EngineSick."""
+        artifact, name = resolve(route.model), route.name
+        model = model_loader(self._settings, route, self._metrics)(artifact, artifact.version)
+        version = artifact.card.version
+        log.info("route %s: ready, batches of %d tokens", name, model.batch_tokens)
+        self._metrics.model_info.labels(name, version, route.model).set(1)
+        self._metrics.model_bytes.labels(name, version).set(model.engine.memory_bytes)
+        return model
 
     @contextlib.asynccontextmanager
     async def _consuming(self) -> AsyncIterator[None]:
@@ -259,7 +154,7 @@ class Worker:
             self._health.unready("broker", f"went away at the start ({name})")
             log.warning("the consumer cannot start (%s); trying again", name)
             await self._stop_faust(app)
-            await asyncio.sleep(BROKER_RETRY_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
         return None
 
     async def _stop_faust(self, app: faust.App) -> None:

@@ -23,6 +23,7 @@ from stream_app.model.references import resolve
 from stream_app.model.tokenizer import Tokenizer
 from stream_app.pipeline.classify import CANARY, Classifier
 from stream_app.pipeline.encode import Encoder
+from stream_app.pipeline.served import ServedModel
 from stream_app.pipeline.work import Work
 
 BATCH_TOKENS = 4096
@@ -61,12 +62,11 @@ def classify(
     """
     source = Source(files or [STDIN], message_format)
     artifact = resolve(model)
-    encoder = Encoder(Tokenizer(artifact), artifact.card.preparation, load_head(artifact))
-    classifier = _classifier(artifact, engine, device, min_confidence, encoder)
+    served = _served(artifact, engine, device, min_confidence)
     multi_label = artifact.card.problem == "multi_label"
     bad = 0
-    for batch in _batches(_read_ahead(source, encoder)):
-        classifier([work for work in batch if work.error is None])
+    for batch in _batches(_read_ahead(source, served)):
+        served.classifier([work for work in batch if work.error is None])
         for work in batch:
             line = json.dumps(_result(work, multi_label), ensure_ascii=False) + "\n"
             # always UTF-8; the odd byte of a file's name comes out as the JSON escape it needs
@@ -78,37 +78,38 @@ def classify(
         raise typer.Exit(1)
 
 
-def _classifier(
-    artifact: Artifact, backend: str, device: str, min_confidence: float, encoder: Encoder
-) -> Classifier:
-    """The engine, warm, with its failure rules. Raises ModelError, ConfigError."""
+def _served(artifact: Artifact, backend: str, device: str, min_confidence: float) -> ServedModel:
+    """The model, warm. Raises ModelError, ConfigError."""
+    card = artifact.card
+    encoder = Encoder(Tokenizer(artifact), card.preparation, load_head(artifact))
+    [canary] = encoder([CANARY])
     engine = load_engine(backend, artifact, device)
     engine.warm_up()
-    [canary] = encoder([CANARY])
-    return Classifier(engine, artifact.card, min_confidence, canary, lambda outcome: None)
+    classifier = Classifier(engine, card, min_confidence, canary, lambda outcome: None)
+    return ServedModel(artifact.version, BATCH_TOKENS, encoder, engine, classifier)
 
 
-def _prepared(found: Found, encoder: Encoder) -> Work:
+def _prepared(found: Found, model: ServedModel) -> Work:
     """A message's tokens, or its error; its text is not kept."""
-    work = Work(Record(Partition(found.name, 0), 0, None, None))
+    work = Work(Record(Partition(found.name, 0), 0, None, None), model)
     try:
         message = CODECS[found.format](found.value, ParseSpec())
         work.message = Message(message_id=message.message_id)
-        text = encoder.text(message)
-        [work.tokens], [work.prior] = encoder([text]), encoder.priors([text])
+        text = model.encoder.text(message)
+        [work.tokens], [work.prior] = model.encoder([text]), model.encoder.priors([text])
     except RecordError as error:
         work.error = error
     return work
 
 
-def _read_ahead(source: Iterable[Found], encoder: Encoder) -> Feed:
+def _read_ahead(source: Iterable[Found], model: ServedModel) -> Feed:
     """Read and tokenize on a thread of its own, never more than READ_AHEAD messages ahead."""
     feed: Feed = Queue(READ_AHEAD)
 
     def read() -> None:
         try:
             for found in source:
-                feed.put(_prepared(found, encoder))
+                feed.put(_prepared(found, model))
             feed.put(None)
         except Exception as error:  # raised again where the results are written
             feed.put(error)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stream_app.core.errors import ModelError
+from stream_app.core.label_record import ModelVersion
 from stream_app.model.preparation import Preparation
 
 CARD = "winnow.json"
@@ -67,6 +68,11 @@ class Artifact:
     path: Path
     card: ModelCard
     digest: str
+
+    @property
+    def version(self) -> ModelVersion:
+        """What a label record says of it."""
+        return ModelVersion(name=self.card.name, version=self.card.version, digest=self.digest)
 
     @property
     def tokenizer(self) -> Path:

@@ -21,25 +21,25 @@ class BatchLimits:
 
 async def batches(
     works: asyncio.Queue[Work],
-    limits: BatchLimits,
+    limits: Callable[[], BatchLimits],
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Batch]:
     """Batches of works in delivery order, for ever.
 
-    A batch holds at most `limits.records` works and `limits.tokens` tokens; a single work with
-    more tokens goes alone. While the consumer of this generator is busy the queue fills, so the
-    next batch is full at once: the deadline only matters when records are few.
+    A batch holds at most the `records` and `tokens` that the limits say when it begins; a single
+    work with more tokens goes alone. While the consumer of this generator is busy the queue fills,
+    so the next batch is full at once: the deadline only matters when records are few.
     """
     carried: Work | None = None
     while True:
         batch = [carried or await works.get()]
-        tokens, carried = len(batch[0].tokens), None
-        deadline = batch[0].since + limits.delay
-        while len(batch) < limits.records:
+        tokens, carried, bounds = len(batch[0].tokens), None, limits()
+        deadline = batch[0].since + bounds.delay
+        while len(batch) < bounds.records:
             work = await _next(works, deadline - clock())
             if work is None:
                 break
-            if tokens + len(work.tokens) > limits.tokens:
+            if tokens + len(work.tokens) > bounds.tokens:
                 carried = work
                 break
             batch.append(work)

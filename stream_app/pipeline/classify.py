@@ -8,23 +8,33 @@ sick, and a sick engine ends the process instead of dead-lettering a mailbox.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.core.errors import EngineError, EngineSick, OutOfMemory, RecordError
+from stream_app.core.messages import Prediction
 from stream_app.engine.protocol import Engine, TokenIds
 from stream_app.model.artifact import ModelCard
 from stream_app.model.decision import decide
-from stream_app.pipeline.work import Work
 
 CANARY = "a short text that any working model can score"
 
 Row = NDArray[np.float32] | RecordError
 
 
+class Scorable(Protocol):
+    """A text on its way through the engine: what goes in, and what is written back."""
+
+    tokens: list[int]
+    prior: NDArray[np.float32] | None
+    prediction: Prediction | None
+    error: RecordError | None
+
+
 class Classifier:
-    """One route's engine with its failure rules. Runs off the event loop, one call at a time."""
+    """One model's engine with its failure rules. Runs off the event loop, one call at a time."""
 
     def __init__(
         self,
@@ -40,7 +50,7 @@ class Classifier:
         self._canary = canary
         self._failed = failed  # counts what was done about a failure
 
-    def __call__(self, works: Sequence[Work]) -> None:
+    def __call__(self, works: Sequence[Scorable]) -> None:
         """Give each work its prediction or its error. Raises EngineSick: then blames no record."""
         for work, row in zip(works, self.rows(works), strict=True):
             if isinstance(row, RecordError):
@@ -48,7 +58,7 @@ class Classifier:
             else:
                 work.prediction = decide(row[None, :], self._card, self._min_confidence)[0]
 
-    def rows(self, works: Sequence[Work]) -> list[Row]:
+    def rows(self, works: Sequence[Scorable]) -> list[Row]:
         """One row of logits a text, or the error of the text that cannot be scored."""
         if not works:
             return []
@@ -63,19 +73,19 @@ class Classifier:
         except Exception as error:
             return self._split(works, error, "bisected")
 
-    def _score(self, works: Sequence[Work]) -> list[Row]:
+    def _score(self, works: Sequence[Scorable]) -> list[Row]:
         priors = [work.prior for work in works if work.prior is not None]  # of all or of none
         prior = np.stack(priors) if priors else None
         return list(self._engine.logits([work.tokens for work in works], prior))
 
-    def _split(self, works: Sequence[Work], error: Exception, outcome: str) -> list[Row]:
+    def _split(self, works: Sequence[Scorable], error: Exception, outcome: str) -> list[Row]:
         if len(works) == 1:
             return [self._poison(works[0], error)]
         self._failed(outcome)
         middle = len(works) // 2
         return [*self.rows(works[:middle]), *self.rows(works[middle:])]
 
-    def _poison(self, work: Work, error: Exception) -> RecordError:
+    def _poison(self, work: Scorable, error: Exception) -> RecordError:
         # the canary goes the record's way, prior and all: else that way would be the record's fault
         prior = None if work.prior is None else np.zeros_like(work.prior)[None, :]
         try:

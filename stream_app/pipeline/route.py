@@ -11,25 +11,19 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from stream_app.core.errors import RecordError
-from stream_app.core.label_record import (
-    LabelRecord,
-    ModelVersion,
-    cloud_event_headers,
-    label_record,
-)
-from stream_app.core.messages import Message, Prediction
+from stream_app.core.label_record import LabelRecord, cloud_event_headers, label_record
+from stream_app.core.messages import Message, Prediction, Record
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import RouteSettings
-from stream_app.engine.protocol import Engine
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.admit import InFlight
 from stream_app.pipeline.batch import BatchLimits
-from stream_app.pipeline.classify import Classifier
 from stream_app.pipeline.dead_letter import Outgoing, dead_letter
 from stream_app.pipeline.encode import Encoder
+from stream_app.pipeline.models import Models
 from stream_app.pipeline.parse import Parser
 from stream_app.pipeline.publish import Publisher
-from stream_app.pipeline.work import Batch, Work
+from stream_app.pipeline.work import Batch, Work, by_model
 
 T = TypeVar("T")
 TOO_LARGE = "the output topic refuses this label: too large"
@@ -57,17 +51,24 @@ class Route:
     """The steps of one route. The agent calls them in order; each leaves its mark on the work."""
 
     settings: RouteSettings
-    limits: BatchLimits
-    model: ModelVersion
+    models: Models
     parser: Parser
-    encoder: Encoder
-    engine: Engine
-    classifier: Classifier
     publisher: Publisher
     acks: AckTracker
     in_flight: InFlight
     metrics: Metrics
     threads: Threads
+
+    def limits(self) -> BatchLimits:
+        """Of the next batch: its tokens depend on the model."""
+        s = self.settings
+        tokens = self.models.champion.batch_tokens
+        return BatchLimits(tokens, s.max_batch_records, s.max_batch_delay_seconds)
+
+    def admit(self, record: Record) -> Work:
+        """Take a record in: until dropped it counts as in flight, and keeps its model loaded."""
+        self.in_flight.enter(record)
+        return Work(record, self.models.begin())
 
     async def on_host(self, function: Callable[[Sequence[Work]], T], works: Sequence[Work]) -> T:
         """Run a step on the route's host thread, off the event loop."""
@@ -89,20 +90,11 @@ class Route:
             self._stage("parse", time.monotonic() - started)
 
     def encode(self, works: Sequence[Work]) -> None:
-        """Messages to token ids, in place; all texts in one call to the tokenizer."""
+        """Messages to token ids, in place, each with its own model's encoder."""
         started = time.monotonic()
-        texts, ready = [], []
-        for work in works:
-            if work.message is None:
-                continue
-            try:
-                texts.append(self.encoder.text(work.message))
-                ready.append(work)
-            except RecordError as error:
-                work.error = error
-        encoded = zip(ready, self.encoder(texts), self.encoder.priors(texts), strict=True)
-        for work, tokens, prior in encoded:
-            work.tokens, work.prior = tokens, prior
+        parsed = [work for work in works if work.message is not None]
+        for model, mine in by_model(parsed).items():
+            _encode(model.encoder, mine)
         now = time.monotonic()
         for work in works:
             work.lap(now)
@@ -113,10 +105,12 @@ class Route:
         scorable, started = batch.scorable, time.monotonic()
         for work in scorable:
             self._stage("queue", started - work.since)
-        self.classifier(scorable)
+        computed = 0
+        for model, works in by_model(scorable).items():
+            model.classifier(works)
+            computed += model.engine.computed_tokens([work.tokens for work in works])
         self._stage("inference", time.monotonic() - started)
         tokens, name = batch.tokens, self.settings.name
-        computed = self.engine.computed_tokens([work.tokens for work in scorable])
         self.metrics.batch_records.labels(name).observe(len(batch.works))
         self.metrics.batch_tokens.labels(name).observe(tokens)
         self.metrics.padding_ratio.labels(name).observe(1 - tokens / computed if computed else 0)
@@ -139,19 +133,21 @@ class Route:
             self._count(work, now)
 
     def drop(self, works: Sequence[Work]) -> None:
-        """Give the room of works back, whatever became of them."""
+        """Give the room and the model of works back, whatever became of them."""
         for work in works:
             self.in_flight.leave(work.record)
+            self.models.end(work.model)
 
     def close(self) -> bool:
-        """Let the threads end and give the model's memory back; False where a thread is stuck."""
+        """Let the threads end and give the models' memory back; False where a thread is stuck."""
         threads = (self.threads.host, self.threads.device)
         last = [thread.submit(bool) for thread in threads]  # runs once the thread is free
         for thread in threads:
             thread.shutdown(wait=False)
         if wait(last, CLOSE_SECONDS).not_done:
             return False
-        self.engine.close()
+        for model in self.models.loaded():
+            model.engine.close()
         return True
 
     def _outgoing(self, work: Work) -> Outgoing:
@@ -171,18 +167,24 @@ class Route:
 
     def _label_record(self, work: Work, message: Message, prediction: Prediction) -> LabelRecord:
         return label_record(
-            work.record, message, prediction, self.settings.name, self.model, datetime.now(UTC)
+            work.record,
+            message,
+            prediction,
+            self.settings.name,
+            work.model.version,
+            datetime.now(UTC),
         )
 
     def _dead_letter(self, work: Work, error: RecordError) -> Outgoing:
-        s, model = self.settings, f"{self.model.name}/{self.model.version}"
+        s, version = self.settings, work.model.version
+        model = f"{version.name}/{version.version}"
         return dead_letter(work.record, error, s.dead_letter_topic, s.name, model)
 
     def _stage(self, stage: str, seconds: float) -> None:
         self.metrics.stage_seconds.labels(self.settings.name, stage).observe(seconds)
 
     def _count(self, work: Work, now: float) -> None:
-        name, version, metrics = self.settings.name, self.model.version, self.metrics
+        name, version, metrics = self.settings.name, work.model.version.version, self.metrics
         if work.error is not None:
             metrics.dead_lettered.labels(name, work.error.code).inc()
             return
@@ -194,3 +196,18 @@ class Route:
         if work.record.timestamp is not None:
             seconds = max(0.0, now - work.record.timestamp / 1000)
             metrics.end_to_end_seconds.labels(name).observe(seconds)
+
+
+def _encode(encoder: Encoder, works: Sequence[Work]) -> None:
+    """Parsed works to token ids, in place; all texts in one call to the tokenizer."""
+    texts, ready = [], []
+    for work in works:
+        assert work.message is not None
+        try:
+            texts.append(encoder.text(work.message))
+            ready.append(work)
+        except RecordError as error:
+            work.error = error
+    encoded = zip(ready, encoder(texts), encoder.priors(texts), strict=True)
+    for work, tokens, prior in encoded:
+        work.tokens, work.prior = tokens, prior

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, Prediction, Record
+from stream_app.pipeline.served import ServedModel
 
 
 @dataclass(slots=True)
@@ -17,6 +19,7 @@ class Work:
     """One record in flight. Each step fills in its field; `error` sends it to the dead letters."""
 
     record: Record
+    model: ServedModel  # from the beginning to the end, whatever serves by then
     message: Message | None = None
     tokens: list[int] = field(default_factory=list)
     prior: NDArray[np.float32] | None = None  # [labels], from the n-gram head of a model with one
@@ -45,3 +48,11 @@ class Batch:
     def tokens(self) -> int:
         """Real tokens in the batch, padding not counted."""
         return sum(len(work.tokens) for work in self.works)
+
+
+def by_model(works: Iterable[Work]) -> dict[ServedModel, list[Work]]:
+    """The works of each model, in order: a model's batch holds no other's texts."""
+    groups: dict[ServedModel, list[Work]] = {}
+    for work in works:
+        groups.setdefault(work.model, []).append(work)
+    return groups

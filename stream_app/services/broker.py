@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import CoordinatorNotAvailableError, IncompatibleBrokerVersion, UnknownError
+from aiokafka.errors import (
+    CoordinatorNotAvailableError,
+    IncompatibleBrokerVersion,
+    KafkaError,
+    UnknownError,
+)
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
+from stream_app.core.errors import BrokerError
+from stream_app.core.health import Health
 from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.messages import Partition
-from stream_app.services.access import TIMEOUT_MS, get_in
+from stream_app.core.settings import Settings
+from stream_app.services.access import TIMEOUT_MS, get_in, unreachable
 
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+TOPIC_TRIES = 5
 TRANSACTION_TIMEOUT_MS = 60_000  # required by the request, without meaning for idempotence alone
 
 
@@ -24,6 +38,44 @@ class Broker:
 
     topics: frozenset[str]
     idempotent_producers: bool
+
+
+async def await_broker(settings: Settings, health: Health) -> Broker:
+    """Wait for the broker; every topic of every route must exist on it, or appear soon."""
+    kafka, patience = settings.kafka, TOPIC_TRIES
+    while True:
+        try:
+            broker = await ask_broker(kafka)
+            missing = _missing_topics(settings, broker)
+            if not missing:
+                break
+            # a broker takes a moment to show topics that were just created
+            patience -= 1
+            if not patience:
+                raise BrokerError(missing)
+            health.unready("broker", missing)
+        except (KafkaError, OSError) as error:
+            why = unreachable(error, kafka)
+            health.unready("broker", why)
+            log.warning("waiting for a broker at %s, which %s", kafka.bootstrap_servers, why)
+        await asyncio.sleep(RETRY_SECONDS)
+    health.unready("broker", None)
+    if not broker.idempotent_producers:
+        log.warning("this broker has no idempotent producers: use it for trials only")
+    return broker
+
+
+def _missing_topics(settings: Settings, broker: Broker) -> str:
+    """The first topic that a route needs and the broker lacks, with what to do; or ''."""
+    for route in settings.routes:
+        for topic in (route.input_topic, route.output_topic, route.dead_letter_topic):
+            if topic not in broker.topics:
+                return (
+                    f"route {route.name}: topic {topic!r} does not exist on "
+                    f"{settings.kafka.bootstrap_servers}; "
+                    "make it: winnow topics create --config FILE"
+                )
+    return ""
 
 
 async def ask_broker(kafka: KafkaClientSettings) -> Broker:

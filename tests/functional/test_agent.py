@@ -20,12 +20,13 @@ from stream_app.model.artifact import ModelCard
 from stream_app.model.preparation import Preparation
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.admit import InFlight
-from stream_app.pipeline.batch import BatchLimits
 from stream_app.pipeline.classify import Classifier
 from stream_app.pipeline.dead_letter import Outgoing
 from stream_app.pipeline.encode import Encoder
+from stream_app.pipeline.models import Models
 from stream_app.pipeline.parse import Parser
 from stream_app.pipeline.route import Route, new_threads
+from stream_app.pipeline.served import ServedModel
 
 CARD = ModelCard(name="m", version="7", labels=("ham", "spam"))
 PARTITIONS = [Partition("in", number) for number in range(3)]
@@ -78,19 +79,25 @@ class Watched(InFlight):
         self._valve().moved.set()
 
 
+def served(engine: FakeEngine, min_confidence: float = 0.0, version: str = "7") -> ServedModel:
+    return ServedModel(
+        ModelVersion(name=CARD.name, version=version, digest="d"),
+        4096,
+        Encoder(Words(), Preparation()),
+        engine,
+        Classifier(engine, CARD, min_confidence, [1], lambda _: None),
+    )
+
+
 def make_route(acks: AckTracker, engine: FakeEngine, **overrides: object) -> Route:
     settings = RouteSettings(
         name="r", format="text", model="m", input_topic="in", output_topic="out", **overrides
     )
-    metrics, valve, words = Metrics(), Valve(), Words()
+    metrics, valve = Metrics(), Valve()
     return Route(
         settings=settings,
-        limits=BatchLimits(4096, settings.max_batch_records, settings.max_batch_delay_seconds),
-        model=ModelVersion(name=CARD.name, version=CARD.version, digest="d"),
+        models=Models(served(engine, settings.min_confidence), lambda model: model.engine.close()),
         parser=Parser(CODECS["text"], ParseSpec({}, settings.pass_fields), 1000),
-        encoder=Encoder(words, Preparation()),
-        engine=engine,
-        classifier=Classifier(engine, CARD, settings.min_confidence, [1], lambda _: None),
         publisher=Outbox(),
         acks=acks,
         in_flight=Watched(
@@ -214,7 +221,7 @@ async def test_nothing_heavy_runs_on_the_event_loop():
     route = replace(route, parser=Parser(codec, ParseSpec(), 1000))
     await run(route, texts(9), lambda: len(route.publisher.out) == 9)
     assert seen == {"r-host_0", "r-device_0"}
-    assert route.encoder._tokenizer.threads == {"r-host_0"}
+    assert route.models.champion.encoder._tokenizer.threads == {"r-host_0"}
 
 
 async def test_consumption_pauses_when_publishing_stalls_and_goes_on_after():
@@ -289,6 +296,63 @@ async def test_a_sick_engine_escapes_with_nothing_acked():
     assert caught.group_contains(EngineSick)
     assert acks.positions() == {}
     assert route.publisher.out == []
+
+
+class Closing(FakeEngine):
+    """Says when it is closed, and whether it was asked for scores after."""
+
+    def __init__(self, before: Callable[[Sequence[Sequence[int]]], None] | None = None) -> None:
+        super().__init__(CARD.labels, before)
+        self.closed = False
+
+    def logits(self, batch, prior=None):
+        assert not self.closed
+        return super().logits(batch, prior)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def test_a_swap_falls_between_records_and_the_old_engine_closes_after_its_last():
+    started, release = threading.Event(), threading.Event()
+
+    def before(batch: Sequence[Sequence[int]]) -> None:
+        started.set()
+        release.wait(60)
+
+    old, new = Closing(before), Closing()
+    acks = AckTracker()
+    route = make_route(acks, old)
+    records = texts(300)
+
+    async def stream() -> AsyncIterator[Record]:
+        for record in records[:150]:
+            yield record
+        await asyncio.to_thread(started.wait, 60)
+        route.models.swap(served(new, version="8"))
+        assert not old.closed, "it has work in flight"
+        for record in records[150:]:
+            yield record
+        release.set()
+        await asyncio.Event().wait()
+
+    await run(route, stream(), lambda: len(route.publisher.out) == 300 and old.closed)
+    versions = {label.id: label.model.version for label in labels(route)}
+    assert [versions[record.id] for record in records] == ["7"] * 150 + ["8"] * 150
+    assert not new.closed
+    assert sum(acks.positions().values()) == 300
+
+
+async def test_a_swap_back_and_forth_keeps_a_model_that_serves_again():
+    first, second = Closing(), Closing()
+    route = make_route(AckTracker(), first)
+    model = route.models.champion
+    work = route.admit(texts(1)[0])
+    route.models.swap(served(second))
+    route.models.swap(model)
+    assert second.closed, "it never had a record"
+    route.drop([work])
+    assert not first.closed
 
 
 async def test_replayed_records_keep_their_id_and_headers_pass_through():

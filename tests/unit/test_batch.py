@@ -2,16 +2,20 @@
 
 import asyncio
 from itertools import pairwise
+from typing import cast
 
 import pytest
 
 from stream_app.core.messages import Partition, Record
 from stream_app.pipeline.batch import BatchLimits, batches
+from stream_app.pipeline.served import ServedModel
 from stream_app.pipeline.work import Work
+
+MODEL = cast("ServedModel", None)  # a batch is made of tokens alone
 
 
 def work(offset: int, tokens: int) -> Work:
-    return Work(Record(Partition("mail", 0), offset, None, b""), tokens=[1] * tokens)
+    return Work(Record(Partition("mail", 0), offset, None, b""), MODEL, tokens=[1] * tokens)
 
 
 async def sizes(tokens: list[int], limits: BatchLimits, count: int) -> list[list[int]]:
@@ -19,7 +23,7 @@ async def sizes(tokens: list[int], limits: BatchLimits, count: int) -> list[list
     for offset, number in enumerate(tokens):
         queue.put_nowait(work(offset, number))
     out, offsets = [], []
-    async for batch in batches(queue, limits):
+    async for batch in batches(queue, lambda: limits):
         out.append([len(w.tokens) for w in batch.works])
         offsets += [w.record.offset for w in batch.works]
         if len(out) == count:
@@ -46,7 +50,7 @@ async def test_the_deadline_counts_from_the_oldest_record():
     first = work(0, 1)
     queue.put_nowait(first)
     now = first.since
-    stream = batches(queue, BatchLimits(100, 100, delay=5.0), clock=lambda: now)
+    stream = batches(queue, lambda: BatchLimits(100, 100, delay=5.0), clock=lambda: now)
     now += 6  # the record waited longer than the delay before the batcher got to it
     batch = await anext(stream)
     assert [w.record.offset for w in batch.works] == [0]
@@ -54,7 +58,7 @@ async def test_the_deadline_counts_from_the_oldest_record():
 
 async def test_a_batch_waits_for_more_until_its_deadline():
     queue: asyncio.Queue[Work] = asyncio.Queue()
-    stream = batches(queue, BatchLimits(100, 2, delay=60.0))
+    stream = batches(queue, lambda: BatchLimits(100, 2, delay=60.0))
     closing = asyncio.ensure_future(anext(stream))
     queue.put_nowait(work(0, 1))
     await asyncio.sleep(0)

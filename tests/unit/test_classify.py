@@ -1,7 +1,7 @@
 """What happens when the engine fails: retry, halve, bisect, canary."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,11 +12,13 @@ from stream_app.engine.fake import FakeEngine
 from stream_app.engine.protocol import Prior
 from stream_app.model.artifact import ModelCard
 from stream_app.pipeline.classify import Classifier
+from stream_app.pipeline.served import ServedModel
 from stream_app.pipeline.work import Work
 
 CARD = ModelCard(name="m", version="1", labels=("ham", "spam"))
 CANARY_TOKENS = [1, 2, 3]
 POISON = 666
+MODEL = cast("ServedModel", None)  # what a classifier does, it does for one model
 
 
 class Faults:
@@ -58,7 +60,7 @@ def classifier(faults: Faults, outcomes: list[str]) -> Classifier:
 
 def works(*tokens: list[int]) -> list[Work]:
     return [
-        Work(Record(Partition("mail", 0), offset, None, b""), tokens=ids)
+        Work(Record(Partition("mail", 0), offset, None, b""), MODEL, tokens=ids)
         for offset, ids in enumerate(tokens)
     ]
 

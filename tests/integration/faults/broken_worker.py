@@ -22,12 +22,13 @@ from stream_app.core.settings import Settings
 from stream_app.engine.protocol import Prior, TokenIds
 from stream_app.model.artifact import Artifact
 from stream_app.model.tokenizer import Tokenizer
+from stream_app.pipeline import served
 from stream_app.pipeline.classify import CANARY
 from stream_app.services import consumer
 
 FITS = 4  # records that fit the "device" when it is short of memory
 
-real_load_engine, real_run = app.load_engine, app._run
+real_load_engine, real_run = served.load_engine, app._run
 
 
 class Broken:
@@ -83,7 +84,7 @@ async def _count_tasks(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    app.load_engine = load_engine
+    served.load_engine = load_engine
     if "FAULT_TASKS" in os.environ:
         app._run = _run
     if "FAULT_POLL_INTERVAL" in os.environ:
