@@ -25,11 +25,14 @@ from stream_app.core.metrics import Metrics
 from stream_app.core.settings import RouteSettings, Settings
 from stream_app.model.references import resolve
 from stream_app.pipeline.ack import AckTracker
-from stream_app.pipeline.route import Route
+from stream_app.pipeline.route import Observer, Route
 from stream_app.pipeline.served import ServedModel
 from stream_app.services.broker import RETRY_SECONDS, ask_broker, await_broker
 from stream_app.services.consumer import GuardedConsumer, Guards, guarded_app, records
+from stream_app.services.delivery import new_producer
+from stream_app.services.drift import DriftMonitor
 from stream_app.services.lag import LagMonitor
+from stream_app.services.review import ReviewCopier
 from stream_app.web.server import WebServer
 
 log = logging.getLogger(__name__)
@@ -48,6 +51,14 @@ class Worker:
         self._health = Health(max(STUCK_SECONDS, 2 * settings.kafka.session_timeout_seconds))
         self._acks = AckTracker()
         self._routes: dict[str, Route] = {}
+        self._drift = DriftMonitor(settings.drift, self._metrics)
+        self._copiers = {
+            route.name: ReviewCopier(
+                route, partial(new_producer, settings.kafka, route), self._metrics
+            )
+            for route in settings.routes
+            if route.review_topic
+        }
         self._failure: WinnowError | None = None
         self._stop = asyncio.Event()
         self._stuck: list[str] = []  # what does not end by itself
@@ -106,8 +117,19 @@ class Worker:
             except WinnowError as error:
                 raise type(error)(f"route {route.name}: {error}") from error
             self._routes[route.name] = assemble(
-                self._settings, route, broker, model, self._acks, self._consumer, self._metrics
+                self._settings,
+                route,
+                broker,
+                model,
+                self._acks,
+                self._consumer,
+                self._metrics,
+                self._observers(route.name),
             )
+
+    def _observers(self, route: str) -> list[Observer]:
+        copier = self._copiers.get(route)
+        return [self._drift.observe, *([copier.observe] if copier else [])]
 
     def _load_model(self, route: RouteSettings) -> ServedModel:
         """The route's model, warm. Raises ModelError, ConfigError, EngineSick."""
@@ -127,8 +149,9 @@ class Worker:
             if app is None:
                 yield
                 return
-            monitor = self._lag_monitor()
-            await monitor.start()
+            services = [self._lag_monitor(), self._drift, *self._copiers.values()]
+            for service in services:
+                await service.start()
             crashed = asyncio.create_task(self._watch_crash(app))
             self._health.unready("worker", None)
             log.info(
@@ -139,7 +162,8 @@ class Worker:
             finally:
                 self._health.unready("worker", "stopping")
                 crashed.cancel()
-                await monitor.stop()
+                for service in services:
+                    await service.stop()
                 await self._stop_faust(app)
 
     async def _started(self, folder: Path) -> faust.App | None:

@@ -21,7 +21,7 @@ def _group() -> None:
 
 @topics.command("create")
 def create(config: ConfigFile) -> None:
-    """Create the input, output and dead-letter topics of every route; existing ones stay.
+    """Create the topics of every route: input, output, dead letters, review; existing ones stay.
 
     [topics] of the configuration says with how many partitions and replicas.
     """
@@ -38,7 +38,7 @@ def create_topics(settings: Settings) -> dict[str, bool]:
             "replication_factor": settings.topics.replication_factor,
         }
         for route in settings.routes
-        for topic in (route.input_topic, route.output_topic, route.dead_letter_topic)
+        for topic in route.topics
     }
     with connected(KafkaAdminClient, settings.kafka) as admin:
         answer = admin.create_topics(wanted, raise_errors=False)["topics"]

@@ -28,7 +28,9 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from stream_app.core.drift_settings import DriftSettings
 from stream_app.core.errors import ConfigError
+from stream_app.core.feedback import FeedbackSettings
 from stream_app.core.kafka import KafkaClientSettings
 
 PREFIX = "WINNOW_"
@@ -116,6 +118,8 @@ class RouteSettings(Section):
     pass_fields: Names = ()
     field_names: dict[Role, str] = Field(default_factory=dict)  # format json: role -> field name
     min_confidence: float = Field(0.0, ge=0, le=1)  # below it the decision is "unsure"
+    review_share: float = Field(0.0, ge=0, le=1)  # of the records, copied to <input_topic>.review
+    review_unsure: bool = False  # and those whose decision is "unsure"
     max_record_bytes: int = Field(10 * 1024 * 1024, gt=0)
     max_batch_tokens: int = Field(0, ge=0)  # 0: measured when the model is warm
     max_batch_records: int = Field(64, gt=0)
@@ -131,10 +135,28 @@ class RouteSettings(Section):
         return data
 
     @model_validator(mode="after")
+    def _unsure_exists(self) -> RouteSettings:
+        if self.review_unsure and not self.min_confidence:
+            raise ValueError("review_unsure needs a min_confidence: without it nothing is unsure")
+        return self
+
+    @property
+    def review_topic(self) -> str:
+        """Where records go for people to label; '' where none do."""
+        return f"{self.input_topic}.review" if self.review_share or self.review_unsure else ""
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Every topic that has to exist."""
+        named = (self.input_topic, self.output_topic, self.dead_letter_topic, self.review_topic)
+        return tuple(filter(None, named))
+
+    @model_validator(mode="after")
     def _topics_differ(self) -> RouteSettings:
-        topics = (self.input_topic, self.output_topic, self.dead_letter_topic)
-        if len(set(topics)) < len(topics):
-            raise ValueError("input_topic, output_topic and dead_letter_topic must differ")
+        if len(set(self.topics)) < len(self.topics):
+            raise ValueError(
+                "input_topic, output_topic, dead_letter_topic and <input_topic>.review must differ"
+            )
         return self
 
 
@@ -182,6 +204,8 @@ class Settings(KafkaOnly):
     topics: TopicSettings = TopicSettings()
     metrics: MetricsSettings = MetricsSettings()
     engine: EngineSettings = EngineSettings()
+    drift: DriftSettings = DriftSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
     routes: tuple[RouteSettings, ...] = Field(min_length=1)
 
     @model_validator(mode="before")
@@ -194,7 +218,7 @@ class Settings(KafkaOnly):
 
     @model_validator(mode="after")
     def _routes_apart(self) -> Settings:
-        outputs = {t for r in self.routes for t in (r.output_topic, r.dead_letter_topic)}
+        outputs = {topic for route in self.routes for topic in route.topics[1:]}
         inputs = [route.input_topic for route in self.routes]
         for route in self.routes:
             if inputs.count(route.input_topic) > 1:

@@ -14,6 +14,7 @@ from stream_app.engine import load_engine
 from stream_app.engine.budget import measured_budget
 from stream_app.engine.protocol import Engine, TokenIds
 from stream_app.model.artifact import Artifact
+from stream_app.model.drift_reference import Drift, load_drift
 from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
 from stream_app.pipeline.classify import CANARY, Classifier
@@ -29,6 +30,7 @@ class ServedModel:
     encoder: Encoder
     engine: Engine
     classifier: Classifier
+    drift: Drift | None = None  # what its texts and labels are compared with
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class ModelLoader:
     def __call__(self, artifact: Artifact, version: ModelVersion) -> ServedModel:
         """The model, warm, its canary scored. Raises ModelError, ConfigError, EngineSick."""
         tokenizer, card, how = Tokenizer(artifact), artifact.card, self.how
-        head = load_head(artifact)
+        head, drift = load_head(artifact), load_drift(artifact)
         [canary] = tokenizer.encode([CANARY])
         engine = load_engine(
             how.backend, artifact, how.device, how.precision, how.threads, how.early_exit
@@ -60,6 +62,7 @@ class ModelLoader:
             Encoder(tokenizer, card.preparation, head),
             engine,
             Classifier(engine, card, self.route.min_confidence, canary, self.failed),
+            drift,
         )
 
     def _tried(

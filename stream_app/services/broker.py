@@ -68,7 +68,7 @@ async def await_broker(settings: Settings, health: Health) -> Broker:
 def _missing_topics(settings: Settings, broker: Broker) -> str:
     """The first topic that a route needs and the broker lacks, with what to do; or ''."""
     for route in settings.routes:
-        for topic in (route.input_topic, route.output_topic, route.dead_letter_topic):
+        for topic in route.topics:
             if topic not in broker.topics:
                 return (
                     f"route {route.name}: topic {topic!r} does not exist on "
