@@ -18,6 +18,7 @@ from kafka.errors import KafkaError
 
 from stream_app.cli.embedded_broker import EmbeddedBroker
 
+pytest_plugins = ["tests.registries"]
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 KAFKA = SHARED / "kafka" / "kafka.sh"

@@ -23,6 +23,7 @@ def save_tiny_albert(
     labels: tuple[str, ...] = ("ham", "spam"),
     problem: str = "single_label_classification",
     known: int | None = None,
+    seed: int = 0,
 ) -> Path:
     """Write config.json, model.safetensors and a word-level tokenizer.json; the folder.
 
@@ -30,7 +31,7 @@ def save_tiny_albert(
     which is a real poison record.
     """
     words = [*SPECIAL, *WORDS, RARE]
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = AlbertConfig(
         vocab_size=known or len(words),
         embedding_size=8,

@@ -16,6 +16,7 @@ from stream_app.cli.sources import STDIN, Format, Found, Source
 from stream_app.codecs import CODECS
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, ParseSpec, Partition, Record
+from stream_app.core.settings import load_registry
 from stream_app.engine import load_engine
 from stream_app.model.artifact import Artifact
 from stream_app.model.ngrams import load_head
@@ -37,7 +38,9 @@ Feed = Queue[Work | Exception | None]  # an exception or None is the end
 def classify(
     model: Annotated[
         str,
-        typer.Option("--model", "-m", metavar="REF", help="builtin:NAME, a path, hf://ORG/NAME."),
+        typer.Option(
+            "--model", "-m", metavar="REF", help="builtin:NAME, a path, hf://…, models:/…"
+        ),
     ],
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="FILE", help="Default, or -: stdin.")
@@ -61,7 +64,7 @@ def classify(
     so is .gz. A message that cannot be labelled gives a line with `error`, and exit code 1.
     """
     source = Source(files or [STDIN], message_format)
-    artifact = resolve(model)
+    artifact = resolve(model, load_registry(None))
     served = _served(artifact, engine, device, min_confidence)
     multi_label = artifact.card.problem == "multi_label"
     bad = 0

@@ -24,15 +24,15 @@ def show(config: ConfigFile) -> None:
 def check(config: ConfigFile) -> None:
     """Check the configuration and the model of every route; exit code 1 where one is not usable.
 
-    An `hf://` model is downloaded. Certificates and password files are read; the broker is not
-    asked.
+    An `hf://` or `models:/` model is downloaded. Certificates and password files are read; the
+    broker is not asked.
     """
     settings = load_settings(config)
     settings.kafka.client_arguments()
     failed = False
     for route in settings.routes:
         try:
-            card = resolve(route.model).card
+            card = resolve(route.model, settings.registry).card
         except ModelError as error:
             failed = True
             typer.echo(f"{route.name}: {error}")

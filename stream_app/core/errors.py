@@ -3,6 +3,7 @@
 WinnowError
 ├── ConfigError      the configuration is wrong: fix the file or the environment
 ├── ModelError       a model reference or artifact cannot be used
+│   └── RegistryUnreachable  ... because the model registry does not answer: waiting may mend it
 ├── SourceError      a file given to `produce` or `classify` cannot be read
 ├── RecordError      this one record cannot be labelled: it goes to the dead letters
 ├── EngineError      a batch could not be scored
@@ -27,6 +28,10 @@ class ConfigError(WinnowError):
 
 class ModelError(WinnowError):
     """A model reference or artifact cannot be used."""
+
+
+class RegistryUnreachable(ModelError):
+    """The model registry does not answer."""
 
 
 class SourceError(WinnowError):

@@ -32,6 +32,7 @@ from stream_app.core.drift_settings import DriftSettings
 from stream_app.core.errors import ConfigError
 from stream_app.core.feedback import FeedbackSettings
 from stream_app.core.kafka import KafkaClientSettings
+from stream_app.core.registry_settings import RegistrySettings
 
 PREFIX = "WINNOW_"
 CONFIG_VARIABLE = "WINNOW_CONFIG"  # names the file itself, so it is not a key of it
@@ -173,15 +174,16 @@ class _Environment(EnvSettingsSource):
         return super().__call__()
 
 
-class KafkaOnly(BaseSettings):
-    """`[kafka]` alone, of a whole configuration or of none: what a command needs that is told its
-    topic by an option."""
+class Connections(BaseSettings):
+    """What to connect to, of a whole configuration or of none: what a command needs that is told
+    its topic or its model by an option."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter="__", extra="ignore", frozen=True
     )
 
     kafka: KafkaSettings = KafkaSettings()
+    registry: RegistrySettings = RegistrySettings()
 
     @classmethod
     def settings_customise_sources(
@@ -196,7 +198,7 @@ class KafkaOnly(BaseSettings):
         return (_Environment(settings_cls), init_settings)
 
 
-class Settings(KafkaOnly):
+class Settings(Connections):
     """The whole configuration."""
 
     model_config = SettingsConfigDict(extra="forbid")
@@ -231,7 +233,7 @@ class Settings(KafkaOnly):
         return self
 
 
-Loaded = TypeVar("Loaded", bound=KafkaOnly)
+Loaded = TypeVar("Loaded", bound=Connections)
 
 
 def load_settings(file: Path | None) -> Settings:
@@ -241,7 +243,12 @@ def load_settings(file: Path | None) -> Settings:
 
 def load_kafka(file: Path | None) -> KafkaSettings:
     """`[kafka]` of `file`, if any, and the environment. Raises ConfigError."""
-    return _load(KafkaOnly, file).kafka
+    return _load(Connections, file).kafka
+
+
+def load_registry(file: Path | None) -> RegistrySettings:
+    """`[registry]` of `file`, if any, and the environment. Raises ConfigError."""
+    return _load(Connections, file).registry
 
 
 def _load(kind: type[Loaded], file: Path | None) -> Loaded:

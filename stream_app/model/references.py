@@ -1,33 +1,64 @@
-"""Model references: a path, `builtin:NAME` or `hf://ORG/NAME`."""
+"""Model references: a path, `builtin:…`, `hf://ORG/NAME`, `models:/NAME@ALIAS` or `…/VERSION`."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from stream_app.core.errors import ModelError
+from stream_app.core.registry_settings import RegistrySettings
 from stream_app.model.artifact import Artifact, load_artifact
+from stream_app.model.registry import Registry
 
 BUILTIN = ("spam", "reviews", "news")
+_REGISTERED = re.compile(r"models:/(?P<name>[\w.-]+)(@(?P<alias>[a-z][\w-]*)|/(?P<version>\d+))")
 
 
-def resolve(reference: str) -> Artifact:
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What `models:/…` says: a model's name, and an alias, which may move, or a version."""
+
+    name: str
+    alias_or_version: str
+
+    @property
+    def moves(self) -> bool:
+        """Whether it may point at another version later."""
+        return not self.alias_or_version.isdecimal()
+
+
+def registered(reference: str) -> Registered | None:
+    """What a reference to the registry says; None for any other. Raises ModelError."""
+    if not reference.startswith("models:"):
+        return None
+    found = _REGISTERED.fullmatch(reference)
+    if found is None:
+        raise ModelError(f"{reference}: write models:/NAME@ALIAS or models:/NAME/VERSION")
+    return Registered(found["name"], found["alias"] or found["version"])
+
+
+def resolve(reference: str, registry: RegistrySettings | None = None) -> Artifact:
     """The artifact a reference points at, checked. Raises ModelError with what to do."""
-    return load_artifact(resolve_folder(reference))
+    return load_artifact(resolve_folder(reference, registry))
 
 
-def resolve_folder(reference: str) -> Path:
-    """The folder a reference points at, fetched if need be. Raises ModelError."""
+def resolve_folder(reference: str, registry: RegistrySettings | None = None) -> Path:
+    """The folder a reference points at, fetched if need be. Raises ModelError.
+
+    `registry` is where `models:/…` is looked up, by default what RegistrySettings says.
+    """
     scheme, separator, name = reference.partition(":")
     if scheme == "builtin" and separator:
         return _builtin(name)
     if reference.startswith("hf://"):
         return _from_hub(reference.removeprefix("hf://"))
-    if scheme == "models" and separator:
-        raise ModelError(
-            f"{reference}: the model registry is not part of this version; "
-            "use a path, builtin:NAME or hf://ORG/NAME"
-        )
+    if wanted := registered(reference):
+        settings = registry or RegistrySettings()
+        client = Registry(settings.uri)
+        found = client.find(wanted.name, wanted.alias_or_version)
+        return client.fetch(found, settings.cache).path
     return Path(reference).expanduser()
 
 

@@ -29,6 +29,7 @@ def test_faust_and_its_drivers_are_pinned_together():
     [
         ("stream_app", "torch transformers faust kafka aiokafka"),
         ("stream_app.__main__", "torch transformers faust"),
+        ("stream_app.app", "torch transformers mlflow"),
         ("training", "torch transformers faust"),
     ],
 )

@@ -73,7 +73,7 @@ def test_the_environment_wins_key_by_key(write, monkeypatch: pytest.MonkeyPatch)
         ("port = 9108", 'port = "x"', "metrics.port = 'x'"),
         ("port = 9108", "prot = 9108", "metrics.prot: no such key; there are: host, port"),
         ('model = "builtin:spam"', "", "routes[mail].model: this key is required"),
-        ("[metrics]", "[metrix]", "metrix: no such key; there are: kafka, topics, metrics"),
+        ("[metrics]", "[metrix]", "metrix: no such key; there are: kafka, registry, topics"),
         ('output_topic = "mail.labels"', 'output_topic = "mail"', "must differ"),
         ('output_topic = "mail.labels"', 'output_topic = "reviews"', "that is a loop"),
         ('input_topic = "mail"', 'input_topic = "reviews"', "two routes read input_topic"),

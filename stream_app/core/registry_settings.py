@@ -1,0 +1,20 @@
+"""`[registry]`: where registered models are looked up, and kept once fetched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RegistrySettings(BaseModel):
+    """For routes whose model is `models:/…`. A user and password for a server are MLflow's own
+    variables, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD: none belongs in the URI."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    uri: str = Field(
+        "sqlite:///winnow-registry.db", pattern=r"^(sqlite:///[^\s]+|https?://[^\s@]+)$"
+    )
+    cache: Path = Path(".winnow/models")
+    poll_seconds: float = Field(2.0, gt=0, le=3600)
