@@ -29,6 +29,7 @@ from pydantic_settings import (
 )
 
 from stream_app.core.errors import ConfigError
+from stream_app.core.feedback import FeedbackSettings
 from stream_app.core.kafka import KafkaClientSettings
 
 PREFIX = "WINNOW_"
@@ -182,6 +183,7 @@ class Settings(KafkaOnly):
     topics: TopicSettings = TopicSettings()
     metrics: MetricsSettings = MetricsSettings()
     engine: EngineSettings = EngineSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
     routes: tuple[RouteSettings, ...] = Field(min_length=1)
 
     @model_validator(mode="before")
@@ -205,6 +207,14 @@ class Settings(KafkaOnly):
                     "that is a loop"
                 )
         return self
+
+    def route(self, name: str) -> RouteSettings:
+        """The route called `name`. Raises ConfigError where there is none."""
+        for route in self.routes:
+            if route.name == name:
+                return route
+        names = ", ".join(route.name for route in self.routes)
+        raise ConfigError(f"--route {name}: there is no such route; there are: {names}")
 
 
 Loaded = TypeVar("Loaded", bound=KafkaOnly)

@@ -1,0 +1,46 @@
+"""Feedback: somebody says which label is right. Its JSON Schema is in docs/."""
+
+from __future__ import annotations
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+_TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
+
+
+class FeedbackSettings(BaseModel):
+    """`[feedback]`: where corrections are sent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    topic: str = Field("feedback", pattern=_TOPIC)
+
+
+class Feedback(BaseModel):
+    """One correction, or confirmation: the value of a record of the feedback topic, as JSON.
+
+    With `id` the text is read where the labelled record lies, so that none need be sent; `text` is
+    for messages that are no longer, or never were, on the route's input topic.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,249}/\d{1,9}/\d{1,18}$",
+        description="of the label record: topic/partition/offset of the route's input",
+    )
+    text: str | None = Field(
+        None, min_length=1, description="instead of an id: the words themselves"
+    )
+    label: str = Field(min_length=1, max_length=200, description="the right one")
+    route: str = Field(min_length=1, max_length=200, description="the route it is about")
+    who: str = Field(
+        min_length=1, max_length=200, description="a person, rule or system: the source"
+    )
+    when: AwareDatetime = Field(description="with a time zone")
+
+    @model_validator(mode="after")
+    def _one_text(self) -> Feedback:
+        if (self.id is None) == (self.text is None):
+            raise ValueError("give either the id of a label record or a text")
+        return self
