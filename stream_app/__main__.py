@@ -12,6 +12,7 @@ from stream_app.cli.config import config
 from stream_app.cli.demo.command import demo
 from stream_app.cli.dlq import dlq
 from stream_app.cli.produce import produce
+from stream_app.cli.review import review
 from stream_app.cli.topics import topics
 from stream_app.cli.watch import watch
 from stream_app.cli.worker import worker
@@ -42,6 +43,7 @@ app.command()(classify)
 app.command()(produce)
 app.command()(watch)
 app.add_typer(dlq, name="dlq")
+app.command()(review)
 app.add_typer(config, name="config")
 app.command()(broker)
 

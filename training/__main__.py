@@ -12,6 +12,7 @@ from stream_app.core.command_line import new_app, run_app, version_of
 from training.cli.encoders import distil, vocab
 from training.cli.fitting import average, drift_reference, exits, fit, ngrams, search
 from training.cli.measuring import advise, cross_validate, evaluate, split
+from training.cli.refreshing import feedback
 
 app = new_app()
 
@@ -46,6 +47,7 @@ app.command()(drift_reference)
 app.command()(search)
 app.command()(average)
 app.command()(advise)
+app.add_typer(feedback, name="feedback")
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from stream_app.core.errors import ConfigError
 from stream_app.core.settings import (
     CONFIG_VARIABLE,
     KafkaSettings,
@@ -61,10 +60,4 @@ def kafka_settings(config: Path | None, bootstrap_servers: str | None) -> KafkaS
 
 def chosen_routes(settings: Settings, name: str | None) -> Sequence[RouteSettings]:
     """The route called `name`, or all. Raises ConfigError where there is none."""
-    if name is None:
-        return settings.routes
-    chosen = [route for route in settings.routes if route.name == name]
-    if not chosen:
-        names = ", ".join(route.name for route in settings.routes)
-        raise ConfigError(f"--route {name}: there is no such route; there are: {names}")
-    return chosen
+    return settings.routes if name is None else [settings.route(name)]

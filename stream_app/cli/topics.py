@@ -1,4 +1,4 @@
-"""`winnow topics create`: the topics of every route."""
+"""`winnow topics create`: the topics of every route, and of feedback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _group() -> None:
 
 @topics.command("create")
 def create(config: ConfigFile) -> None:
-    """Create the topics of every route: input, output, dead letters, review; existing ones stay.
+    """Create the topics of every route and the one for feedback; existing ones stay.
 
     [topics] of the configuration says with how many partitions and replicas.
     """
@@ -32,14 +32,12 @@ def create(config: ConfigFile) -> None:
 
 def create_topics(settings: Settings) -> dict[str, bool]:
     """Create what is missing; topic -> whether it is new. Raises BrokerError for any refusal."""
-    wanted = {
-        topic: {
-            "num_partitions": settings.topics.partitions,
-            "replication_factor": settings.topics.replication_factor,
-        }
-        for route in settings.routes
-        for topic in route.topics
+    of_routes = [topic for route in settings.routes for topic in route.topics]
+    size = {
+        "num_partitions": settings.topics.partitions,
+        "replication_factor": settings.topics.replication_factor,
     }
+    wanted = dict.fromkeys([*of_routes, settings.feedback.topic], size)
     with connected(KafkaAdminClient, settings.kafka) as admin:
         answer = admin.create_topics(wanted, raise_errors=False)["topics"]
         errors = {topic["name"]: topic for topic in answer if topic["error_code"]}

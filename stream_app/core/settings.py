@@ -232,6 +232,14 @@ class Settings(Connections):
                 )
         return self
 
+    def route(self, name: str) -> RouteSettings:
+        """The route called `name`. Raises ConfigError where there is none."""
+        for route in self.routes:
+            if route.name == name:
+                return route
+        names = ", ".join(route.name for route in self.routes)
+        raise ConfigError(f"--route {name}: there is no such route; there are: {names}")
+
 
 Loaded = TypeVar("Loaded", bound=Connections)
 

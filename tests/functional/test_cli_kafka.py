@@ -80,6 +80,8 @@ bootstrap_servers = "{broker_address}"
 group_id = "{name}"
 [topics]
 partitions = 2
+[feedback]
+topic = "{name}.feedback"
 [[routes]]
 name = "mail"
 format = "rfc822"
@@ -94,10 +96,10 @@ output_topic = "{name}.labels"
 
 def test_topics_are_created_once_and_then_left(place: Place) -> None:
     result = place.winnow("topics", "create")
-    topics = [place.name, f"{place.name}.labels", f"{place.name}.dlq"]
+    topics = [f"{place.name}{end}" for end in ("", ".labels", ".dlq", ".feedback")]
     assert result.output.split() == [word for topic in topics for word in ("exists", topic)]
     consumer = KafkaConsumer(bootstrap_servers=place.address)
-    assert [len(consumer.partitions_for_topic(topic)) for topic in topics] == [2, 2, 2]
+    assert [len(consumer.partitions_for_topic(topic)) for topic in topics] == [2] * 4
     consumer.close()
 
 

@@ -16,7 +16,18 @@ from stream_app.__main__ import app
 from stream_app.cli import connect
 from stream_app.core.errors import BrokerError
 
-COMMANDS = ["demo", "worker", "topics", "classify", "produce", "watch", "dlq", "config", "broker"]
+COMMANDS = [
+    "demo",
+    "worker",
+    "topics",
+    "classify",
+    "produce",
+    "watch",
+    "dlq",
+    "review",
+    "config",
+    "broker",
+]
 
 
 def winnow(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

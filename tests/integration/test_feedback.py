@@ -1,0 +1,156 @@
+"""Feedback from its topic to a set to learn from, on a real broker."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import NewTopic
+from typer.testing import CliRunner
+
+from stream_app.core.errors import ConfigError, SourceError
+from tests.integration.harness import Stage
+from training.__main__ import app
+from training.feedback_set import pulls, read_set
+
+ROUTE = "mail"
+
+
+class Desk:
+    """Where people say what is right."""
+
+    def __init__(self, stage: Stage, model: Path) -> None:
+        self.stage = stage
+        self.mail = stage.route(ROUTE, "rfc822", str(model))
+        self.topic = f"{stage.name}.feedback"
+        stage.sections["feedback"] = {"topic": self.topic}
+        stage.create_topics()
+        admin = KafkaAdminClient(bootstrap_servers=stage.address)
+        admin.create_topics([NewTopic(name=self.topic, num_partitions=2, replication_factor=1)])
+        admin.close()
+
+    def mails(self, count: int) -> None:
+        """Mails of one partition of the route's input, offsets from 0."""
+        with self.stage.producer() as producer:
+            for n in range(count):
+                value = f"Subject: mail {n}\n\nthe words of {n}\n".encode()
+                producer.send(self.mail, value, partition=0)
+
+    def says(self, label: str, partition: int = 0, **about: str) -> None:
+        self.sends(said(label, **about), partition)
+
+    def sends(self, value: bytes, partition: int = 0) -> None:
+        with self.stage.producer() as producer:
+            producer.send(self.topic, value, partition=partition)
+
+    def pull(self, out: Path) -> Any:
+        given = ["--config", str(self.stage.config), "--route", ROUTE, "--out", str(out)]
+        result = CliRunner().invoke(app, ["feedback", "pull", *given], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+
+def said(label: str, who: str = "ada", route: str = ROUTE, **about: str) -> bytes:
+    feedback = {"label": label, "who": who, "route": route, "when": "2026-03-01T10:00:00Z"}
+    return json.dumps(feedback | about).encode()
+
+
+@pytest.fixture
+def desk(stage: Stage, tiny_model: Path) -> Desk:
+    return Desk(stage, tiny_model)
+
+
+def test_a_pull_reads_the_words_and_goes_on_where_the_last_one_ended(
+    desk: Desk, tmp_path: Path
+) -> None:
+    desk.mails(5)
+    desk.says("spam", id=f"{desk.mail}/0/3")
+    desk.says("ham", partition=1, text="words nobody sent", who="bob")
+    first = desk.pull(tmp_path / "set")
+    assert first["counts"] == {"kept": 2, "read": 2, "superseded": 0}
+    assert first["offsets"] == {"0": [0, 1], "1": [0, 1]}
+    assert first["sources"] == {"ada": 1, "bob": 1}
+    assert desk.pull(tmp_path / "set") == {"counts": {"read": 0}}
+    desk.says("ham", id=f"{desk.mail}/0/3")
+    desk.says("spam", id=f"{desk.mail}/0/4")
+    second = desk.pull(tmp_path / "set")
+    assert second["offsets"] == {"0": [1, 3], "1": [1, 1]}
+    names = sorted(file.name for file in (tmp_path / "set").iterdir())
+    assert names == [f"feedback-{n}.{end}" for n in ("0-2", "2-4") for end in ("json", "parquet")]
+    whole = read_set(tmp_path / "set", pulls(tmp_path / "set"))
+    assert (whole.superseded, whole.contradicted) == (1, 0)  # ada changed her mind
+    assert {(c.title, c.body, c.label, c.who) for c in whole.corrections} == {
+        ("mail 3", "the words of 3", "ham", "ada"),
+        ("mail 4", "the words of 4", "spam", "ada"),
+        ("", "words nobody sent", "ham", "bob"),
+    }
+
+
+def test_what_cannot_be_used_is_counted_and_named(desk: Desk, tmp_path: Path) -> None:
+    desk.mails(2)
+    with desk.stage.producer() as producer:
+        producer.send(desk.mail, b"no mail at all", partition=0)
+    for value in (
+        b"\xff",
+        said("spam"),
+        said("no such label", text="secret words"),
+        said("spam", route="other", text="secret words"),
+        said("spam", id=f"{desk.topic}/0/0"),
+        said("spam", id=f"{desk.mail}/0/77"),
+        said("spam", id=f"{desk.mail}/99/0"),
+        said("spam", id=f"{desk.mail}/0/2"),
+        said("spam", id=f"{desk.mail}/0/1"),
+        said("ham", id=f"{desk.mail}/0/1", who="eve"),
+    ):
+        desk.sends(value)
+    found = desk.pull(tmp_path / "set")
+    assert found["counts"] == {
+        "read": 10,
+        "malformed": 2,
+        "unknown_label": 1,
+        "other_route": 1,
+        "foreign_id": 1,
+        "absent": 2,
+        "unreadable": 1,
+        "superseded": 1,
+        "kept": 1,
+    }
+    assert found["refused"]["malformed"] == [f"{desk.topic}/0/0", f"{desk.topic}/0/1"]
+    assert "secret" not in json.dumps(found)
+
+
+def test_a_record_that_has_expired_is_counted(desk: Desk, tmp_path: Path, broker_kind: str) -> None:
+    if broker_kind == "tansu":
+        pytest.skip("the embedded broker deletes no records")
+    desk.mails(6)
+    admin = KafkaAdminClient(bootstrap_servers=desk.stage.address)
+    admin.delete_records({TopicPartition(desk.mail, 0): 4})
+    admin.close()
+    for offset in (1, 3, 4):
+        desk.says("spam", id=f"{desk.mail}/0/{offset}")
+    assert desk.pull(tmp_path / "set")["counts"] == {
+        "read": 3,
+        "expired": 2,
+        "kept": 1,
+        "superseded": 0,
+    }
+
+
+def test_a_folder_keeps_to_one_route_and_its_files_stay_as_they_are(
+    desk: Desk, tmp_path: Path
+) -> None:
+    desk.says("spam", text="some words")
+    desk.pull(tmp_path / "set")
+    (pulled,) = pulls(tmp_path / "set")
+    file = tmp_path / "set" / f"{pulled.name}.parquet"
+    assert pq.read_table(file).num_rows == 1
+    file.write_bytes(b"another")
+    with pytest.raises(SourceError, match="is missing or was changed"):
+        read_set(tmp_path / "set", [pulled])
+    desk.stage.sections["feedback"] = {"topic": desk.mail}
+    with pytest.raises(ConfigError, match="holds feedback on route mail"):
+        desk.pull(tmp_path / "set")
