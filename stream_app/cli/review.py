@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import click
 import typer
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from rich.console import Console
@@ -63,7 +62,7 @@ def review(
                 if label is not None:
                     _send(feedback, record, label, route, who or getpass.getuser())
                 _remember(memory, record)
-        except click.Abort:  # q, Ctrl-C, or the end of the input
+        except typer.Abort:  # q, Ctrl-C, or the end of the input
             typer.echo("", err=True)
         typer.echo(f"{feedback.confirmed} records were given a label", err=True)
 
@@ -101,11 +100,10 @@ def _send(feedback: Sending, record: Record, label: str, route: str, who: str) -
 def _asker(
     console: Console, route: RouteSettings, labels: Sequence[str]
 ) -> Callable[[Record], str | None]:
-    """Shows a record and asks: its label, None where it is skipped. Raises click.Abort."""
+    """Shows a record and asks: its label, None where it is skipped. Raises typer.Abort."""
     names = {str(role): field for role, field in route.field_names.items()}
     numbers = {str(number): label for number, label in enumerate(labels, 1)}
     menu = "  ".join(f"{number} {label}" for number, label in numbers.items())
-    answers = click.Choice([*numbers, SKIP, QUIT])
 
     def ask(record: Record) -> str | None:
         said = f"{record.header(LABEL)}, {float(record.header(CONFIDENCE) or 0):.0%}"
@@ -114,9 +112,9 @@ def _asker(
         console.print(printable(message.title), style="bold")
         console.print(printable(message.body[:SHOWN]))
         console.print(f"\n{menu}  {SKIP} skip  {QUIT} stop", style="cyan")
-        answer = typer.prompt("label", type=answers, show_choices=False)
-        if answer == QUIT:
-            raise click.Abort
+        while (answer := typer.prompt("label").strip()) not in (*numbers, SKIP):
+            if answer == QUIT:
+                raise typer.Abort
         return numbers.get(answer)
 
     return ask
