@@ -115,30 +115,6 @@ def exits(
     tell(add_exits(load_artifact(model), corpus, rows, ENGINE), report)
 
 
-def drift_reference(
-    model: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="A fitted model; drift.json is added to it.")
-    ],
-    recipe: RecipeName,
-    data: DataFolder = Path(),
-) -> None:
-    """Give a model the reference that drift is measured against: the recipe's validation texts.
-
-    `fit` and `ngrams` do this too.
-    """
-    from stream_app.model.artifact import load_artifact, write_card
-    from training.data import load_corpus
-    from training.drift_reference import write_reference
-    from training.evaluate import score
-    from training.recipe import load_recipe
-    from training.run import ENGINE
-
-    artifact = load_artifact(model)
-    validation = load_corpus(load_recipe(recipe), data).validation
-    write_reference(artifact, validation, score(artifact, validation, ENGINE).logits)
-    write_card(model, artifact.card)
-
-
 def average(
     models: Annotated[list[str], typer.Argument(metavar="REF…", help="Two models or more.")],
     recipe: RecipeName,
