@@ -125,6 +125,54 @@ class Ngrams(BaseModel):
     )
 
 
+class Gates(BaseModel):
+    """What a refreshed model must pass to be promoted, see `training.gates`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_new: int = Field(50, ge=1, description="corrections that the champion has not learnt from")
+    max_source_share: float = Field(
+        0.5, gt=0, le=1, description="of those, from one source that is not trusted"
+    )
+    trusted: tuple[str, ...] = Field((), description="sources that may give any share")
+    max_contradicted: float = Field(
+        0.1, ge=0, le=1, description="of the messages, given different labels by different sources"
+    )
+    max_doubted: float = Field(
+        0.05, ge=0, le=1, description="of held-back corrections, both models being sure otherwise"
+    )
+    max_accuracy_loss: float = Field(0.005, ge=0, le=1, description="on the frozen test")
+    max_slice_loss: float = Field(0.05, ge=0, le=1, description="of accuracy in one slice of it")
+    max_calibration_error: float = Field(
+        0.05, ge=0, le=1, description="on the frozen test, unless the champion's is higher"
+    )
+    false_positives: dict[str, float] = Field(
+        {"spam": 0.02}, description="label -> share of other texts that may be given it"
+    )
+    min_speed: float = Field(0.7, ge=0, description="of the champion's texts a second")
+    max_growth: float = Field(1.1, ge=1, description="of the champion's bytes")
+    labels: tuple[str, ...] = Field((), description="declares a label set that is not its own")
+
+
+class Refresh(BaseModel):
+    """How a model is kept fresh, see `training.refresh`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    budget: int = Field(4_000, gt=0, description="texts the encoder learns from, old and new")
+    head_budget: int = Field(50_000, gt=0, description="texts the n-gram head learns from")
+    max_feedback_share: float = Field(
+        0.5, gt=0, le=1, description="of either budget; the rest is replayed from the base set"
+    )
+    test_rows: int = Field(
+        2_000, gt=0, description="of each source's test part; the smallest hashes win"
+    )
+    epochs: float = Field(1.0, gt=0)
+    learning_rate: float | None = Field(
+        None, gt=0, description="a third of the recipe's where not given"
+    )
+
+
 class Recipe(BaseModel):
     """What `winnow-train fit` needs besides an encoder and a data folder."""
 
@@ -142,6 +190,8 @@ class Recipe(BaseModel):
     hyper: Hyper
     augmentation: Augmentation | None = None
     ngrams: Ngrams | None = None
+    refresh: Refresh = Refresh()
+    gates: Gates = Gates()
     sources: tuple[Source, ...] = Field(min_length=1)
 
 

@@ -1,0 +1,156 @@
+"""Each gate on evidence that passes all of them but for one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from training.gates import GATES, Candidate, Compared, Evidence, Opinion, judge, shifts
+from training.recipe import Gates
+
+LABELS = ("ham", "spam")
+
+
+def opinion(predicted: Sequence[int], confidence: float = 0.9) -> Opinion:
+    chosen = np.eye(2, dtype=bool)[list(predicted)]
+    return Opinion(chosen, np.where(chosen, confidence, 1 - confidence).astype(np.float32))
+
+
+def compared(
+    truth: Sequence[int],
+    champion: Sequence[int],
+    challenger: Sequence[int],
+    confidence: float = 0.9,
+    slices: dict[str, Sequence[str]] | None = None,
+) -> Compared:
+    rows: NDArray[np.bool_] = np.eye(2, dtype=bool)[list(truth)]
+    opinions = opinion(champion, confidence), opinion(challenger, confidence)
+    return Compared(LABELS, rows, *opinions, slices or {})
+
+
+def flipped(truth: Sequence[int], rows: Sequence[int]) -> list[int]:
+    """What a model says that is wrong on these rows."""
+    return [1 - label if row in set(rows) else label for row, label in enumerate(truth)]
+
+
+TRUTH = [0] * 1000 + [1] * 1000
+# one text in ten is wrong, so that a confidence of 0.9 is calibrated
+WRONG = [*range(20), *range(1000, 1180)]
+FEEDBACK = [0, 1] * 50
+
+
+def evidence(**changes: Any) -> Evidence:
+    right = Evidence(
+        frozen=compared(TRUTH, flipped(TRUTH, WRONG), flipped(TRUTH, WRONG)),
+        held_back=compared(FEEDBACK, flipped(FEEDBACK, range(60)), flipped(FEEDBACK, range(30))),
+        champion=Candidate(LABELS, 1000, 100.0),
+        challenger=Candidate(LABELS, 1000, 100.0),
+        sources={"ada": 50, "bob": 50},
+        learnt={},
+        corrections=200,
+        contradicted=4,
+    )
+    return replace(right, **changes)
+
+
+def frozen(challenger: Sequence[int], confidence: float = 0.9, **slices: Sequence[str]) -> Evidence:
+    return evidence(
+        frozen=compared(TRUTH, flipped(TRUTH, WRONG), challenger, confidence, dict(slices))
+    )
+
+
+def held_back(champion: range, challenger: range, confidence: float = 0.9) -> Evidence:
+    opinions = flipped(FEEDBACK, champion), flipped(FEEDBACK, challenger)
+    return evidence(held_back=compared(FEEDBACK, *opinions, confidence))
+
+
+def failed(judged: Evidence, limits: Gates | None = None) -> list[str]:
+    return [gate.name for gate in judge(judged, limits or Gates()) if not gate.passed]
+
+
+SHORT = ["short" if row in range(1180, 1230) else "long" for row in range(2000)]
+
+
+@pytest.mark.parametrize(
+    ("judged", "limits", "expected"),
+    [
+        (evidence(), {}, []),
+        (evidence(sources={"ada": 20, "bob": 20, "eve": 9}), {}, ["enough new data"]),
+        (evidence(sources={"ada": 51, "bob": 49}), {}, ["no source floods"]),
+        (evidence(sources={"ada": 500, "bob": 1}), {"trusted": ("ada",)}, []),
+        (evidence(contradicted=21), {}, ["sources agree"]),
+        # both models are sure that a tenth of what was said is wrong
+        (held_back(range(60), range(11), 0.995), {}, ["labels can be believed"]),
+        (held_back(range(40), range(4), 0.995), {}, []),
+        (held_back(range(30), range(30)), {}, ["better on feedback"]),
+        (held_back(range(30), range(1, 31)), {}, ["better on feedback"]),
+        (evidence(held_back=compared([], [], [])), {}, ["better on feedback"]),
+        (frozen(flipped(TRUTH, [*WRONG, *range(1200, 1220)])), {}, ["not worse on frozen test"]),
+        (frozen(flipped(TRUTH, [*WRONG, *range(1200, 1204)])), {}, []),
+        (frozen(flipped(TRUTH, WRONG), 0.99), {"max_calibration_error": 0.2}, []),
+        (frozen(flipped(TRUTH, [*range(21), *range(1000, 1179)])), {}, ["few false positives"]),
+        (
+            frozen(flipped(TRUTH, [*range(21), *range(1000, 1179)])),
+            {"false_positives": {"spam": 0.03, "gone": 0.0}},
+            [],
+        ),
+        (evidence(challenger=Candidate(LABELS, 1000, 60.0)), {}, ["is fast"]),
+        (evidence(challenger=Candidate(LABELS, 1200, 100.0)), {}, ["is small"]),
+        (
+            evidence(challenger=Candidate((*LABELS, "phish"), 1000, 100.0)),
+            {},
+            ["labels are declared"],
+        ),
+        (
+            evidence(challenger=Candidate((*LABELS, "phish"), 1000, 100.0)),
+            {"labels": (*LABELS, "phish")},
+            [],
+        ),
+    ],
+)
+def test_only_what_is_wrong_fails(
+    judged: Evidence, limits: dict[str, Any], expected: list[str]
+) -> None:
+    assert failed(judged, Gates(**limits)) == expected
+
+
+def test_a_slice_that_loses_many_of_its_texts_has_collapsed() -> None:
+    fallen = [*WRONG[6:], *range(1180, 1186)]
+    judged = frozen(flipped(TRUTH, fallen), length=SHORT)
+    assert "no slice collapses" in failed(judged)
+    reason = next(gate.reason for gate in judge(judged, Gates()) if "slice" in gate.name)
+    assert reason == "collapsed: short -12.0% of 50"
+    few = ["tiny" if row in range(1180, 1190) else "" for row in range(2000)]
+    assert failed(frozen(flipped(TRUTH, fallen), length=few)) == []
+
+
+def test_confidence_that_is_worth_less_than_it_was_fails() -> None:
+    pair = compared(TRUTH, flipped(TRUTH, WRONG), flipped(TRUTH, WRONG))
+    sure = replace(pair, challenger=opinion(flipped(TRUTH, WRONG), 0.999))
+    assert failed(evidence(frozen=sure)) == ["is calibrated"]
+
+
+def test_in_a_multi_label_model_every_label_has_to_be_right() -> None:
+    truth = np.ones((300, 2), dtype=bool)
+    half = truth.copy()
+    half[:, 1] = False
+    scores = np.full((300, 2), 0.95, dtype=np.float32)
+    pair = Compared(LABELS, truth, Opinion(truth, scores), Opinion(half, scores), {}, "multi_label")
+    assert "not worse on frozen test" in failed(evidence(frozen=pair))
+
+
+def test_every_gate_says_why() -> None:
+    gates = judge(evidence(), Gates())
+    assert len({gate.name for gate in gates}) == len(GATES)
+    assert all(gate.reason for gate in gates)
+
+
+def test_a_change_of_shares_is_told() -> None:
+    before, after = {"ham": 90, "spam": 10}, {"ham": 60, "spam": 38, "new": 2}
+    told = shifts("base label", before, after)
+    assert told == ["base label 'ham': 90% -> 60%", "base label 'spam': 10% -> 38%"]
