@@ -16,7 +16,7 @@ from stream_app.model.artifact import sha256
 from stream_app.model.preparation import Preparation, prepare
 from training.readers import Raw, is_mail, read_source
 from training.recipe import Recipe, Source
-from training.split import Part, development_parts, folds, like_any, parts
+from training.split import Part, development_parts, folds, like_any, parts, stratified
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,17 +141,7 @@ def _taken(source: Source, folder: Path) -> list[Raw]:
     raws = list(read_source(source, folder))
     if source.rows is None or source.rows >= len(raws):
         return raws
-    by_label: defaultdict[tuple[str, ...], list[Raw]] = defaultdict(list)
-    for raw in sorted(raws, key=lambda raw: hashlib.sha256(raw.value).digest()):
-        by_label[raw.labels].append(raw)
-    # Within a label the n-th smallest of N hashes stands at n/N: the lowest ranks are the sample.
-    ranked = [
-        ((number + 0.5) / len(group), labels, raw)
-        for labels, group in by_label.items()
-        for number, raw in enumerate(group)
-    ]
-    ranked.sort(key=lambda entry: entry[:2])
-    return [raw for _, _, raw in ranked[: source.rows]]
+    return stratified(raws, source.rows, lambda raw: raw.labels, lambda raw: raw.value)
 
 
 def _placed(source: Source, folder: Path) -> list[tuple[Raw, Part]]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.model.artifact import Problem
 from training.calibrate import calibration_error
 from training.metrics import exact_interval
 from training.recipe import Gates
@@ -25,33 +24,33 @@ _SURE = 0.99  # a score at which a model is sure
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What a model says: labels `predicted` and calibrated `scores`, both [rows, labels]."""
+    """What a model says: the index of its label `predicted` [rows], and how sure it is of it:
+    `confidence` [rows], calibrated."""
 
-    predicted: NDArray[np.bool_]
-    scores: NDArray[np.float32]
+    predicted: NDArray[np.int64]
+    confidence: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Two models' opinions of the same texts, whose true labels are `truth` [rows, labels].
+    """Two models' opinions of the same texts, whose true labels are `truth` [rows], as indexes.
 
     `slices` tell rows apart by a property, such as their length.
     """
 
     labels: Sequence[str]
-    truth: NDArray[np.bool_]
+    truth: NDArray[np.int64]
     champion: Opinion
     challenger: Opinion
     slices: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    problem: Problem = "single_label"
 
     @property
     def rows(self) -> int:
         return len(self.truth)
 
     def right(self, opinion: Opinion) -> NDArray[np.bool_]:
-        """[rows]: whether every label is as it should be."""
-        return np.asarray((opinion.predicted == self.truth).all(axis=1), dtype=np.bool_)
+        """[rows]: whether the label is as it should be."""
+        return np.asarray(opinion.predicted == self.truth, dtype=np.bool_)
 
     def gain(self) -> NDArray[np.int64]:
         """[rows]: 1 where only the challenger is right, -1 where only the champion is."""
@@ -255,7 +254,7 @@ def _told(pair: Compared, more: str) -> str:
 
 def _slices(pair: Compared) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Every slice that is large enough: those given, and the texts of each label."""
-    found = {label: pair.truth[:, column] for column, label in enumerate(pair.labels)}
+    found = {label: pair.truth == index for index, label in enumerate(pair.labels)}
     for values in pair.slices.values():
         kinds = np.asarray(values)
         found |= {str(kind): kinds == kind for kind in np.unique(kinds) if kind}
@@ -265,18 +264,15 @@ def _slices(pair: Compared) -> Iterator[tuple[str, NDArray[np.bool_]]]:
 
 
 def _calibration(pair: Compared, opinion: Opinion) -> float:
-    if pair.problem == "multi_label":
-        return calibration_error(opinion.scores.ravel(), pair.truth.ravel())
-    return calibration_error(opinion.scores.max(axis=1), pair.right(opinion))
+    return calibration_error(opinion.confidence, pair.right(opinion))
 
 
 def _false_positives(pair: Compared, opinion: Opinion, label: str) -> float:
-    column = list(pair.labels).index(label)
-    negatives = ~pair.truth[:, column]
-    return float(opinion.predicted[negatives, column].mean()) if negatives.any() else 0.0
+    index = list(pair.labels).index(label)
+    negatives = pair.truth != index
+    return float((opinion.predicted[negatives] == index).mean()) if negatives.any() else 0.0
 
 
 def _contradicts(pair: Compared, opinion: Opinion) -> NDArray[np.bool_]:
-    """[rows]: whether the model is wrong by the row's label, and sure of one that it gives."""
-    sure = np.where(opinion.predicted, opinion.scores, 0.0).max(axis=1) >= _SURE
-    return np.asarray(sure & ~pair.right(opinion), dtype=np.bool_)
+    """[rows]: whether the model is wrong by the row's label, and sure."""
+    return np.asarray((opinion.confidence >= _SURE) & ~pair.right(opinion), dtype=np.bool_)

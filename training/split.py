@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Literal
+from typing import Literal, TypeVar
 
 from datasketch import MinHash, MinHashLSH
 
 Part = Literal["train", "validation", "test"]
+T = TypeVar("T")
 
 SIMILAR = 0.7  # estimated Jaccard similarity of three-word shingles
 _PERMUTATIONS = 64
@@ -44,6 +46,29 @@ def folds(messages: Sequence[bytes], count: int) -> list[int]:
 def development_parts(messages: Sequence[bytes]) -> list[Part]:
     """The part of each message where none is for tests: a twentieth by sha256 is validation."""
     return ["validation" if _key(message) % 20 == 0 else "train" for message in messages]
+
+
+def stratified(
+    items: Sequence[T],
+    count: int,
+    stratum: Callable[[T], tuple[str, ...]],
+    content: Callable[[T], bytes],
+) -> list[T]:
+    """At most `count` of the items: each stratum keeps its share, the smallest hashes win.
+
+    A larger sample contains the smaller. It is ordered by rank within the strata.
+    """
+    by_stratum: defaultdict[tuple[str, ...], list[T]] = defaultdict(list)
+    for item in sorted(items, key=lambda item: hashlib.sha256(content(item)).digest()):
+        by_stratum[stratum(item)].append(item)
+    # Within a stratum the n-th smallest of N hashes stands at n/N: the lowest ranks are the sample.
+    ranked = [
+        ((number + 0.5) / len(group), name, item)
+        for name, group in by_stratum.items()
+        for number, item in enumerate(group)
+    ]
+    ranked.sort(key=lambda entry: entry[:2])
+    return [item for _, _, item in ranked[:count]]
 
 
 def groups(texts: Sequence[str]) -> list[int]:
