@@ -13,6 +13,7 @@ from stream_app.cli.demo.command import demo
 from stream_app.cli.dlq import dlq
 from stream_app.cli.models import models
 from stream_app.cli.produce import produce
+from stream_app.cli.review import review
 from stream_app.cli.topics import topics
 from stream_app.cli.watch import watch
 from stream_app.cli.worker import worker
@@ -44,6 +45,7 @@ app.command()(produce)
 app.command()(watch)
 app.add_typer(dlq, name="dlq")
 app.add_typer(models, name="models")
+app.command()(review)
 app.add_typer(config, name="config")
 app.command()(broker)
 

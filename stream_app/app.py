@@ -24,11 +24,14 @@ from stream_app.core.health import STUCK_SECONDS, Health
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import Settings
 from stream_app.pipeline.ack import AckTracker
-from stream_app.pipeline.route import Route
+from stream_app.pipeline.route import Observer, Route
 from stream_app.services.broker import RETRY_SECONDS, ask_broker, await_broker
 from stream_app.services.consumer import GuardedConsumer, Guards, guarded_app, records
+from stream_app.services.delivery import new_producer
+from stream_app.services.drift import DriftMonitor
 from stream_app.services.lag import LagMonitor
 from stream_app.services.reload import ModelReloader, Watch, first_model
+from stream_app.services.review import ReviewCopier
 from stream_app.web.server import WebServer
 
 log = logging.getLogger(__name__)
@@ -48,6 +51,14 @@ class Worker:
         self._acks = AckTracker()
         self._routes: dict[str, Route] = {}
         self._watches: list[Watch] = []
+        self._drift = DriftMonitor(settings.drift, self._metrics)
+        self._copiers = {
+            route.name: ReviewCopier(
+                route, partial(new_producer, settings.kafka, route), self._metrics
+            )
+            for route in settings.routes
+            if route.review_topic
+        }
         self._failure: WinnowError | None = None
         self._stop = asyncio.Event()
         self._stuck: list[str] = []  # what does not end by itself
@@ -104,10 +115,23 @@ class Worker:
             log.info("route %s: loading %s", route.name, route.model)
             source = model_source(settings, route, route.model, metrics)
             model = await first_model(source, route.name, self._health)
-            built = assemble(settings, route, broker, model, self._acks, self._consumer, metrics)
+            built = assemble(
+                settings,
+                route,
+                broker,
+                model,
+                self._acks,
+                self._consumer,
+                metrics,
+                self._observers(route.name),
+            )
             self._routes[route.name] = built
             self._watches += watches(settings, built, source, metrics)
             log.info("route %s: ready, batches of %d tokens", route.name, model.batch_tokens)
+
+    def _observers(self, route: str) -> list[Observer]:
+        copier = self._copiers.get(route)
+        return [self._drift.observe, *([copier.observe] if copier else [])]
 
     @contextlib.asynccontextmanager
     async def _consuming(self) -> AsyncIterator[None]:
@@ -117,12 +141,12 @@ class Worker:
             if app is None:
                 yield
                 return
-            monitor = self._lag_monitor()
             reloader = ModelReloader(
                 self._watches, self._settings.registry.poll_seconds, self._metrics
             )
-            await monitor.start()
-            await reloader.start()
+            services = [self._lag_monitor(), reloader, self._drift, *self._copiers.values()]
+            for service in services:
+                await service.start()
             crashed = asyncio.create_task(self._watch_crash(app))
             self._health.unready("worker", None)
             log.info(
@@ -133,8 +157,8 @@ class Worker:
             finally:
                 self._health.unready("worker", "stopping")
                 crashed.cancel()
-                await monitor.stop()
-                await reloader.stop()
+                for service in services:
+                    await service.stop()
                 if not reloader.close():
                     self._stuck.append("a new model was still loading")
                 await self._stop_faust(app)

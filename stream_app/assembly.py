@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from stream_app.codecs import CODECS
 from stream_app.core.messages import ParseSpec
@@ -13,7 +13,7 @@ from stream_app.pipeline.admit import InFlight, Valve
 from stream_app.pipeline.models import Models
 from stream_app.pipeline.parse import Parser
 from stream_app.pipeline.publish import Publisher
-from stream_app.pipeline.route import Route, new_threads
+from stream_app.pipeline.route import Observer, Route, new_threads
 from stream_app.pipeline.served import ModelLoader, ServedModel
 from stream_app.pipeline.shadow import Shadow
 from stream_app.services.broker import Broker
@@ -51,6 +51,7 @@ def assemble(
     acks: AckTracker,
     valve: Callable[[], Valve],
     metrics: Metrics,
+    observers: Sequence[Observer],
 ) -> Route:
     """The route, ready to be fed. Raises BrokerError where the broker lacks what it needs."""
     name, threads = route.name, new_threads(route.name)
@@ -85,4 +86,5 @@ def assemble(
         in_flight=in_flight,
         metrics=metrics,
         threads=threads,
+        observers=observers,
     )

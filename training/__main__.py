@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from stream_app.core.command_line import new_app, run_app, version_of
+from training.cli.drifting import drift_reference, drift_wait
 from training.cli.encoders import distil, vocab
 from training.cli.fitting import average, exits, fit, ngrams, search
 from training.cli.measuring import advise, cross_validate, evaluate, split
@@ -43,6 +44,8 @@ app.command()(vocab)
 app.command()(distil)
 app.command()(ngrams)
 app.command()(exits)
+app.command()(drift_reference)
+app.command()(drift_wait)
 app.command()(search)
 app.command()(average)
 app.command()(advise)

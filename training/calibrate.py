@@ -16,12 +16,12 @@ def temperature(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
     """
     if not len(truth):
         return 1.0
-    return round(float(_CANDIDATES[np.argmin(_losses(logits, truth))]), 4)
+    return round(float(_best(logits, truth)[0]), 4)
 
 
 def cross_entropy(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
     """The mean negative log-likelihood of `truth` [rows] under `logits` at their best divisor."""
-    return min(_losses(logits, truth))
+    return _best(logits, truth)[1]
 
 
 def calibration_error(
@@ -36,8 +36,16 @@ def calibration_error(
     return float(np.abs(gap).sum() / max(1, len(confidence)))
 
 
-def _losses(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> list[float]:
-    return [_loss(logits.astype(np.float64) / candidate, truth) for candidate in _CANDIDATES]
+def _best(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> tuple[float, float]:
+    """The best candidate and its loss, which is convex in the divisor's inverse: it falls, then
+    rises, and half of what is left can be ruled out at each step."""
+    exact = logits.astype(np.float64)
+    low, high = 0, len(_CANDIDATES) - 1
+    while low < high:
+        middle = (low + high) // 2
+        here, next_one = (_loss(exact / _CANDIDATES[at], truth) for at in (middle, middle + 1))
+        low, high = (low, middle) if here <= next_one else (middle + 1, high)
+    return _CANDIDATES[low], _loss(exact / _CANDIDATES[low], truth)
 
 
 def _loss(scaled: NDArray[np.float64], truth: NDArray[np.int64]) -> float:

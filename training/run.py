@@ -38,6 +38,7 @@ from training.augment import augmented
 from training.calibrate import temperature
 from training.card import write_readme
 from training.data import Corpus, Example, load_corpus
+from training.drift_reference import write_reference
 from training.evaluate import Scored, int8_agreement, measure, score, true_labels
 from training.fit import FitRun, Tokenized, fine_tune, has_bfloat16
 from training.ngrams import add_head
@@ -206,7 +207,10 @@ def seal(out: Path, card: ModelCard, corpus: Corpus) -> Artifact:
     agreement = int8_agreement(load_artifact(out), tests.values())
     card = card.model_copy(update={"int8_agreement": agreement})
     write_card(out, card)
-    card = calibrated(card, score(load_artifact(out), corpus.validation, ENGINE))
+    validation = score(load_artifact(out), corpus.validation, ENGINE)
+    card = calibrated(card, validation)
+    write_card(out, card)
+    write_reference(load_artifact(out), corpus.validation, validation.logits)
     write_card(out, card)
     artifact = load_artifact(out)
     figures = {

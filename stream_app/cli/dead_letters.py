@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -21,11 +21,16 @@ _FETCH_BYTES = 64 * 1024 * 1024
 
 
 def read_topic(
-    kafka: KafkaClientSettings, topic: str, since: int = 0, isolation: str = "read_committed"
+    kafka: KafkaClientSettings,
+    topic: str,
+    since: int = 0,
+    isolation: str = "read_committed",
+    first: Mapping[int, int] | None = None,
 ) -> Iterator[Record]:
     """Every record there is now, partition by partition in order; those written later are not read.
 
-    `since` (milliseconds since the epoch) leaves older ones out. Raises BrokerError.
+    `since` (milliseconds since the epoch) leaves older ones out; so does `first`, an offset for
+    partitions by number. Raises BrokerError.
     """
     require_topics(kafka, [topic])
     with connected(
@@ -33,6 +38,7 @@ def read_topic(
         kafka,
         isolation_level=isolation,
         enable_auto_commit=False,
+        auto_offset_reset="earliest",  # what a `first` points at may have expired
         fetch_max_bytes=_FETCH_BYTES,
     ) as consumer:
         partitions = [
@@ -42,7 +48,9 @@ def read_topic(
         starts = consumer.offsets_for_times(dict.fromkeys(partitions, since)) if since else {}
         for partition in partitions:
             consumer.assign([partition])
-            if not since:
+            if first and partition.partition in first:
+                consumer.seek(partition, first[partition.partition])
+            elif not since:
                 consumer.seek_to_beginning(partition)
             elif starts.get(partition):
                 consumer.seek(partition, starts[partition].offset)

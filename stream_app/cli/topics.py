@@ -21,8 +21,8 @@ def _group() -> None:
 
 @topics.command("create")
 def create(config: ConfigFile) -> None:
-    """Create the topics of every route (input, output, dead letters, shadow) and the one for
-    feedback; existing ones stay.
+    """Create the topics of every route (input, output, dead letters; review and shadow where they
+    are asked for) and the one for feedback; existing ones stay.
 
     [topics] of the configuration says with how many partitions and replicas.
     """

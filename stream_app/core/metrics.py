@@ -91,6 +91,16 @@ class Metrics:
         self.lag_seconds = gauge(
             "consumer_lag_seconds", "Age of the oldest record without a label", "route", "partition"
         )
+        self.drift_score = gauge(
+            "drift_score",
+            "How far the last window's labels and texts are from what the model knew",
+            "route",
+            "statistic",
+        )
+        self.drift_windows = counter("drift_windows", "Windows compared for drift", "route")
+        self.reviewed = counter(
+            "records_for_review", "Records copied to the review topic, or not", "route", "outcome"
+        )
         self.model_info = gauge(
             "model_info", "1 for each model serving", "route", "model_version", "model"
         )

@@ -28,6 +28,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from stream_app.core.drift_settings import DriftSettings
 from stream_app.core.errors import ConfigError
 from stream_app.core.feedback import FeedbackSettings
 from stream_app.core.kafka import KafkaClientSettings
@@ -121,6 +122,8 @@ class RouteSettings(Section):
     pass_fields: Names = ()
     field_names: dict[Role, str] = Field(default_factory=dict)  # format json: role -> field name
     min_confidence: float = Field(0.0, ge=0, le=1)  # below it the decision is "unsure"
+    review_share: float = Field(0.0, ge=0, le=1)  # of the records, copied to <input_topic>.review
+    review_unsure: bool = False  # and those whose decision is "unsure"
     max_record_bytes: int = Field(10 * 1024 * 1024, gt=0)
     max_batch_tokens: int = Field(0, ge=0)  # 0: measured when the model is warm
     max_batch_records: int = Field(64, gt=0)
@@ -141,10 +144,16 @@ class RouteSettings(Section):
         return f"{self.output_topic}.shadow"
 
     @property
+    def review_topic(self) -> str:
+        """Where records go for people to label; '' where none do."""
+        return f"{self.input_topic}.review" if self.review_share or self.review_unsure else ""
+
+    @property
     def written_topics(self) -> tuple[str, ...]:
         """The topics a worker writes for this route."""
-        shadow = (self.shadow_topic,) if self.shadow_share else ()
-        return (self.output_topic, self.dead_letter_topic, *shadow)
+        shadow = self.shadow_topic if self.shadow_share else ""
+        named = (self.output_topic, self.dead_letter_topic, self.review_topic, shadow)
+        return tuple(filter(None, named))
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -152,9 +161,18 @@ class RouteSettings(Section):
         return (self.input_topic, *self.written_topics)
 
     @model_validator(mode="after")
+    def _unsure_exists(self) -> RouteSettings:
+        if self.review_unsure and not self.min_confidence:
+            raise ValueError("review_unsure needs a min_confidence: without it nothing is unsure")
+        return self
+
+    @model_validator(mode="after")
     def _topics_differ(self) -> RouteSettings:
         if len(set(self.topics)) < len(self.topics):
-            raise ValueError("input_topic, output_topic and dead_letter_topic must differ")
+            raise ValueError(
+                "input_topic, output_topic, dead_letter_topic, <input_topic>.review and "
+                "<output_topic>.shadow must differ"
+            )
         return self
 
     @model_validator(mode="after")
@@ -212,6 +230,7 @@ class Settings(Connections):
     topics: TopicSettings = TopicSettings()
     metrics: MetricsSettings = MetricsSettings()
     engine: EngineSettings = EngineSettings()
+    drift: DriftSettings = DriftSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     routes: tuple[RouteSettings, ...] = Field(min_length=1)
 

@@ -22,6 +22,7 @@ WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
 NGRAMS = "ngrams.safetensors"  # optional: see `stream_app.model.ngrams`
 EXITS = "exits.safetensors"  # optional: see `stream_app.model.exits`
+DRIFT = "drift.json"  # optional: see `stream_app.model.drift_reference`
 DEFAULT_MAX_TOKENS = 512
 Truncation = Literal["head", "head_tail"]
 Problem = Literal["single_label", "multi_label"]
@@ -111,7 +112,7 @@ def write_card(path: Path, card: ModelCard) -> None:
 def _files(path: Path, card: ModelCard) -> list[str]:
     tokenizer = TOKENIZER if card.tokenizer == "." else f"{card.tokenizer}/{TOKENIZER}"
     names = {"config.json", WEIGHTS, tokenizer, *card.files}
-    names.update(name for name in (CARD, NGRAMS, EXITS) if (path / name).exists())
+    names.update(name for name in (CARD, NGRAMS, EXITS, DRIFT) if (path / name).exists())
     return sorted(names)
 
 

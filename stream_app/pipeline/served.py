@@ -14,6 +14,7 @@ from stream_app.engine import load_engine
 from stream_app.engine.budget import measured_budget
 from stream_app.engine.protocol import Engine, Prior, TokenIds
 from stream_app.model.artifact import Artifact
+from stream_app.model.drift_reference import Drift, load_drift
 from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
 from stream_app.pipeline.classify import CANARY, Classifier
@@ -29,6 +30,7 @@ class ServedModel:
     encoder: Encoder
     engine: Engine
     classifier: Classifier
+    drift: Drift | None = None  # what its texts and labels are compared with
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class ModelLoader:
         `batch_tokens` is what its batches may hold where the route does not say; 0 measures it,
         which is worth nothing beside a model that serves.
         """
-        card, how, head = artifact.card, self.how, load_head(artifact)
+        card, how = artifact.card, self.how
+        head, drift = load_head(artifact), load_drift(artifact)
         tokenizer = Tokenizer(artifact)
         [canary] = tokenizer.encode([CANARY])
         engine = load_engine(
@@ -66,7 +69,7 @@ class ModelLoader:
             ) from error
         encoder = Encoder(tokenizer, card.preparation, head)
         classifier = Classifier(engine, card, self.route.min_confidence, canary, self.failed)
-        return ServedModel(version, tokens, encoder, engine, classifier)
+        return ServedModel(version, tokens, encoder, engine, classifier, drift)
 
 
 def _try(engine: Engine, canary: TokenIds, prior: Prior, labels: int) -> None:

@@ -25,6 +25,7 @@ COMMANDS = [
     "watch",
     "dlq",
     "models",
+    "review",
     "config",
     "broker",
 ]

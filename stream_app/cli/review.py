@@ -1,0 +1,135 @@
+"""`winnow review`: a person looks at records in a terminal and says what they are."""
+
+from __future__ import annotations
+
+import getpass
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+from rich.console import Console
+
+from stream_app.cli.connect import connected, require_topics
+from stream_app.cli.dead_letters import read_topic
+from stream_app.cli.options import ConfigFile
+from stream_app.cli.sending import Sending, sending
+from stream_app.codecs import CODECS
+from stream_app.core.errors import ConfigError, RecordError
+from stream_app.core.feedback import Feedback
+from stream_app.core.label_record import origin_id
+from stream_app.core.messages import Message, ParseSpec, Record
+from stream_app.core.settings import KafkaSettings, RouteSettings, load_settings
+from stream_app.model.references import resolve
+from stream_app.pipeline.review import CONFIDENCE, LABEL
+
+SHOWN = 1500  # characters of a body
+SKIP, QUIT = "s", "q"
+
+
+def review(
+    config: ConfigFile,
+    route: Annotated[str, typer.Option("--route", metavar="NAME", help="Whose records.")],
+    who: Annotated[
+        str | None, typer.Option(help="The name that the feedback bears. Default: the user's.")
+    ] = None,
+) -> None:
+    """Show records of a route's review topic one by one; what they are said to be is feedback.
+
+    The answer is the number of a label, s to skip the record, or q to stop. Records answered or
+    skipped are not shown again; there is a memory for each route, in the group
+    <group_id>-review-<route>.
+    """
+    settings = load_settings(config)
+    chosen = settings.route(route)
+    if not chosen.review_topic:
+        raise ConfigError(
+            f"route {route} has nothing to review: set its review_share or review_unsure"
+        )
+    labels = resolve(chosen.model, settings.registry).card.labels
+    require_topics(settings.kafka, [chosen.review_topic, settings.feedback.topic])
+    ask = _asker(Console(highlight=False, markup=False), chosen, labels)
+    with (
+        _memory(settings.kafka, chosen) as memory,
+        sending(settings.kafka, settings.feedback.topic) as feedback,
+    ):
+        try:
+            for record in _unseen(settings.kafka, chosen, memory):
+                label = ask(record)
+                if label is not None:
+                    _send(feedback, record, label, route, who or getpass.getuser())
+                _remember(memory, record)
+        except typer.Abort:  # q, Ctrl-C, or the end of the input
+            typer.echo("", err=True)
+        typer.echo(f"{feedback.confirmed} records were given a label", err=True)
+
+
+@contextmanager
+def _memory(kafka: KafkaSettings, route: RouteSettings) -> Iterator[Any]:
+    """The consumer whose commits say what was seen."""
+    group = f"{kafka.group_id}-review-{route.name}"
+    with connected(KafkaConsumer, kafka, group_id=group, enable_auto_commit=False) as consumer:
+        yield consumer
+
+
+def _unseen(kafka: KafkaSettings, route: RouteSettings, memory: Any) -> Iterator[Record]:
+    topic = route.review_topic
+    numbers = sorted(memory.partitions_for_topic(topic))
+    first = {number: memory.committed(TopicPartition(topic, number)) or 0 for number in numbers}
+    return read_topic(kafka, topic, first=first)
+
+
+def _remember(memory: Any, record: Record) -> None:
+    commit = OffsetAndMetadata(record.offset + 1, "", -1)
+    memory.commit({TopicPartition(*record.partition): commit})
+
+
+def _send(feedback: Sending, record: Record, label: str, route: str, who: str) -> None:
+    """The answer to the feedback topic, confirmed."""
+    told = Feedback(
+        id=origin_id(record), text=None, label=label, route=route, who=who, when=datetime.now(UTC)
+    )
+    value = told.model_dump_json(exclude_none=True).encode()
+    feedback.send(str(told.id), value, str(told.id).encode())
+    feedback.finish()
+
+
+def _asker(
+    console: Console, route: RouteSettings, labels: Sequence[str]
+) -> Callable[[Record], str | None]:
+    """Shows a record and asks: its label, None where it is skipped. Raises typer.Abort."""
+    names = {str(role): field for role, field in route.field_names.items()}
+    numbers = {str(number): label for number, label in enumerate(labels, 1)}
+    menu = "  ".join(f"{number} {label}" for number, label in numbers.items())
+
+    def ask(record: Record) -> str | None:
+        said = f"{record.header(LABEL)}, {float(record.header(CONFIDENCE) or 0):.0%}"
+        console.rule(printable(f"{origin_id(record)}: {said}"))
+        message = _parsed(record, route.format, ParseSpec(names))
+        console.print(printable(message.title), style="bold")
+        console.print(printable(message.body[:SHOWN]))
+        console.print(f"\n{menu}  {SKIP} skip  {QUIT} stop", style="cyan")
+        while (answer := typer.prompt("label").strip()) not in (*numbers, SKIP):
+            if answer == QUIT:
+                raise typer.Abort
+        return numbers.get(answer)
+
+    return ask
+
+
+def _parsed(record: Record, format_name: str, spec: ParseSpec) -> Message:
+    """What the model saw of it; the format may have been another when it was labelled."""
+    try:
+        return CODECS[format_name](record.value or b"", spec)
+    except RecordError as error:
+        return Message(title=f"(it cannot be read any more: {error})")
+
+
+def printable(text: str) -> str:
+    """The text without what a stranger's mail could do to a terminal: escapes, reversed lines."""
+    return "".join(
+        c if c in "\n\t" or unicodedata.category(c)[0] != "C" else "\ufffd" for c in text
+    )

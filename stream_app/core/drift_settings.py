@@ -1,0 +1,14 @@
+"""`[drift]`: how much of what is labelled is compared with what the model knew."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class DriftSettings(BaseModel):
+    """A window closes when it has had both: so many records, and so many seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    window_records: int = Field(1000, ge=0, le=100_000)  # drawn at random from more; 0 = off
+    window_seconds: float = Field(60.0, ge=0)
