@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
+from aiokafka.errors import InvalidTimestampError, MessageSizeTooLargeError, ProducerFenced
 from prometheus_client import Counter
 
 from stream_app.core.messages import Partition
@@ -21,6 +21,8 @@ from stream_app.pipeline.send import Sender
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+MISSING = "If the topic is missing, make it: winnow topics create"
+CLOCK = "This machine's clock is ahead of what the broker takes: set it"
 SLOW_SECONDS = 10.0
 
 
@@ -110,11 +112,11 @@ class Publisher:
             )
         else:
             log.error(
-                "route %s: cannot write to topic %s (%s); will retry until it works. If the topic "
-                "is missing, make it: winnow topics create",
+                "route %s: cannot write to topic %s (%s); will retry until it works. %s",
                 self._route,
                 topic,
                 type(error).__name__,
+                CLOCK if isinstance(error, InvalidTimestampError) else MISSING,
             )
         await self._sender.close()
         await self._sleep(RETRY_SECONDS)

@@ -108,6 +108,11 @@ class Scene:
         for worker in self.workers:
             assert not worker.failed, f"a worker failed:\n{worker.output[-3000:]}"
 
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was sent has come out."""
+        return self.sent.keys() <= self.account.places
+
     def strike(self, action: Callable[[], object], *workers: Worker) -> None:
         """Do it while work is in flight on these workers, and provably so."""
         for worker in workers:
@@ -122,7 +127,7 @@ class Scene:
 
     def finish(self, *workers: Worker, committed: bool = True) -> None:
         """Wait until all has come out and is committed, then end these workers well."""
-        self.wait(lambda: self.sent.keys() <= self.account.places)
+        self.wait(lambda: self.complete)
         if committed:
             until(self._all_committed, FINISH_SECONDS, "all labelled, but not all committed")
         for worker in workers:
