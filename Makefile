@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # e.g. PIP_ARGS="--extra-index-url URL" for the small CPU build of torch, see README.md
 PIP_ARGS ?=
 
-.PHONY: help install demo test test-slow test-native test-faults soak fuzz audit lint clean
+.PHONY: help install demo refresh-demo test test-slow test-native test-faults soak fuzz audit lint clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -21,6 +21,10 @@ $(INSTALLED): pyproject.toml constraints.txt hatch_build.py $(wildcard stream_ap
 
 demo: install  ## watch real messages being labelled, on an embedded broker
 	$(BIN)/winnow demo
+
+DATA ?= ../shared/data
+refresh-demo: install  ## drift, feedback, refresh, promotion, roll-back, live on real mail in DATA
+	$(BIN)/python bench/refresh_demo.py --data $(DATA)
 
 test: install  ## the test suite, with coverage
 	$(BIN)/coverage erase

@@ -115,7 +115,9 @@ class Shadow:
                 self._models.withdraw(model)
         for pair in pairs:
             self._judge(pair)
-        await self._send([pair for pair in pairs if pair.challenger.prediction is not None])
+        told = [pair for pair in pairs if pair.challenger.prediction is not None]
+        if told:
+            await self._send(told)
 
     def _judge(self, pair: Pair) -> None:
         ours, theirs = pair.champion.prediction, pair.challenger.prediction

@@ -25,6 +25,7 @@ from stream_app.services.model_source import ModelSource
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+OUTCOMES = ("swapped", "refused", "unreachable")
 RETRY_SECONDS = 1.0
 CLOSE_SECONDS = 1.0  # for a model that is just loading
 
@@ -47,6 +48,9 @@ class ModelReloader(Service):
         self._watches = watches
         self._every = every
         self._metrics = metrics
+        for watch in watches:
+            for outcome in OUTCOMES:  # from 0 on: a rate sees no series that is born as 1
+                metrics.reloads.labels(watch.route, outcome)
         self._shown: dict[Watch, ServedModel | None] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reload")
 

@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -23,7 +24,7 @@ from stream_app.pipeline.admit import InFlight
 from stream_app.pipeline.classify import Classifier
 from stream_app.pipeline.dead_letter import Outgoing
 from stream_app.pipeline.encode import Encoder
-from stream_app.pipeline.models import Models
+from stream_app.pipeline.models import Models, place
 from stream_app.pipeline.parse import Parser
 from stream_app.pipeline.route import Route, new_threads
 from stream_app.pipeline.served import ServedModel
@@ -396,6 +397,121 @@ async def test_a_swap_back_and_forth_keeps_a_model_that_serves_again():
     assert second.closed, "it never had a record"
     route.drop([work])
     assert not first.closed
+
+
+def delivered(route: Route, count: int) -> bool:
+    return len(route.publisher.out) == count
+
+
+def half(records: list[Record]) -> set[str]:
+    """The ids of the records that a challenger's half of the keys gets."""
+    return {record.id for record in records if place(record) < 0.5}
+
+
+async def test_what_a_canary_cannot_label_the_champion_does():
+    """A record that breaks the challenger alone is no poison, and a sick one no reason to end."""
+
+    def long_words(batch: Sequence[Sequence[int]]) -> None:
+        if any(len(tokens) > 5 for tokens in batch):
+            raise RuntimeError("only short texts here")
+
+    def sick(batch: Sequence[Sequence[int]]) -> None:
+        raise RuntimeError("device lost")
+
+    records = texts(120)
+    for broken in (long_words, sick):
+        challenger = Closing(broken)
+        route = make_route(AckTracker(), Closing(), challenger="c", canary_share=0.5)
+        route.models.challenge(served(challenger, version="8"))
+        await run(route, records, partial(delivered, route, 120))
+        found = labels(route)
+        assert [label.id for label in found] == [record.id for record in records]
+        by_challenger = {label.id for label in found if label.model.version == "8"}
+        chosen = half(records)
+        assert by_challenger <= chosen
+        if broken is sick:
+            assert not by_challenger
+            assert challenger.closed, "withdrawn"
+        else:
+            short = {record.id for record in records if len((record.value or b"").split()) <= 5}
+            assert by_challenger == chosen & short
+
+
+def outcomes(route: Route) -> dict[str, float]:
+    """Shadow records by outcome."""
+    [family] = route.metrics.shadowed.collect()
+    return {s.labels["outcome"]: s.value for s in family.samples if s.name.endswith("_total")}
+
+
+async def compared(route: Route, records: list[Record], until: Callable[[], bool]) -> None:
+    """Work until all records are labelled, and the condition holds for their comparison."""
+
+    async def look() -> None:
+        while True:
+            route.in_flight._valve().moved.set()
+            await asyncio.sleep(0.01)  # a comparison is waited for by nobody, so it tells nobody
+
+    looking = asyncio.ensure_future(look())
+    await run(route, records, lambda: len(route.publisher.out) == len(records) and until())
+    looking.cancel()
+
+
+async def test_a_shadow_labels_again_and_is_counted():
+    route = make_route(AckTracker(), FakeEngine(CARD.labels), challenger="c", shadow_share=1)
+    route.models.challenge(served(Closing(), version="8"))
+    records = texts(60)
+    await compared(route, records, lambda: len(route.shadow._sender.out) == 60)
+    assert outcomes(route) == {"agrees": 60}
+    out = route.shadow._sender.out
+    assert {o.topic for o in out} == {"out.shadow"}
+    again = [LabelRecord.model_validate_json(o.value or b"") for o in out]
+    assert {label.id for label in again} == {record.id for record in records}
+    assert {label.model.version for label in again} == {"8"}
+    told = [dict(o.headers) for o in out]
+    assert {headers["winnow-champion-model"] for headers in told} == {b"m/7"}
+    assert {headers["winnow-champion-label"] for headers in told} == {b"ham", b"spam"}
+    assert {label.model.version for label in labels(route)} == {"7"}
+
+
+async def test_a_shadow_that_fails_harms_nothing():
+    def sick(batch: Sequence[Sequence[int]]) -> None:
+        raise RuntimeError("device lost")
+
+    challenger = Closing(sick)
+    route = make_route(AckTracker(), FakeEngine(CARD.labels), challenger="c", shadow_share=1)
+    route.models.challenge(served(challenger))
+    records = texts(30)
+    await compared(route, records, lambda: challenger.closed)
+    assert set(outcomes(route)) == {"failed"}
+    assert len(labels(route)) == 30
+
+    unsent = make_route(AckTracker(), FakeEngine(CARD.labels), challenger="c", shadow_share=1)
+    unsent.models.challenge(served(Closing()))
+    unsent.shadow._sender.error = OSError()
+    await compared(unsent, records, lambda: outcomes(unsent) == {"agrees": 30})
+    assert len(labels(unsent)) == 30
+
+
+async def test_a_busy_route_leaves_its_shadow_out():
+    """More than half of what may be in flight is there when labels are confirmed."""
+    route = make_route(
+        AckTracker(),
+        FakeEngine(CARD.labels),
+        challenger="c",
+        shadow_share=1,
+        max_in_flight_records=10,
+        max_batch_records=100,
+        max_batch_delay_seconds=0.5,
+    )
+    route.models.challenge(served(Closing()))
+
+    async def stream() -> AsyncIterator[Record]:
+        for record in texts(50):  # all at once, so that one batch has them all
+            yield record
+        await asyncio.Event().wait()
+
+    await run(route, stream(), lambda: len(route.publisher.out) == 50)
+    assert outcomes(route) == {"left_out": 50}
 
 
 async def test_replayed_records_keep_their_id_and_headers_pass_through():

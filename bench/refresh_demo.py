@@ -1,0 +1,341 @@
+"""The refresh loop, live: drift, feedback, refresh, shadow, promotion, roll-back.
+
+A worker on the embedded broker labels real mail that its model has never seen. Then spammers begin
+to hide their words (`training.augment`): drift is noticed, readers correct what they see, and
+`winnow-train refresh` makes a challenger of it, which shadows the champion and is promoted.
+Every step is the command that an operator would run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import tomli_w
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from refresh_demo_plot import draw
+
+from stream_app.cli.embedded_broker import EmbeddedBroker, usable_port
+from stream_app.core.feedback import Feedback
+from stream_app.model.preparation import Preparation
+from training.augment import obfuscated
+from training.data import Example, read_test
+from training.recipe import load_recipe
+
+PARTITIONS = 2
+ARCHIVE = "spam/enron_train.tar.gz"
+BEFORE, CHUNK, CHUNKS, SHADOWED, AFTER = 400, 30, 25, 150, 400  # mails
+PAUSE = 2.0  # seconds between two chunks, so that drift has a time to be noticed in
+HIDDEN = 0.5  # of a spam's words
+CORRECTED = 160  # mails that readers look at
+READERS = ("ada", "ben", "cleo")
+ROLLBACK_SECONDS = 30.0
+RECIPE = """
+name = "spam"
+version = "2"
+description = "Whether an English e-mail is spam; for the demonstration."
+labels = ["ham", "spam"]
+max_tokens = 128
+truncation = "head_tail"
+
+[hyper]
+epochs = 1
+batch_size = 32
+learning_rate = 1e-4
+
+[ngrams]
+words = 2
+bits = 20
+strength = 10
+
+[refresh]
+test_rows = 400
+
+[[sources]]
+file = "spam/enron_train.tar.gz"
+use = "split"
+rows = 4000
+terms = "Enron-Spam (2006), public research corpus"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A mail, and what the worker said of it."""
+
+    id: str
+    truth: str
+    said: str
+    version: str
+
+
+@dataclass
+class Desk:
+    """The operator's and the readers' place: commands, topics, and all answers so far."""
+
+    address: str
+    folder: Path
+    data: Path
+    port: int
+    answers: list[Answer] = field(default_factory=list)
+    marks: list[tuple[int, str]] = field(default_factory=list)  # what happened behind which answer
+    _started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._producer = KafkaProducer(bootstrap_servers=self.address)
+        self._labels = KafkaConsumer(bootstrap_servers=self.address)
+
+    @property
+    def config(self) -> Path:
+        """The worker's configuration."""
+        return self.folder / "winnow.toml"
+
+    def say(self, text: str) -> None:
+        """A line, with the time."""
+        print(f"{time.monotonic() - self._started:6.1f} s  {text}", flush=True)
+
+    def mark(self, text: str) -> None:
+        """Say it, and remember it for the plot."""
+        self.say(text)
+        self.marks.append((len(self.answers), text.split(":")[0]))
+
+    def run(self, module: str, *arguments: str) -> str:
+        """A command, as the operator types it; what it prints."""
+        print(f"          $ {'winnow' if module == 'stream_app' else 'winnow-train'}", *arguments)
+        command = [sys.executable, "-m", module, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"it failed:\n{done.stderr[-3000:]}")
+        return done.stdout
+
+    def subscribe(self) -> None:
+        """Read labels from here on."""
+        self._labels.assign([TopicPartition("mail.labels", n) for n in range(PARTITIONS)])
+        self._labels.seek_to_beginning()
+
+    def stream(self, mails: Sequence[Example]) -> list[Answer]:
+        """Send mails, and wait for the label of each."""
+        sent = [self._producer.send("mail", mail.text.encode()) for mail in mails]
+        waiting = {}
+        for mail, future in zip(mails, sent, strict=True):
+            meta = future.get(30)
+            waiting[f"mail/{meta.partition}/{meta.offset}"] = mail.label
+        found = []
+        while waiting:
+            for records in self._labels.poll(1000).values():
+                for record in records:
+                    label = json.loads(record.value)
+                    if (truth := waiting.pop(label["id"], None)) is not None:
+                        version = label["model"]["version"]
+                        found.append(Answer(label["id"], truth, label["label"], version))
+        self.answers += found
+        return found
+
+    def correct(self, answers: Sequence[Answer]) -> None:
+        """Readers say what mails really are."""
+        for number, answer in enumerate(answers):
+            said = Feedback(
+                id=answer.id,
+                label=answer.truth,
+                route="mail",
+                who=READERS[number % len(READERS)],
+                when=datetime.now(UTC),
+            )
+            self._producer.send("feedback", said.model_dump_json(exclude_none=True).encode())
+        self._producer.flush()
+
+    def drift(self) -> str:
+        """The worker's drift scores."""
+        url = f"http://127.0.0.1:{self.port}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        scores = [line for line in lines if line.startswith("winnow_drift_score{")]
+        return ", ".join(
+            f"{line.split('statistic=')[1].split(chr(34))[1]} {float(line.split()[-1]):.2f}"
+            for line in scores
+        )
+
+
+def figures(answers: Sequence[Answer]) -> str:
+    """Accuracy, recall of spam and false positives, for people."""
+    right = sum(a.said == a.truth for a in answers) / len(answers)
+    spam = [a for a in answers if a.truth == "spam"]
+    ham = [a for a in answers if a.truth == "ham"]
+    found = sum(a.said == "spam" for a in spam) / len(spam)
+    wronged = sum(a.said == "spam" for a in ham) / len(ham)
+    return (
+        f"{len(answers)} mails: accuracy {right:.3f}, spam found {found:.3f}, "
+        f"ham called spam {wronged:.3f}"
+    )
+
+
+def mails(data: Path) -> list[Example]:
+    """Enron's mails that no model here has learnt from, nor is tested with; spam among them all."""
+    recipe = load_recipe("spam")
+    found = read_test(recipe, data, Preparation())[ARCHIVE]
+    random.Random(7).shuffle(found)
+    return found
+
+
+def hidden(examples: Sequence[Example]) -> list[Example]:
+    """The mails, the spam among them with hidden words."""
+    chance = random.Random(11)
+    return [
+        replace(mail, text=obfuscated(mail.text, HIDDEN, chance)) if mail.label == "spam" else mail
+        for mail in examples
+    ]
+
+
+@contextmanager
+def worker(desk: Desk) -> Iterator[None]:
+    """The service, consuming."""
+    log = (desk.folder / "worker.log").open("wb")
+    command = [sys.executable, "-m", "stream_app", "worker", "--config", str(desk.config)]
+    process = subprocess.Popen(command, stderr=log)
+    try:
+        while b"consuming" not in (desk.folder / "worker.log").read_bytes():
+            if process.poll() is not None:
+                raise SystemExit((desk.folder / "worker.log").read_text()[-3000:])
+            time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+        log.close()
+
+
+def configuration(desk: Desk) -> dict[str, object]:
+    """One route, its champion and challenger in a registry of one file."""
+    return {
+        "kafka": {"bootstrap_servers": desk.address, "group_id": "refresh-demo"},
+        "topics": {"partitions": PARTITIONS},
+        "metrics": {"port": desk.port},
+        "registry": {
+            "uri": f"sqlite:///{desk.folder}/registry.db",
+            "cache": str(desk.folder / "cache"),
+        },
+        "drift": {"window_records": 150, "window_seconds": 1.0},
+        "routes": [
+            {
+                "name": "mail",
+                "format": "text",
+                "model": "models:/mail@champion",
+                "challenger": "models:/mail@challenger",
+                "shadow_share": 1.0,
+                "input_topic": "mail",
+                "output_topic": "mail.labels",
+            }
+        ],
+    }
+
+
+def loop(desk: Desk, plot: Path) -> None:
+    """The whole story."""
+    config, recipe = str(desk.config), str(desk.folder / "recipe.toml")
+    post = iter(mails(desk.data))
+    with worker(desk):
+        desk.subscribe()
+        desk.say(f"as ever:        {figures(desk.stream(_take(post, BEFORE)))}")
+        desk.mark("hidden words: from here on spammers hide their words")
+        noticed = drifts(desk, post)
+        before = [answer for answers in noticed for answer in answers]
+        desk.say(f"hidden words:   {figures(before)}")
+        desk.say(f"                drift scores: {desk.drift()}")
+        seen = random.Random(3).sample(before, min(CORRECTED, len(before)))
+        desk.correct(seen)
+        desk.mark(f"feedback: {len(seen)} mails were looked at")
+        arguments = ("--config", config, "--route", "mail", "--recipe", recipe)
+        work = ("--data", str(desk.data), "--work", str(desk.folder / "work"))
+        report = json.loads(
+            desk.run("training", "refresh", *arguments, *work, "--head-only", "--no-promote")
+        )
+        desk.say(f"refresh: {report['outcome']}")
+        for gate in report["gates"]:
+            desk.say(
+                f"  {'passed' if gate['passed'] else 'FAILED'}  {gate['name']}: {gate['reason']}"
+            )
+        desk.mark("shadow: the challenger labels beside the champion")
+        desk.stream(hidden(_take(post, SHADOWED)))
+        print(desk.run("stream_app", "models", "compare", "--config", config))
+        print(desk.run("stream_app", "models", "promote", "mail", "--config", config))
+        desk.mark(f"promoted: labelled by it after {served(desk, post, '2'):.1f} s")
+        desk.say(f"refreshed:      {figures(desk.stream(hidden(_take(post, AFTER))))}")
+        print(desk.run("stream_app", "models", "rollback", "mail", "--config", config))
+        desk.mark(f"rolled back: in effect after {served(desk, post, '1'):.1f} s")
+        print(desk.run("stream_app", "models", "list", "mail", "--config", config))
+    draw(desk.answers, desk.marks, plot)
+    desk.say(f"plot: {plot}")
+
+
+def drifts(desk: Desk, post: Iterator[Example]) -> list[list[Answer]]:
+    """Mail with hidden words, until `winnow-train drift-wait` says so."""
+    url = f"http://127.0.0.1:{desk.port}/metrics"
+    watch = subprocess.Popen(
+        [sys.executable, "-m", "training", "drift-wait", url, "--route", "mail"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    print(f"          $ winnow-train drift-wait {url} --route mail")
+    answers = []
+    for _ in range(CHUNKS):
+        answers.append(desk.stream(hidden(_take(post, CHUNK))))
+        try:
+            said, _ = watch.communicate(timeout=PAUSE)
+        except subprocess.TimeoutExpired:
+            continue
+        desk.mark(f"drift: {said.strip()}")
+        return answers
+    watch.kill()
+    desk.say("drift was not noticed")
+    return answers
+
+
+def served(desk: Desk, post: Iterator[Example], version: str) -> float:
+    """Seconds until a label bears this version."""
+    started = time.monotonic()
+    while time.monotonic() - started < ROLLBACK_SECONDS:
+        (answer,) = desk.stream(hidden(_take(post, 1)))
+        if answer.version == version:
+            return time.monotonic() - started
+    raise SystemExit(f"no label bears version {version}")
+
+
+def _take(post: Iterator[Example], count: int) -> list[Example]:
+    return [mail for mail, _ in zip(post, range(count), strict=False)]
+
+
+def main() -> None:
+    """Set the stage: broker, topics, the built-in model as the first champion."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--plot", type=Path, default=Path("refresh-demo.svg"))
+    options = parser.parse_args()
+    if not (options.data / ARCHIVE).exists():
+        raise SystemExit(f"needs mail to stream: {ARCHIVE} in --data FOLDER, see bench/README.md")
+    with TemporaryDirectory() as name, EmbeddedBroker() as broker:
+        desk = Desk(broker.address, Path(name), options.data.resolve(), usable_port(0))
+        desk.config.write_text(tomli_w.dumps(configuration(desk)))
+        (desk.folder / "recipe.toml").write_text(RECIPE)
+        desk.run("stream_app", "topics", "create", "--config", str(desk.config))
+        desk.run(
+            "training",
+            "register",
+            *("--model", "builtin:spam", "--name", "mail", "--alias", "champion"),
+            *("--config", str(desk.config)),
+        )
+        loop(desk, options.plot)
+
+
+if __name__ == "__main__":
+    main()
