@@ -11,6 +11,7 @@ from stream_app.cli.classify import classify
 from stream_app.cli.config import config
 from stream_app.cli.demo.command import demo
 from stream_app.cli.dlq import dlq
+from stream_app.cli.models import models
 from stream_app.cli.produce import produce
 from stream_app.cli.review import review
 from stream_app.cli.topics import topics
@@ -44,6 +45,7 @@ app.command()(produce)
 app.command()(watch)
 app.add_typer(dlq, name="dlq")
 app.command()(review)
+app.add_typer(models, name="models")
 app.add_typer(config, name="config")
 app.command()(broker)
 

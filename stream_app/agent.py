@@ -32,6 +32,7 @@ async def label_records(records: AsyncIterable[Record], route: Route) -> None:
         steps.create_task(_encode(consumed, encoded, route))
         steps.create_task(_classify(encoded, classified, route))
         steps.create_task(_publish(classified, route))
+        steps.create_task(route.shadow.run())
         async for record in records:
             route.metrics.consumed.labels(route.settings.name).inc()
             if route.acks.deliver(record):
@@ -62,6 +63,7 @@ async def _publish(source: asyncio.Queue[Batch], route: Route) -> None:
         works = _owned(batch.works, route)
         if works and await route.publish(works):
             route.ack(works)
+            route.shadow.offer(works)
         route.drop(works)
 
 

@@ -18,20 +18,18 @@ from aiokafka.errors import KafkaError
 from faust.types import StreamT
 
 from stream_app.agent import label_records
-from stream_app.assembly import assemble, model_loader
+from stream_app.assembly import assemble, model_source, review_copiers, watches
 from stream_app.core.errors import BrokerError, WinnowError
 from stream_app.core.health import STUCK_SECONDS, Health
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings import RouteSettings, Settings
-from stream_app.model.references import resolve
+from stream_app.core.settings import Settings
 from stream_app.pipeline.ack import AckTracker
-from stream_app.pipeline.route import Observer, Route
-from stream_app.pipeline.served import ServedModel
+from stream_app.pipeline.route import Route
 from stream_app.services.broker import RETRY_SECONDS, ask_broker, await_broker
 from stream_app.services.consumer import GuardedConsumer, Guards, guarded_app, records
-from stream_app.services.delivery import new_producer
 from stream_app.services.drift import DriftMonitor
 from stream_app.services.lag import LagMonitor
+from stream_app.services.reload import ModelReloader, Watch, first_model
 from stream_app.services.review import ReviewCopier
 from stream_app.web.server import WebServer
 
@@ -51,14 +49,9 @@ class Worker:
         self._health = Health(max(STUCK_SECONDS, 2 * settings.kafka.session_timeout_seconds))
         self._acks = AckTracker()
         self._routes: dict[str, Route] = {}
+        self._watches: list[Watch] = []
         self._drift = DriftMonitor(settings.drift, self._metrics)
-        self._copiers = {
-            route.name: ReviewCopier(
-                route, partial(new_producer, settings.kafka, route), self._metrics
-            )
-            for route in settings.routes
-            if route.review_topic
-        }
+        self._copiers: list[ReviewCopier] = []
         self._failure: WinnowError | None = None
         self._stop = asyncio.Event()
         self._stuck: list[str] = []  # what does not end by itself
@@ -109,37 +102,21 @@ class Worker:
         return True
 
     async def _load_routes(self) -> None:
-        broker = await await_broker(self._settings, self._health)
-        for route in self._settings.routes:
+        settings, metrics = self._settings, self._metrics
+        broker = await await_broker(settings, self._health)
+        for route in settings.routes:
             log.info("route %s: loading %s", route.name, route.model)
-            try:
-                model = await asyncio.to_thread(self._load_model, route)
-            except WinnowError as error:
-                raise type(error)(f"route {route.name}: {error}") from error
-            self._routes[route.name] = assemble(
-                self._settings,
-                route,
-                broker,
-                model,
-                self._acks,
-                self._consumer,
-                self._metrics,
-                self._observers(route.name),
+            source = model_source(settings, route, route.model, metrics)
+            model = await first_model(source, route.name, self._health)
+            copiers = review_copiers(settings, route, metrics)
+            observers = [self._drift.observe, *(copier.observe for copier in copiers)]
+            built = assemble(
+                settings, route, broker, model, self._acks, self._consumer, metrics, observers
             )
-
-    def _observers(self, route: str) -> list[Observer]:
-        copier = self._copiers.get(route)
-        return [self._drift.observe, *([copier.observe] if copier else [])]
-
-    def _load_model(self, route: RouteSettings) -> ServedModel:
-        """The route's model, warm. Raises ModelError, ConfigError, EngineSick."""
-        artifact, name = resolve(route.model), route.name
-        model = model_loader(self._settings, route, self._metrics)(artifact, artifact.version)
-        version = artifact.card.version
-        log.info("route %s: ready, batches of %d tokens", name, model.batch_tokens)
-        self._metrics.model_info.labels(name, version, route.model).set(1)
-        self._metrics.model_bytes.labels(name, version).set(model.engine.memory_bytes)
-        return model
+            self._routes[route.name] = built
+            self._watches += watches(settings, built, source, metrics)
+            self._copiers += copiers
+            log.info("route %s: ready, batches of %d tokens", route.name, model.batch_tokens)
 
     @contextlib.asynccontextmanager
     async def _consuming(self) -> AsyncIterator[None]:
@@ -149,7 +126,10 @@ class Worker:
             if app is None:
                 yield
                 return
-            services = [self._lag_monitor(), self._drift, *self._copiers.values()]
+            reloader = ModelReloader(
+                self._watches, self._settings.registry.poll_seconds, self._metrics
+            )
+            services = [self._lag_monitor(), reloader, self._drift, *self._copiers]
             for service in services:
                 await service.start()
             crashed = asyncio.create_task(self._watch_crash(app))
@@ -164,6 +144,8 @@ class Worker:
                 crashed.cancel()
                 for service in services:
                     await service.stop()
+                if not reloader.close():
+                    self._stuck.append("a new model was still loading")
                 await self._stop_faust(app)
 
     async def _started(self, folder: Path) -> faust.App | None:

@@ -3,7 +3,8 @@
 WinnowError
 ├── ConfigError      the configuration is wrong: fix the file or the environment
 ├── ModelError       a model reference or artifact cannot be used
-│   └── RegistryUnreachable  ... because the model registry does not answer: waiting may mend it
+│   ├── NotRegistered        ... because the registry has no such model, alias or version
+│   └── RegistryUnreachable  ... because the registry does not answer: waiting may mend it
 ├── SourceError      a file given to `produce` or `classify` cannot be read
 ├── RecordError      this one record cannot be labelled: it goes to the dead letters
 ├── EngineError      a batch could not be scored
@@ -28,6 +29,10 @@ class ConfigError(WinnowError):
 
 class ModelError(WinnowError):
     """A model reference or artifact cannot be used."""
+
+
+class NotRegistered(ModelError):
+    """The registry has no such model, alias or version."""
 
 
 class RegistryUnreachable(ModelError):

@@ -53,6 +53,20 @@ class Metrics:
             "publish_failures", "Deliveries that had to be tried again", "route"
         )
 
+        self.reloads = counter("reloads", "Models that were to replace one", "route", "outcome")
+        self.shadowed = counter(
+            "shadow_records",
+            "Labelled records offered to the challenger, by what it said",
+            *LABELLED,
+            "outcome",
+        )
+        self.disagreements = counter(
+            "shadow_disagreements",
+            "Where the challenger differs, by the champion's",
+            *LABELLED,
+            "label",
+        )
+
         self.batch_records = histogram("batch_records", "Records in a batch", SIZES, "route")
         self.batch_tokens = histogram("batch_tokens", "Tokens in a batch", TOKENS, "route")
         self.padding_ratio = histogram(

@@ -112,6 +112,9 @@ class RouteSettings(Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     format: Literal["rfc822", "json", "feed", "text"]
     model: str = Field(min_length=1)
+    challenger: str = ""  # a second model, tried on live traffic: for comparison only, or for real
+    shadow_share: float = Field(0.0, ge=0, le=1)  # of the records, by key
+    canary_share: float = Field(0.0, ge=0, le=1)
     input_topic: Topic
     output_topic: Topic
     dead_letter_topic: Topic = ""  # <input_topic>.dlq where not given
@@ -135,6 +138,23 @@ class RouteSettings(Section):
             return {**data, "dead_letter_topic": f"{data.get('input_topic', '')}.dlq"}
         return data
 
+    @property
+    def shadow_topic(self) -> str:
+        """Where the challenger's labels go that are for comparison only."""
+        return f"{self.output_topic}.shadow"
+
+    @property
+    def written_topics(self) -> tuple[str, ...]:
+        """The topics a worker writes for this route."""
+        shadow = (self.shadow_topic,) if self.shadow_share else ()
+        review = (self.review_topic,) if self.review_topic else ()
+        return (self.output_topic, self.dead_letter_topic, *shadow, *review)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Every topic the route needs."""
+        return (self.input_topic, *self.written_topics)
+
     @model_validator(mode="after")
     def _unsure_exists(self) -> RouteSettings:
         if self.review_unsure and not self.min_confidence:
@@ -146,18 +166,22 @@ class RouteSettings(Section):
         """Where records go for people to label; '' where none do."""
         return f"{self.input_topic}.review" if self.review_share or self.review_unsure else ""
 
-    @property
-    def topics(self) -> tuple[str, ...]:
-        """Every topic that has to exist."""
-        named = (self.input_topic, self.output_topic, self.dead_letter_topic, self.review_topic)
-        return tuple(filter(None, named))
-
     @model_validator(mode="after")
     def _topics_differ(self) -> RouteSettings:
         if len(set(self.topics)) < len(self.topics):
             raise ValueError(
-                "input_topic, output_topic, dead_letter_topic and <input_topic>.review must differ"
+                "input_topic, output_topic, dead_letter_topic, <output_topic>.shadow and "
+                "<input_topic>.review must differ"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _challenger_has_its_share(self) -> RouteSettings:
+        shares = (self.shadow_share, self.canary_share)
+        if all(shares):
+            raise ValueError("give shadow_share or canary_share, not both: shadow first")
+        if bool(self.challenger) != any(shares):
+            raise ValueError("a challenger needs shadow_share or canary_share, and they need it")
         return self
 
 
@@ -220,7 +244,7 @@ class Settings(Connections):
 
     @model_validator(mode="after")
     def _routes_apart(self) -> Settings:
-        outputs = {topic for route in self.routes for topic in route.topics[1:]}
+        outputs = {topic for route in self.routes for topic in route.written_topics}
         inputs = [route.input_topic for route in self.routes]
         for route in self.routes:
             if inputs.count(route.input_topic) > 1:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from stream_app.core.errors import ModelError, RegistryUnreachable
+from stream_app.core.errors import ModelError, NotRegistered, RegistryUnreachable
 from stream_app.model.artifact import Artifact, load_artifact
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -50,8 +50,8 @@ class RegisteredVersion:
 class Registry:
     """MLflow's registry at `uri`: sqlite:///FILE or http(s)://SERVER.
 
-    Every method raises RegistryUnreachable while the registry does not answer, and ModelError, with
-    what to do, for what it does not have. Used off the event loop: it reads files and the network.
+    Every method raises RegistryUnreachable while the registry does not answer, and NotRegistered,
+    with what to do, for what it does not have. It reads files and the network: never on the loop.
     """
 
     def __init__(self, uri: str) -> None:
@@ -67,16 +67,17 @@ class Registry:
                 return _version(self._client.get_model_version(name, alias_or_version))
             return _version(self._client.get_model_version_by_alias(name, alias_or_version))
 
+    def names(self) -> list[str]:
+        """The names of all registered models."""
+        with self._asking("the registry is empty: register a model with winnow-train"):
+            found = self._pages(self._client.search_registered_models)
+        return sorted(each.name for each in found)
+
     def versions(self, name: str) -> list[RegisteredVersion]:
         """Every version of a model, newest first."""
         with self._asking(f"the registry has no model {name!r}: register one with winnow-train"):
             aliases = self._client.get_registered_model(name).aliases
-            found: list[Any] = []
-            token: str | None = None
-            while token != "":
-                page = self._client.search_model_versions(f"name='{name}'", page_token=token)
-                found += page
-                token = page.token or ""
+            found = self._pages(partial(self._client.search_model_versions, f"name='{name}'"))
         named: dict[str, list[str]] = {}
         for alias, number in aliases.items():
             named.setdefault(str(number), []).append(alias)
@@ -149,6 +150,16 @@ class Registry:
             found = self._client.get_registered_model(name).aliases
         return {alias: str(version) for alias, version in found.items()}
 
+    @staticmethod
+    def _pages(search: Callable[..., Any]) -> list[Any]:
+        """All that a search of MLflow's finds, page by page."""
+        page = search()
+        found = list(page)
+        while page.token:
+            page = search(page_token=page.token)
+            found += page
+        return found
+
     def _download(self, version: RegisteredVersion, folder: Path, what: str) -> Path:
         with self._asking(f"the files of {what} are not at {version.source}: register it again"):
             from mlflow.artifacts import download_artifacts
@@ -172,7 +183,7 @@ class Registry:
             raise
         except Exception as error:  # MLflow's own, SQLAlchemy's, requests', the object store's
             if getattr(error, "error_code", "") in _ABSENT or isinstance(error, FileNotFoundError):
-                raise ModelError(absent) from error
+                raise NotRegistered(absent) from error
             raise RegistryUnreachable(
                 f"the model registry at {self._uri} does not answer ({type(error).__name__}): "
                 "check registry.uri, and that its server runs"

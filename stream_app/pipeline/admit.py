@@ -58,14 +58,17 @@ class InFlight:
     def leave(self, record: Record) -> None:
         """The record is acked or dropped; below half of both limits the flow resumes."""
         self._count(-1, -record.size)
-        if (
-            self._paused
-            and self.records <= self._max_records * RESUME_AT
-            and self.bytes <= self._max_bytes * RESUME_AT
-        ):
+        if self._paused and not self.crowded:
             for partition in self._paused:
                 self._valve().resume(partition)
             self._paused.clear()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the route has more than half of what it may hold: it is busy catching up."""
+        return (
+            self.records > self._max_records * RESUME_AT or self.bytes > self._max_bytes * RESUME_AT
+        )
 
     def forget(self) -> None:
         """All partitions were revoked: there is nothing to resume."""

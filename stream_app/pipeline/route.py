@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from stream_app.core.errors import RecordError
+from stream_app.core.errors import EngineSick, RecordError
 from stream_app.core.label_record import LabelRecord, cloud_event_headers, label_record
 from stream_app.core.messages import Message, Prediction, Record
 from stream_app.core.metrics import Metrics
@@ -19,15 +20,18 @@ from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.admit import InFlight
 from stream_app.pipeline.batch import BatchLimits
 from stream_app.pipeline.dead_letter import Outgoing, dead_letter
-from stream_app.pipeline.encode import Encoder
 from stream_app.pipeline.models import Models
 from stream_app.pipeline.parse import Parser
 from stream_app.pipeline.publish import Publisher
-from stream_app.pipeline.work import Batch, Work, by_model
+from stream_app.pipeline.served import ServedModel
+from stream_app.pipeline.shadow import Shadow
+from stream_app.pipeline.work import Batch, Work, by_model, encode
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-# told a route's name and its works whose labels are confirmed; on the event loop, so never waits
-Observer = Callable[[str, Sequence[Work]], None]
+# told of a route's works whose labels are confirmed; on the event loop, so it never waits
+Observer = Callable[["Route", Sequence[Work]], None]
 TOO_LARGE = "the output topic refuses this label: too large"
 CLOSE_SECONDS = 5.0  # for a batch on the device to end
 
@@ -38,13 +42,15 @@ class Threads:
 
     host: ThreadPoolExecutor  # parse and encode
     device: ThreadPoolExecutor  # the engine
+    shadow: ThreadPoolExecutor  # the challenger, where it only compares
 
 
 def new_threads(route: str) -> Threads:
-    """A thread for the host's work and one for the device's."""
+    """A thread for the host's work, one for the device's, one for the comparison's."""
     return Threads(
         ThreadPoolExecutor(1, thread_name_prefix=f"{route}-host"),
         ThreadPoolExecutor(1, thread_name_prefix=f"{route}-device"),
+        ThreadPoolExecutor(1, thread_name_prefix=f"{route}-shadow"),
     )
 
 
@@ -56,6 +62,7 @@ class Route:
     models: Models
     parser: Parser
     publisher: Publisher
+    shadow: Shadow
     acks: AckTracker
     in_flight: InFlight
     metrics: Metrics
@@ -71,7 +78,7 @@ class Route:
     def admit(self, record: Record) -> Work:
         """Take a record in: until dropped it counts as in flight, and keeps its model loaded."""
         self.in_flight.enter(record)
-        return Work(record, self.models.begin())
+        return Work(record, self.models.begin(record))
 
     async def on_host(self, function: Callable[[Sequence[Work]], T], works: Sequence[Work]) -> T:
         """Run a step on the route's host thread, off the event loop."""
@@ -97,7 +104,7 @@ class Route:
         started = time.monotonic()
         parsed = [work for work in works if work.message is not None]
         for model, mine in by_model(parsed).items():
-            _encode(model.encoder, mine)
+            encode(model, mine)
         now = time.monotonic()
         for work in works:
             work.lap(now)
@@ -110,13 +117,31 @@ class Route:
             self._stage("queue", started - work.since)
         computed = 0
         for model, works in by_model(scorable).items():
-            model.classifier(works)
+            self._score(model, works)
             computed += model.engine.computed_tokens([work.tokens for work in works])
         self._stage("inference", time.monotonic() - started)
         tokens, name = batch.tokens, self.settings.name
         self.metrics.batch_records.labels(name).observe(len(batch.works))
         self.metrics.batch_tokens.labels(name).observe(tokens)
         self.metrics.padding_ratio.labels(name).observe(1 - tokens / computed if computed else 0)
+
+    def _score(self, model: ServedModel, works: list[Work]) -> None:
+        """Through the model; what one that is not the champion cannot label, the champion may."""
+        if model is self.models.champion:
+            model.classifier(works)
+            return
+        try:
+            model.classifier(works)
+            failed = [work for work in works if work.error is not None]
+        except EngineSick as error:
+            log.error("route %s: the challenger is withdrawn: %s", self.settings.name, error)
+            self.models.withdraw(model)
+            failed = works
+        for work in failed:
+            work.error, work.model = None, self.models.take_over(model)
+        for champion, mine in by_model(failed).items():
+            encode(champion, mine)
+            champion.classifier([work for work in mine if work.error is None])
 
     async def publish(self, works: Sequence[Work]) -> bool:
         """Labels and dead letters to the broker, in delivery order; True once all are confirmed."""
@@ -135,7 +160,7 @@ class Route:
             self.acks.done(work.record)
             self._count(work, now)
         for observe in self.observers:
-            observe(self.settings.name, works)
+            observe(self, works)
 
     def drop(self, works: Sequence[Work]) -> None:
         """Give the room and the model of works back, whatever became of them."""
@@ -145,7 +170,7 @@ class Route:
 
     def close(self) -> bool:
         """Let the threads end and give the models' memory back; False where a thread is stuck."""
-        threads = (self.threads.host, self.threads.device)
+        threads = (self.threads.host, self.threads.device, self.threads.shadow)
         last = [thread.submit(bool) for thread in threads]  # runs once the thread is free
         for thread in threads:
             thread.shutdown(wait=False)
@@ -201,18 +226,3 @@ class Route:
         if work.record.timestamp is not None:
             seconds = max(0.0, now - work.record.timestamp / 1000)
             metrics.end_to_end_seconds.labels(name).observe(seconds)
-
-
-def _encode(encoder: Encoder, works: Sequence[Work]) -> None:
-    """Parsed works to token ids, in place; all texts in one call to the tokenizer."""
-    texts, ready = [], []
-    for work in works:
-        assert work.message is not None
-        try:
-            texts.append(encoder.text(work.message))
-            ready.append(work)
-        except RecordError as error:
-            work.error = error
-    encoded = zip(ready, encoder(texts), encoder.priors(texts), strict=True)
-    for work, tokens, prior in encoded:
-        work.tokens, work.prior = tokens, prior

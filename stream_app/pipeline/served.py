@@ -12,7 +12,7 @@ from stream_app.core.label_record import ModelVersion
 from stream_app.core.settings import EngineSettings, RouteSettings
 from stream_app.engine import load_engine
 from stream_app.engine.budget import measured_budget
-from stream_app.engine.protocol import Engine, TokenIds
+from stream_app.engine.protocol import Engine, Prior, TokenIds
 from stream_app.model.artifact import Artifact
 from stream_app.model.drift_reference import Drift, load_drift
 from stream_app.model.ngrams import load_head
@@ -41,46 +41,38 @@ class ModelLoader:
     how: EngineSettings
     failed: Callable[[str], None]  # counts what was done about a batch that failed
 
-    def __call__(self, artifact: Artifact, version: ModelVersion) -> ServedModel:
-        """The model, warm, its canary scored. Raises ModelError, ConfigError, EngineSick."""
-        tokenizer, card, how = Tokenizer(artifact), artifact.card, self.how
+    def __call__(
+        self, artifact: Artifact, version: ModelVersion, batch_tokens: int = 0
+    ) -> ServedModel:
+        """The model, warm, its canary scored. Raises ModelError, ConfigError, EngineSick.
+
+        `batch_tokens` is what its batches may hold where the route does not say; 0 measures it,
+        which is worth nothing beside a model that serves.
+        """
+        card, how, tokenizer = artifact.card, self.how, Tokenizer(artifact)
         head, drift = load_head(artifact), load_drift(artifact)
         [canary] = tokenizer.encode([CANARY])
         engine = load_engine(
             how.backend, artifact, how.device, how.precision, how.threads, how.early_exit
         )
+        tokens = self.route.max_batch_tokens or batch_tokens
         try:
             engine.warm_up()
-            prior = None if head is None else head.logits([CANARY])
-            tokens = self._tried(engine, canary, prior, len(card.labels), card.max_tokens)
-        except BaseException:
-            engine.close()
-            raise
-        return ServedModel(
-            version,
-            tokens,
-            Encoder(tokenizer, card.preparation, head),
-            engine,
-            Classifier(engine, card, self.route.min_confidence, canary, self.failed),
-            drift,
-        )
-
-    def _tried(
-        self,
-        engine: Engine,
-        canary: TokenIds,
-        prior: np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None,
-        labels: int,
-        longest: int,
-    ) -> int:
-        """The token budget, once the canary has passed. Raises EngineSick where it does not."""
-        try:
-            logits = engine.logits([canary], prior)
-            if logits.shape != (1, labels) or not np.isfinite(logits).all():
-                raise EngineError("its scores are no scores")
-            return self.route.max_batch_tokens or measured_budget(engine, canary, longest)
+            _try(engine, canary, None if head is None else head.logits([CANARY]), len(card.labels))
+            tokens = tokens or measured_budget(engine, canary, card.max_tokens)
         except Exception as error:
+            engine.close()
             why = str(error) if isinstance(error, EngineError) else type(error).__name__
             raise EngineSick(
                 f"the engine fails its canary ({why}): check the device and the model files"
             ) from error
+        encoder = Encoder(tokenizer, card.preparation, head)
+        classifier = Classifier(engine, card, self.route.min_confidence, canary, self.failed)
+        return ServedModel(version, tokens, encoder, engine, classifier, drift)
+
+
+def _try(engine: Engine, canary: TokenIds, prior: Prior, labels: int) -> None:
+    """Raises what the engine raises, EngineError where what it says are no scores."""
+    logits = engine.logits([canary], prior)
+    if logits.shape != (1, labels) or not np.isfinite(logits).all():
+        raise EngineError("its scores are not one finite number a label")

@@ -20,7 +20,7 @@ ENVELOPE_BYTES = 1024 * 1024  # room for headers and key around the largest valu
 def new_sender(kafka: KafkaSettings, route: RouteSettings, idempotent: bool) -> Sender:
     """What keeps the route's delivery guarantee. Raises BrokerError where the broker cannot."""
     if route.delivery == "at_least_once":
-        return IdempotentSender(partial(new_producer, kafka, route, enable_idempotence=idempotent))
+        return idempotent_sender(kafka, route, idempotent)
     if not idempotent:
         raise BrokerError(
             f'route {route.name}: delivery = "effectively_once" needs transactions, and the broker '
@@ -39,6 +39,11 @@ def new_sender(kafka: KafkaSettings, route: RouteSettings, idempotent: bool) -> 
 
     committed = partial(committed_offset, kafka, kafka.group_id)
     return TransactionalSender(kafka.group_id, transactional_producer, committed)
+
+
+def idempotent_sender(kafka: KafkaSettings, route: RouteSettings, idempotent: bool) -> Sender:
+    """A producer for all, apart from any offset; `idempotent` where the broker can."""
+    return IdempotentSender(partial(new_producer, kafka, route, enable_idempotence=idempotent))
 
 
 def new_producer(kafka: KafkaSettings, route: RouteSettings, **how: Any) -> AIOKafkaProducer:

@@ -27,6 +27,7 @@ from stream_app.pipeline.models import Models
 from stream_app.pipeline.parse import Parser
 from stream_app.pipeline.route import Route, new_threads
 from stream_app.pipeline.served import ServedModel
+from stream_app.pipeline.shadow import Shadow
 
 CARD = ModelCard(name="m", version="7", labels=("ham", "spam"))
 PARTITIONS = [Partition("in", number) for number in range(3)]
@@ -57,6 +58,22 @@ class Outbox:
             return False
         self.out += batch
         return True
+
+
+class Comparison:
+    """A sender of shadow records that keeps them, or fails."""
+
+    def __init__(self) -> None:
+        self.out: list[Outgoing] = []
+        self.error: BaseException | None = None
+
+    async def send(self, batch: Sequence[Outgoing]) -> list[BaseException | None]:
+        self.out += batch
+        return [self.error] * len(batch)
+
+    def forget(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 class Valve:
@@ -93,22 +110,30 @@ def make_route(acks: AckTracker, engine: FakeEngine, **overrides: object) -> Rou
     settings = RouteSettings(
         name="r", format="text", model="m", input_topic="in", output_topic="out", **overrides
     )
-    metrics, valve = Metrics(), Valve()
+    metrics, valve, threads = Metrics(), Valve(), new_threads("r")
+    models = Models(
+        served(engine, settings.min_confidence),
+        lambda model: model.engine.close(),
+        settings.canary_share,
+    )
+    in_flight = Watched(
+        settings.max_in_flight_records,
+        settings.max_in_flight_bytes,
+        lambda: valve,
+        metrics.in_flight_records.labels("r"),
+        metrics.in_flight_bytes.labels("r"),
+    )
+    comparison = Comparison()
     return Route(
         settings=settings,
-        models=Models(served(engine, settings.min_confidence), lambda model: model.engine.close()),
+        models=models,
         parser=Parser(CODECS["text"], ParseSpec({}, settings.pass_fields), 1000),
         publisher=Outbox(),
         acks=acks,
-        in_flight=Watched(
-            settings.max_in_flight_records,
-            settings.max_in_flight_bytes,
-            lambda: valve,
-            metrics.in_flight_records.labels("r"),
-            metrics.in_flight_bytes.labels("r"),
-        ),
+        shadow=Shadow(settings, models, in_flight, comparison, threads.shadow, metrics),
+        in_flight=in_flight,
         metrics=metrics,
-        threads=new_threads("r"),
+        threads=threads,
     )
 
 

@@ -25,6 +25,7 @@ COMMANDS = [
     "watch",
     "dlq",
     "review",
+    "models",
     "config",
     "broker",
 ]

@@ -161,7 +161,7 @@ class TestOperations:
         assert dict(rows) == {
             name: "required"
             if field.is_required()
-            else f"`{json.dumps(field.get_default(call_default_factory=True), default=secret)}`"
+            else f"`{json.dumps(field.get_default(call_default_factory=True), default=plain)}`"
             for name, field in model.model_fields.items()
         }
 
@@ -171,9 +171,9 @@ class TestOperations:
         assert {name for name in written if name.startswith("winnow_")} <= metric_names()
 
 
-def secret(value: SecretStr) -> str:
-    """A default that is a secret is none yet."""
-    return value.get_secret_value()
+def plain(value: SecretStr | Path) -> str:
+    """A default as it is written; one that is a secret is none yet."""
+    return str(value) if isinstance(value, Path) else value.get_secret_value()
 
 
 def metric_names() -> set[str]:

@@ -1,0 +1,93 @@
+"""`winnow models list | promote | rollback | compare`: which version of a model serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream_app.cli.options import ConfigFile, RouteName, chosen_routes
+from stream_app.cli.shadow_report import compared
+from stream_app.core.errors import ConfigError
+from stream_app.core.settings import CONFIG_VARIABLE, load_registry, load_settings
+from stream_app.model.registry import CHAMPION, RegisteredVersion, Registry
+
+models = typer.Typer(no_args_is_help=True, help="Which version of a model serves.")
+
+RegistryConfig = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        envvar=CONFIG_VARIABLE,
+        help="A configuration whose [registry] says where the models are.",
+    ),
+]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the registered model.")]
+
+
+@models.command("list")
+def list_versions(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Only this model; default: all.")
+    ] = None,
+    config: RegistryConfig = None,
+) -> None:
+    """List registered versions, newest first: model, version, aliases, when, digest."""
+    registry = Registry(load_registry(config).uri)
+    for model in [name] if name else registry.names():
+        for version in registry.versions(model):
+            typer.echo(_line(version))
+
+
+@models.command("promote")
+def promote(
+    name: Name,
+    version: Annotated[
+        str | None, typer.Option(metavar="N", help="This version; default: the challenger.")
+    ] = None,
+    config: RegistryConfig = None,
+) -> None:
+    """Make a version the champion: workers take it at their next look, without a restart.
+
+    The champion of now becomes `previous`, which `winnow models rollback` goes back to.
+    """
+    typer.echo(_serves(Registry(load_registry(config).uri).promote(name, version)))
+
+
+@models.command("rollback")
+def rollback(name: Name, config: RegistryConfig = None) -> None:
+    """Make the previous champion the champion again, and the one of now `previous`."""
+    typer.echo(_serves(Registry(load_registry(config).uri).rollback(name)))
+
+
+@models.command("compare")
+def compare(config: ConfigFile, route: RouteName = None) -> None:
+    """Compare challenger and champion by what is in the shadow topics now.
+
+    For each pair of models: how often they agree, and what each says where they do not.
+    """
+    settings = load_settings(config)
+    shadowed = [each for each in chosen_routes(settings, route) if each.shadow_share]
+    if not shadowed:
+        raise ConfigError(
+            "no route has a shadow: set challenger and shadow_share of the route, and let it run"
+        )
+    for each in shadowed:
+        for line in compared(settings.kafka, each):
+            typer.echo(line)
+
+
+def _line(version: RegisteredVersion) -> str:
+    return (
+        f"{version.name:<16} {version.version:>4}  {', '.join(version.aliases) or '-':<22} "
+        f"{version.created:%Y-%m-%dT%H:%M:%SZ}  {version.digest[:12] or 'no digest'}"
+    )
+
+
+def _serves(version: RegisteredVersion) -> str:
+    return (
+        f"{version.name}: {CHAMPION} is version {version.version} now, digest {version.digest[:12]}"
+    )

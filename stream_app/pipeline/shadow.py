@@ -1,0 +1,177 @@
+"""Shadow: the challenger labels a share of what the champion labelled, for comparison only.
+
+It comes after the champion's label is confirmed, on a thread of its own, and nobody waits for it:
+while the route is busy, or the shadow behind, records are left out and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from stream_app.core.errors import WinnowError
+from stream_app.core.label_record import cloud_event_headers, label_record
+from stream_app.core.metrics import Metrics
+from stream_app.core.settings import RouteSettings
+from stream_app.pipeline.admit import InFlight
+from stream_app.pipeline.dead_letter import Outgoing
+from stream_app.pipeline.models import Models, place
+from stream_app.pipeline.send import Sender
+from stream_app.pipeline.served import ServedModel
+from stream_app.pipeline.work import Work, by_model, encode
+
+log = logging.getLogger(__name__)
+
+RECORDS = 256  # that wait for the challenger
+BYTES = 8 * 1024 * 1024
+CHUNK = 32
+CHAMPION_LABEL = "winnow-champion-label"  # headers of a shadow record
+CHAMPION_MODEL = "winnow-champion-model"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The same record twice: as the champion labelled it, and for the challenger to label."""
+
+    champion: Work
+    challenger: Work
+
+
+class Shadow:
+    """One route's comparison. `offer` is called on the event loop, `run` beside the other steps."""
+
+    def __init__(
+        self,
+        route: RouteSettings,
+        models: Models,
+        in_flight: InFlight,
+        sender: Sender,
+        thread: ThreadPoolExecutor,
+        metrics: Metrics,
+    ) -> None:
+        self._route = route
+        self._models = models
+        self._in_flight = in_flight
+        self._sender = sender
+        self._thread = thread
+        self._metrics = metrics
+        self._waiting: asyncio.Queue[Pair] = asyncio.Queue()  # bounded by RECORDS and BYTES
+        self._bytes = 0
+
+    def offer(self, works: Sequence[Work]) -> None:
+        """Take the share of these labelled works that there is room for."""
+        if not self._route.shadow_share:
+            return
+        for work in works:
+            chosen = place(work.record) < self._route.shadow_share
+            if chosen and work.prediction is not None:
+                self._take(work)
+
+    async def run(self) -> None:
+        """Compare for ever. Nothing that goes wrong here escapes."""
+        try:
+            while True:
+                pairs = await self._chunk()
+                try:
+                    await self._compare(pairs)
+                finally:
+                    for pair in pairs:
+                        self._models.end(pair.challenger.model)
+        finally:
+            await self._sender.close()
+
+    def _take(self, work: Work) -> None:
+        challenger = self._models.begin_challenge()
+        if challenger is None:
+            return
+        full = self._waiting.qsize() >= RECORDS or self._bytes >= BYTES
+        if full or self._in_flight.crowded:
+            self._count(challenger, "left_out")
+            self._models.end(challenger)
+            return
+        self._bytes += work.record.size
+        self._waiting.put_nowait(Pair(work, Work(work.record, challenger, work.message)))
+
+    async def _chunk(self) -> list[Pair]:
+        pairs = [await self._waiting.get()]
+        while len(pairs) < CHUNK and not self._waiting.empty():
+            pairs.append(self._waiting.get_nowait())
+        self._bytes -= sum(pair.champion.record.size for pair in pairs)
+        return pairs
+
+    async def _compare(self, pairs: Sequence[Pair]) -> None:
+        works = [pair.challenger for pair in pairs]
+        for model, mine in by_model(works).items():
+            try:
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._thread, _label, model, mine)
+            except Exception as error:  # whatever it is, it is not the champion's
+                why = str(error) if isinstance(error, WinnowError) else type(error).__name__
+                log.error("route %s: the challenger is withdrawn: %s", self._route.name, why)
+                self._models.withdraw(model)
+        for pair in pairs:
+            self._judge(pair)
+        await self._send([pair for pair in pairs if pair.challenger.prediction is not None])
+
+    def _judge(self, pair: Pair) -> None:
+        ours, theirs = pair.champion.prediction, pair.challenger.prediction
+        model = pair.challenger.model
+        if ours is None or theirs is None:
+            self._count(model, "failed")
+        elif ours.label == theirs.label:
+            self._count(model, "agrees")
+        else:
+            self._count(model, "differs")
+            version = model.version.version
+            self._metrics.disagreements.labels(self._route.name, version, ours.label).inc()
+
+    async def _send(self, pairs: Sequence[Pair]) -> None:
+        errors = await self._sender.send([self._outgoing(pair) for pair in pairs])
+        failed = next((type(error).__name__ for error in errors if error is not None), None)
+        if failed is not None:
+            log.warning(
+                "route %s: topic %s: %s; the comparison goes on without these records",
+                self._route.name,
+                self._route.shadow_topic,
+                failed,
+            )
+            await self._sender.close()
+
+    def _outgoing(self, pair: Pair) -> Outgoing:
+        work, champion = pair.challenger, pair.champion
+        assert work.message is not None
+        assert work.prediction is not None
+        assert champion.prediction is not None
+        label = label_record(
+            work.record,
+            work.message,
+            work.prediction,
+            self._route.name,
+            work.model.version,
+            datetime.now(UTC),
+        )
+        version = champion.model.version
+        told = (
+            (CHAMPION_LABEL, champion.prediction.label.encode()),
+            (CHAMPION_MODEL, f"{version.name}/{version.version}".encode()),
+        )
+        return Outgoing(
+            self._route.shadow_topic,
+            work.record,
+            work.record.key,
+            label.model_dump_json().encode(),
+            (*cloud_event_headers(label, work.record.headers), *told),
+        )
+
+    def _count(self, model: ServedModel, outcome: str) -> None:
+        version = model.version.version
+        self._metrics.shadowed.labels(self._route.name, version, outcome).inc()
+
+
+def _label(model: ServedModel, works: Sequence[Work]) -> None:
+    encode(model, works)
+    model.classifier([work for work in works if work.error is None])

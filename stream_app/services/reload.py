@@ -1,0 +1,153 @@
+"""The model reloader: when an alias of the registry moves, its new model is loaded and swapped in.
+
+Loading, warming and the canary happen on a thread, beside the model that serves; the swap itself is
+one assignment on the event loop. Whatever goes wrong leaves the old model serving.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import TypeVar
+
+from mode import Service
+
+from stream_app.core.errors import ModelError, NotRegistered, RegistryUnreachable, WinnowError
+from stream_app.core.health import Health
+from stream_app.core.metrics import Metrics
+from stream_app.pipeline.models import Models
+from stream_app.pipeline.served import ServedModel
+from stream_app.services.model_source import ModelSource
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+RETRY_SECONDS = 1.0
+CLOSE_SECONDS = 1.0  # for a model that is just loading
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One reference of one route that may move, as its champion or its challenger."""
+
+    route: str
+    source: ModelSource
+    models: Models
+    challenges: bool = False
+
+
+class ModelReloader(Service):
+    """Looks at every alias every few seconds, one after the other."""
+
+    def __init__(self, watches: Sequence[Watch], every: float, metrics: Metrics) -> None:
+        super().__init__()
+        self._watches = watches
+        self._every = every
+        self._metrics = metrics
+        self._shown: dict[Watch, ServedModel | None] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="reload")
+
+    @Service.task
+    async def _watch(self) -> None:
+        while not self.should_stop:
+            for watch in self._watches:
+                await self._look(watch)
+                self._show(watch)
+            await self.sleep(self._every)
+
+    def close(self) -> bool:
+        """End the thread; False where it is still loading a model."""
+        last = self._thread.submit(bool)
+        self._thread.shutdown(wait=False)
+        return not wait([last], CLOSE_SECONDS).not_done
+
+    async def _look(self, watch: Watch) -> None:
+        route, reference = watch.route, watch.source.reference
+        try:
+            model = await self._off_loop(lambda: _newer(watch))
+        except RegistryUnreachable as error:
+            self._count(route, "unreachable")
+            log.warning("route %s: %s; the model it has goes on serving", route, error)
+        except NotRegistered as error:
+            if not watch.challenges:
+                log.warning("route %s: %s; the model it has goes on serving", route, error)
+            elif watch.models.challenger is not None:
+                log.info("route %s: %s points at nothing any longer", route, reference)
+                watch.models.challenge(None)
+                watch.source.forget()
+        except WinnowError as error:
+            self._count(route, "refused")
+            log.error(
+                "route %s: %s; the model it has goes on serving. Point the alias at another "
+                "version, or roll back: winnow models rollback",
+                route,
+                error,
+            )
+        else:
+            if model is not None:
+                await self._take(watch, model)
+
+    async def _take(self, watch: Watch, model: ServedModel) -> None:
+        if watch.challenges:
+            watch.models.challenge(model)
+        else:
+            watch.models.swap(model)
+        self._count(watch.route, "swapped")
+        reference, version = watch.source.reference, model.version
+        log.info("route %s: %s is version %s now", watch.route, reference, version.version)
+        await self._off_loop(watch.source.keep)
+
+    def _show(self, watch: Watch) -> None:
+        """Tell of the model in the slot, and no longer of the one before it."""
+        models, metrics = watch.models, self._metrics
+        now = models.challenger if watch.challenges else models.champion
+        before, self._shown[watch] = self._shown.get(watch), now
+        if before is now:
+            return
+        if before is not None:
+            metrics.model_info.remove(watch.route, before.version.version, watch.source.reference)
+            metrics.model_bytes.remove(watch.route, before.version.version)
+        if now is not None:
+            version = now.version.version
+            metrics.model_info.labels(watch.route, version, watch.source.reference).set(1)
+            metrics.model_bytes.labels(watch.route, version).set(now.engine.memory_bytes)
+
+    async def _off_loop(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
+    def _count(self, route: str, outcome: str) -> None:
+        self._metrics.reloads.labels(route, outcome).inc()
+
+
+def _newer(watch: Watch) -> ServedModel | None:
+    """The model to take, None where the alias has not moved. Raises as ModelSource.newer."""
+    champion = watch.models.champion
+    model = watch.source.newer(champion.batch_tokens)
+    if model is not None and set(model.engine.labels) != set(champion.engine.labels):
+        model.engine.close()
+        raise ModelError(
+            f"models:/{model.version.name}/{model.version.version} cannot serve: its labels are "
+            f"{', '.join(model.engine.labels)}, and those served are "
+            f"{', '.join(champion.engine.labels)}: readers expect these, so a model with others is "
+            "taken at a start only"
+        )
+    return model
+
+
+async def first_model(source: ModelSource, route: str, health: Health) -> ServedModel:
+    """The model a route starts with; a registry that is away is waited for. Raises WinnowError."""
+    while True:
+        try:
+            model = await asyncio.to_thread(source.first)
+        except RegistryUnreachable as error:
+            health.unready("registry", str(error))
+            log.warning("route %s: waiting for its model: %s", route, error)
+            await asyncio.sleep(RETRY_SECONDS)
+        except WinnowError as error:
+            raise type(error)(f"route {route}: {error}") from error
+        else:
+            health.unready("registry", None)
+            return model
