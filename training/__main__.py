@@ -13,7 +13,7 @@ from training.cli.drifting import drift_reference, drift_wait
 from training.cli.encoders import distil, vocab
 from training.cli.fitting import average, exits, fit, ngrams, search
 from training.cli.measuring import advise, cross_validate, evaluate, split
-from training.cli.refreshing import feedback
+from training.cli.refreshing import feedback, register
 
 app = new_app()
 
@@ -49,6 +49,7 @@ app.command()(drift_wait)
 app.command()(search)
 app.command()(average)
 app.command()(advise)
+app.command()(register)
 app.add_typer(feedback, name="feedback")
 
 

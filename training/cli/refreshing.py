@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stream_app.core.settings import CONFIG_VARIABLE, RouteSettings, Settings
-from training.cli.options import Report, tell
+from training.cli.options import ModelReference, Report, tell
 
 ConfigFile = Annotated[
     Path,
@@ -45,6 +45,38 @@ def pull(
     labels = resolve(chosen.model).card.labels
     pulled = run(FeedbackSource(settings.kafka, settings.feedback.topic, chosen, labels), out)
     tell(pulled.model_dump(mode="json") if pulled else {"counts": {"read": 0}}, report)
+
+
+def register(
+    model: ModelReference,
+    name: Annotated[str, typer.Option(help="Of the registered model: NAME in models:/NAME@…")],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", "-c", metavar="FILE", envvar=CONFIG_VARIABLE, help="For [registry] uri."
+        ),
+    ] = None,
+    alias: Annotated[
+        str | None, typer.Option(help="Let it point here: champion serves, challenger is tried.")
+    ] = None,
+    report: Report = None,
+) -> None:
+    """Register a model, so that a route can serve it as models:/NAME@champion.
+
+    What its card tells is logged as an MLflow run: figures, parameters, data. `refresh` does this
+    too, for what it makes.
+    """
+    from stream_app.core.settings import load_registry
+    from stream_app.model.references import resolve
+    from training.register import facts_of
+    from training.register import register as run
+
+    registry = load_registry(config)
+    artifact = resolve(model, registry)
+    version = run(artifact, registry.uri, alias, facts_of(name, artifact.card))
+    tell(
+        {"name": name, "version": version.version, "digest": version.digest, "alias": alias}, report
+    )
 
 
 def _settings(config: Path, name: str) -> tuple[Settings, RouteSettings]:
