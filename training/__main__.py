@@ -13,7 +13,7 @@ from training.cli.drifting import drift_reference, drift_wait
 from training.cli.encoders import distil, vocab
 from training.cli.fitting import average, exits, fit, ngrams, search
 from training.cli.measuring import advise, cross_validate, evaluate, split
-from training.cli.refreshing import feedback
+from training.cli.refreshing import feedback, refresh, register
 
 app = new_app()
 
@@ -32,7 +32,7 @@ def _winnow_train(
 ) -> None:
     """Makes and measures the models that Winnow serves. Begin with: winnow-train fit --help"""
     logging.basicConfig(level="INFO", stream=sys.stderr, format="%(asctime)s %(message)s")
-    for library in ("httpx", "datasets", "alembic"):  # which tell every request
+    for library in ("httpx", "datasets", "alembic", "kafka"):  # which tell every request
         logging.getLogger(library).setLevel("WARNING")
 
 
@@ -49,6 +49,8 @@ app.command()(drift_wait)
 app.command()(search)
 app.command()(average)
 app.command()(advise)
+app.command()(refresh)
+app.command()(register)
 app.add_typer(feedback, name="feedback")
 
 

@@ -70,8 +70,8 @@ class Candidate:
 class Evidence:
     """All that the gates judge by.
 
-    `sources` counts by source the corrections that the champion has not learnt from, `learnt` those
-    that it has; `corrections` counts all, and `contradicted` those that sources disagree on.
+    `sources` counts by source the corrections that the champion has not learnt from; `corrections`
+    counts all, and `contradicted` the messages that sources disagree on.
     """
 
     frozen: Compared  # the recipe's test part
@@ -79,7 +79,6 @@ class Evidence:
     champion: Candidate
     challenger: Candidate
     sources: Mapping[str, int]
-    learnt: Mapping[str, int]
     corrections: int
     contradicted: int
 

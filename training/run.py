@@ -103,7 +103,7 @@ def fit_ngrams(job: FitJob, model: Artifact) -> Artifact:
     for name in ("config.json", WEIGHTS):
         shutil.copyfile(model.path / name, job.out / name)
     (job.out / NGRAMS).unlink(missing_ok=True)
-    _copy_tokenizer(model.tokenizer, job)
+    copy_tokenizer(model.tokenizer, job)
     refit = NGRAMS in model.card.files
     card = model.card.model_copy(
         update={
@@ -250,10 +250,11 @@ def save(model: AlbertForSequenceClassification, job: FitJob, encoder: Artifact)
     """Write the weights as float16, and the encoder's tokenizer."""
     save_weights(model, job.out)
     (job.out / NGRAMS).unlink(missing_ok=True)  # of a model that was here before
-    _copy_tokenizer(encoder.tokenizer, job)
+    copy_tokenizer(encoder.tokenizer, job)
 
 
-def _copy_tokenizer(source: Path, job: FitJob) -> None:
+def copy_tokenizer(source: Path, job: FitJob) -> None:
+    """Copy the tokenizer in folder `source` to where the job wants it."""
     folder = job.out / job.tokenizer
     folder.mkdir(parents=True, exist_ok=True)
     for file in filter(Path.exists, (source / name for name in _TOKENIZER_FILES)):

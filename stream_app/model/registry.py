@@ -197,16 +197,21 @@ class Registry:
                 f"there is no model registry at {file}: the first winnow-train refresh makes it, "
                 "or set registry.uri"
             )
-        for name, value in _MANNERS.items():
-            os.environ.setdefault(name, value)
-        try:
-            from mlflow import MlflowClient
+        return mlflow_client(self._uri)
 
-            return MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
-        except ImportError as error:
-            raise ModelError(
-                "the model registry needs MLflow's client: pip install 'winnow-stream[registry]'"
-            ) from error
+
+def mlflow_client(uri: str) -> Any:
+    """MLflow's own client of a registry, which a file is made for where there is none."""
+    for name, value in _MANNERS.items():
+        os.environ.setdefault(name, value)
+    try:
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except ImportError as error:
+        raise ModelError(
+            "the model registry needs MLflow's client: pip install 'winnow-stream[registry]'"
+        ) from error
 
 
 def _version(found: Any, aliases: Sequence[str] | None = None) -> RegisteredVersion:

@@ -48,7 +48,6 @@ def evidence(**changes: Any) -> Evidence:
         champion=Candidate(LABELS, 1000, 100.0),
         challenger=Candidate(LABELS, 1000, 100.0),
         sources={"ada": 50, "bob": 50},
-        learnt={},
         corrections=200,
         contradicted=4,
     )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stream_app.core.settings import CONFIG_VARIABLE, RouteSettings, Settings
-from training.cli.options import Report, tell
+from training.cli.options import DataFolder, ModelReference, RecipeName, Report, tell
 
 ConfigFile = Annotated[
     Path,
@@ -42,9 +42,84 @@ def pull(
     from training.feedback import pull as run
 
     settings, chosen = _settings(config, route)
-    labels = resolve(chosen.model).card.labels
+    labels = resolve(chosen.model, settings.registry).card.labels
     pulled = run(FeedbackSource(settings.kafka, settings.feedback.topic, chosen, labels), out)
     tell(pulled.model_dump(mode="json") if pulled else {"counts": {"read": 0}}, report)
+
+
+def register(
+    model: ModelReference,
+    name: Annotated[str, typer.Option(help="Of the registered model: NAME in models:/NAME@…")],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", "-c", metavar="FILE", envvar=CONFIG_VARIABLE, help="For [registry] uri."
+        ),
+    ] = None,
+    alias: Annotated[
+        str | None, typer.Option(help="Let it point here: champion serves, challenger is tried.")
+    ] = None,
+    report: Report = None,
+) -> None:
+    """Register a model, so that a route can serve it as models:/NAME@champion.
+
+    What its card tells is logged as an MLflow run: figures, parameters, data. `refresh` does this
+    too, for what it makes.
+    """
+    from stream_app.core.settings import load_registry
+    from stream_app.model.references import resolve
+    from training.register import facts_of
+    from training.register import register as run
+
+    registry = load_registry(config)
+    artifact = resolve(model, registry)
+    version = run(artifact, registry.uri, alias, facts_of(name, artifact.card))
+    tell(
+        {"name": name, "version": version.version, "digest": version.digest, "alias": alias}, report
+    )
+
+
+def refresh(
+    config: ConfigFile,
+    route: RouteName,
+    recipe: RecipeName,
+    work: Annotated[
+        Path, typer.Option(help="Feedback, the base set and each run are kept here; a route's own.")
+    ],
+    data: DataFolder = Path(),
+    head_only: Annotated[
+        bool,
+        typer.Option("--head-only", help="Refit the n-gram head and calibration, not the encoder."),
+    ] = False,
+    promote: Annotated[
+        bool, typer.Option(help="Let a model that passes every gate serve at once.")
+    ] = True,
+    every: Annotated[
+        str | None, typer.Option(metavar="24h", help="Again and again, so long after each begin.")
+    ] = None,
+    cron: Annotated[
+        str | None, typer.Option(metavar="'0 3 * * *'", help="Again and again, at these times.")
+    ] = None,
+    report: Report = None,
+) -> None:
+    """Make a route's model anew with what people corrected, and promote it if it is better.
+
+    Pulls feedback, merges it with texts of the recipe, fits from the champion, calibrates,
+    evaluates, asks every gate, registers a challenger and promotes it, or tells why not. After a
+    kill the same command goes on.
+    """
+    from training.recipe import load_recipe
+    from training.refresh import refresh as run
+    from training.refresh_steps import RefreshJob
+    from training.schedule import keep, parse
+
+    schedule = parse(every, cron)
+    settings, chosen = _settings(config, route)
+    job = RefreshJob(settings, chosen, load_recipe(recipe), data, work, head_only, promote)
+    if schedule is None:
+        tell(run(job), report)
+    else:
+        keep(lambda: tell(run(job), report), schedule)
 
 
 def _settings(config: Path, name: str) -> tuple[Settings, RouteSettings]:

@@ -1,0 +1,234 @@
+"""`winnow-train refresh` from feedback on a broker to a champion in a registry, on tiny models."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import NewTopic
+from typer.testing import CliRunner
+
+from stream_app.cli.embedded_broker import EmbeddedBroker
+from stream_app.core.errors import ConfigError, ModelError
+from stream_app.model.artifact import Artifact, load_artifact
+from stream_app.model.registry import CHALLENGER, CHAMPION, PREVIOUS
+from tests.killed_refresh import STEPS
+from tests.registries import NAME, OwnRegistry
+from tests.tiny_model import save_tiny_albert
+from tests.training_data import RECIPE, WORDS, write_data
+from training.__main__ import app
+from training.data import Example
+from training.evaluate import score
+from training.feedback_set import pulls, read_set
+
+LOOSE = """
+[ngrams]
+bits = 12
+[refresh]
+budget = 120
+[gates]
+min_new = 20
+max_accuracy_loss = 0.1
+max_slice_loss = 0.3
+max_calibration_error = 0.3
+min_speed = 0
+max_source_share = 0.6
+[gates.false_positives]
+spam = 0.3
+"""
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+
+
+def new_spam(number: int) -> str:
+    """Spam of a kind that no model has seen: only the word `the` gives it away."""
+    chance = random.Random(number)
+    return " ".join(chance.choices([*WORDS, "the", "the"], k=16)) + f" the new{number}"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data, recipe and the model to begin with."""
+    folder = tmp_path_factory.mktemp("refresh")
+    write_data(folder)
+    (folder / "tiny.toml").write_text(RECIPE.replace("[[sources]]", LOOSE + "[[sources]]", 1))
+    save_tiny_albert(folder / "encoder")
+    given = ["--recipe", "tiny.toml", "--encoder", "encoder", "--out", "model", "--data", "."]
+    paths = [str(folder / each) if n % 2 else each for n, each in enumerate(given)]
+    result = CliRunner().invoke(app, ["fit", *paths], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[str]:
+    with EmbeddedBroker() as embedded:
+        yield embedded.address
+
+
+@dataclass
+class Desk:
+    """One route, whose mails people correct."""
+
+    made: Path
+    address: str
+    registry: OwnRegistry
+    topic: str
+
+    @property
+    def config(self) -> Path:
+        file = self.registry.folder / "winnow.toml"
+        file.write_text(f"""
+[kafka]
+bootstrap_servers = "{self.address}"
+[feedback]
+topic = "{self.topic}"
+[registry]
+uri = "{self.registry.uri}"
+cache = "{self.registry.folder}/cache"
+[[routes]]
+name = "{NAME}"
+format = "text"
+model = "{self.made}/model"
+input_topic = "{self.topic}.in"
+output_topic = "{self.topic}.out"
+""")
+        return file
+
+    def correct(
+        self, count: int, label: str = "spam", who: tuple[str, ...] = ("ada", "bob")
+    ) -> None:
+        said = {"route": NAME, "label": label, "when": "2026-03-01T10:00:00Z"}
+        producer = KafkaProducer(bootstrap_servers=self.address)
+        for n in range(count):
+            text = {"text": new_spam(n), "who": who[n % len(who)]}
+            producer.send(self.topic, json.dumps(said | text).encode())
+        producer.flush()
+        producer.close()
+
+    def arguments(self, *more: str) -> list[str]:
+        given = {
+            "--config": self.config,
+            "--route": NAME,
+            "--recipe": self.made / "tiny.toml",
+            "--data": self.made,
+            "--work": self.work,
+        }
+        return ["refresh", *(str(each) for pair in given.items() for each in pair), *more]
+
+    def refresh(self, *more: str) -> Any:
+        result = CliRunner().invoke(app, self.arguments(*more), catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    @property
+    def work(self) -> Path:
+        return self.registry.folder / "work"
+
+    @property
+    def told(self) -> str:
+        """The last run's report as a person reads it."""
+        return max(self.work.glob("runs/*/report.txt")).read_text()
+
+    def serving(self, alias: str = CHAMPION) -> Artifact:
+        reader = self.registry.reader
+        return reader.fetch(reader.find(NAME, alias), self.registry.folder / "cache")
+
+    def right(self, artifact: Artifact) -> float:
+        """The share of new spam that a model recognises; none of it was ever corrected."""
+        texts = [Example(new_spam(n), ("spam",)) for n in range(1000, 1050)]
+        return float(score(artifact, texts, "auto").logits.argmax(axis=1).mean())
+
+
+@pytest.fixture
+def desk(made: Path, broker: str, registry: OwnRegistry) -> Desk:
+    topic = f"f{uuid.uuid4().hex[:10]}"
+    admin = KafkaAdminClient(bootstrap_servers=broker)
+    admin.create_topics([NewTopic(name=topic, num_partitions=2, replication_factor=1)])
+    admin.close()
+    return Desk(made, broker, registry, topic)
+
+
+@pytest.mark.parametrize("how", [(), ("--head-only",)])
+def test_what_people_correct_becomes_a_better_champion(desk: Desk, how: tuple[str, ...]) -> None:
+    desk.correct(120)
+    report = desk.refresh(*how)
+    assert (report["outcome"], report["because"]) == ("promoted", None), desk.told
+    assert all(gate["passed"] for gate in report["gates"])
+    before, after = load_artifact(desk.made / "model"), desk.serving()
+    assert desk.serving(PREVIOUS).digest == before.digest == report["champion"]["digest"]
+    assert after.digest == report["challenger"]["digest"]
+    assert desk.right(after) > desk.right(before) + 0.3
+    assert after.card.parent == "tiny 7"
+    assert after.card.evaluation["test"]["feedback"]["rows"] == report["data"]["held_back"]
+    assert after.card.training["refresh"]["champion"] == before.digest
+    same_encoder = after.card.files["model.safetensors"] == before.card.files["model.safetensors"]
+    assert same_encoder == bool(how)
+    assert "mail: promoted, the new model is the champion" in desk.told
+    again = desk.refresh(*how)
+    assert (again["outcome"], again["because"]) == ("waiting", "0 new corrections, 20 wanted")
+
+
+def test_a_flood_of_wrong_labels_leaves_the_champion(desk: Desk) -> None:
+    desk.correct(120, "ham", ("eve",))
+    desk.correct(2, "spam", ("ada",))
+    report = desk.refresh("--head-only")
+    assert report["outcome"] == "refused"
+    assert "'eve' gave 98% of the new corrections" in report["because"]
+    assert "FAILED      no source floods" in desk.told
+    assert desk.serving().digest == load_artifact(desk.made / "model").digest
+    assert [version.version for version in desk.registry.reader.versions(NAME)] == ["1"]
+
+
+def test_a_challenger_may_wait_for_a_person(desk: Desk) -> None:
+    desk.correct(120)
+    report = desk.refresh("--head-only", "--no-promote")
+    assert report["outcome"] == "registered"
+    assert desk.serving(CHALLENGER).digest == report["challenger"]["digest"]
+    assert desk.serving().digest == report["champion"]["digest"]
+
+
+@pytest.mark.timeout(900)
+def test_killed_at_each_step_it_goes_on_and_does_nothing_twice(desk: Desk) -> None:
+    desk.correct(120)
+    module = [sys.executable, "-m", "tests.killed_refresh"]
+    done = subprocess.run(
+        [*module, *desk.arguments()], capture_output=True, text=True, timeout=800, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = done.stdout.splitlines()
+    assert lines[: len(STEPS)] == [f"{step} -9" for step in STEPS]
+    report = json.loads("\n".join(lines[len(STEPS) :]))
+    assert report["outcome"] == "promoted"
+    assert len(list(desk.work.glob("runs/*"))) == 1
+    assert [version.version for version in desk.registry.reader.versions(NAME)] == ["2", "1"]
+    assert desk.registry.reader.find(NAME, PREVIOUS).version == "1"
+    assert desk.serving().digest == report["challenger"]["digest"]
+    folder = desk.work / "feedback"
+    corrections = read_set(folder, pulls(folder)).corrections
+    assert len(corrections) == len({each.body for each in corrections}) == 120
+
+
+def test_one_refresh_at_a_time(desk: Desk) -> None:
+    desk.work.mkdir()
+    with (
+        FileLock(desk.work / "lock"),
+        pytest.raises(ConfigError, match="another refresh is at work"),
+    ):
+        desk.refresh()
+
+
+def test_a_model_that_the_recipe_cannot_go_on_from_is_refused(desk: Desk) -> None:
+    other = desk.registry.model(1, labels=("ham", "spam", "phish"))
+    desk.registry.register(other, CHAMPION)
+    with pytest.raises(ModelError, match="make a model with winnow-train fit"):
+        desk.refresh("--head-only")

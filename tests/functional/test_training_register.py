@@ -1,0 +1,73 @@
+"""`winnow-train register`: a model becomes a version that can be found, fetched and explained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from typer.testing import CliRunner
+
+from stream_app.core.errors import RegistryUnreachable
+from stream_app.model.references import resolve
+from stream_app.model.registry import Registry
+from tests.registries import OwnRegistry
+from training.__main__ import app
+
+
+def register(model: str, config: Path, *more: str) -> Any:
+    given = ["--model", model, "--config", str(config), "--name", "mail", *more]
+    result = CliRunner().invoke(app, ["register", *given], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def config(registry: OwnRegistry) -> Path:
+    file = registry.folder / "winnow.toml"
+    file.write_text(f'[registry]\nuri = "{registry.uri}"\n')
+    return file
+
+
+def test_a_model_is_registered_once_and_served_by_its_alias(
+    registry: OwnRegistry, config: Path
+) -> None:
+    model = str(registry.model(1))
+    first = register(model, config, "--alias", "champion")
+    assert first == register(model, config, "--alias", "champion")
+    found = registry.reader.find("mail", "champion")
+    assert (found.version, found.digest) == (first["version"], first["digest"])
+    fetched = registry.reader.fetch(found, registry.folder / "cache")
+    assert fetched.card == resolve(model).card
+    assert register(str(registry.model(0)), config)["version"] != first["version"]
+    assert registry.reader.find("mail", "champion") == found
+
+
+def test_a_shared_tokenizer_goes_with_it_and_the_run_tells_its_figures(
+    registry: OwnRegistry, config: Path
+) -> None:
+    version = register("builtin:spam", config)["version"]
+    found = registry.reader.find("mail", version)
+    fetched = registry.reader.fetch(found, registry.folder / "cache")
+    assert (fetched.path / "tokenizer.json").is_file()
+    client = MlflowClient(tracking_uri=registry.uri, registry_uri=registry.uri)
+    run = client.get_run(client.get_model_version("mail", version).run_id)
+    card = resolve("builtin:spam").card
+    accuracy = card.evaluation["test"]["spam/spamassassin.tar.gz"]["accuracy"]
+    assert run.data.metrics["spam/spamassassin.tar.gz/accuracy"] == accuracy
+    assert run.data.params["version"] == card.version
+    lineage = client.download_artifacts(run.info.run_id, "lineage.json")
+    assert json.loads(Path(lineage).read_text()) == card.data
+
+
+def test_the_first_registration_makes_the_registry(tmp_path: Path) -> None:
+    config = tmp_path / "winnow.toml"
+    uri = f"sqlite:///{tmp_path}/new/registry.db"
+    config.write_text(f'[registry]\nuri = "{uri}"\n')
+    register("builtin:reviews", config, "--alias", "champion")
+    assert Registry(uri).find("mail", "champion").version == "1"
+    config.write_text('[registry]\nuri = "http://127.0.0.1:1"\n')
+    with pytest.raises(RegistryUnreachable, match="did not take the model"):
+        register("builtin:reviews", config)
