@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from bench.mail_in_order import base_model, stream
 from stream_app.model.artifact import Artifact
 from stream_app.model.drift_reference import load_drift
-from stream_app.model.ngrams import NgramHead, load_head
+from stream_app.model.ngrams import Features, NgramHead, load_head
 from training.calibrate import temperature
 from training.data import Example, load_corpus
 from training.drift_reference import labelled
@@ -22,6 +23,7 @@ from training.recipe import Ngrams, load_recipe
 
 HOW = Ngrams(words=2, bits=18, strength=10)
 LABELS = ("ham", "spam")
+Features.buckets = cache(Features.buckets)  # the same texts are fitted over and over again
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,16 +18,15 @@ from aiokafka.errors import KafkaError
 from faust.types import StreamT
 
 from stream_app.agent import label_records
-from stream_app.assembly import assemble, model_source, watches
+from stream_app.assembly import assemble, model_source, review_copiers, watches
 from stream_app.core.errors import BrokerError, WinnowError
 from stream_app.core.health import STUCK_SECONDS, Health
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import Settings
 from stream_app.pipeline.ack import AckTracker
-from stream_app.pipeline.route import Observer, Route
+from stream_app.pipeline.route import Route
 from stream_app.services.broker import RETRY_SECONDS, ask_broker, await_broker
 from stream_app.services.consumer import GuardedConsumer, Guards, guarded_app, records
-from stream_app.services.delivery import new_producer
 from stream_app.services.drift import DriftMonitor
 from stream_app.services.lag import LagMonitor
 from stream_app.services.reload import ModelReloader, Watch, first_model
@@ -52,13 +51,7 @@ class Worker:
         self._routes: dict[str, Route] = {}
         self._watches: list[Watch] = []
         self._drift = DriftMonitor(settings.drift, self._metrics)
-        self._copiers = {
-            route.name: ReviewCopier(
-                route, partial(new_producer, settings.kafka, route), self._metrics
-            )
-            for route in settings.routes
-            if route.review_topic
-        }
+        self._copiers: list[ReviewCopier] = []
         self._failure: WinnowError | None = None
         self._stop = asyncio.Event()
         self._stuck: list[str] = []  # what does not end by itself
@@ -115,23 +108,15 @@ class Worker:
             log.info("route %s: loading %s", route.name, route.model)
             source = model_source(settings, route, route.model, metrics)
             model = await first_model(source, route.name, self._health)
+            copiers = review_copiers(settings, route, metrics)
+            observers = [self._drift.observe, *(copier.observe for copier in copiers)]
             built = assemble(
-                settings,
-                route,
-                broker,
-                model,
-                self._acks,
-                self._consumer,
-                metrics,
-                self._observers(route.name),
+                settings, route, broker, model, self._acks, self._consumer, metrics, observers
             )
             self._routes[route.name] = built
             self._watches += watches(settings, built, source, metrics)
+            self._copiers += copiers
             log.info("route %s: ready, batches of %d tokens", route.name, model.batch_tokens)
-
-    def _observers(self, route: str) -> list[Observer]:
-        copier = self._copiers.get(route)
-        return [self._drift.observe, *([copier.observe] if copier else [])]
 
     @contextlib.asynccontextmanager
     async def _consuming(self) -> AsyncIterator[None]:
@@ -144,7 +129,7 @@ class Worker:
             reloader = ModelReloader(
                 self._watches, self._settings.registry.poll_seconds, self._metrics
             )
-            services = [self._lag_monitor(), reloader, self._drift, *self._copiers.values()]
+            services = [self._lag_monitor(), reloader, self._drift, *self._copiers]
             for service in services:
                 await service.start()
             crashed = asyncio.create_task(self._watch_crash(app))

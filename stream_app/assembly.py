@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from stream_app.codecs import CODECS
 from stream_app.core.messages import ParseSpec
@@ -17,9 +18,10 @@ from stream_app.pipeline.route import Observer, Route, new_threads
 from stream_app.pipeline.served import ModelLoader, ServedModel
 from stream_app.pipeline.shadow import Shadow
 from stream_app.services.broker import Broker
-from stream_app.services.delivery import idempotent_sender, new_sender
+from stream_app.services.delivery import idempotent_sender, new_producer, new_sender
 from stream_app.services.model_source import ModelSource
 from stream_app.services.reload import Watch
+from stream_app.services.review import ReviewCopier
 
 
 def model_source(
@@ -41,6 +43,14 @@ def watches(
     if route.settings.challenger:
         source = model_source(settings, route.settings, route.settings.challenger, metrics)
         yield Watch(route.settings.name, source, route.models, challenges=True)
+
+
+def review_copiers(
+    settings: Settings, route: RouteSettings, metrics: Metrics
+) -> list[ReviewCopier]:
+    """What copies the route's records for review: one, where it wants any."""
+    connect = partial(new_producer, settings.kafka, route)
+    return [ReviewCopier(route, connect, metrics)] if route.review_topic else []
 
 
 def assemble(

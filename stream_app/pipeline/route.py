@@ -31,8 +31,8 @@ from stream_app.pipeline.work import Batch, Work, by_model, encode
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-# told a route's name and its works whose labels are confirmed; on the event loop, so never waits
-Observer = Callable[[str, Sequence[Work]], None]
+# told of a route's works whose labels are confirmed; on the event loop, so it never waits
+Observer = Callable[["Route", Sequence[Work]], None]
 TOO_LARGE = "the output topic refuses this label: too large"
 BATCHES_AT_ONCE = 2  # so that no core waits for the end of a batch
 CLOSE_SECONDS = 5.0  # for a batch on the device to end
@@ -163,7 +163,7 @@ class Route:
             self.acks.done(work.record)
             self._count(work, now)
         for observe in self.observers:
-            observe(self.settings.name, works)
+            observe(self, works)
 
     def drop(self, works: Sequence[Work]) -> None:
         """Give the room and the model of works back, whatever became of them."""

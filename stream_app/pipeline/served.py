@@ -49,9 +49,8 @@ class ModelLoader:
         `batch_tokens` is what its batches may hold where the route does not say; 0 measures it,
         which is worth nothing beside a model that serves.
         """
-        card, how = artifact.card, self.how
+        card, how, tokenizer = artifact.card, self.how, Tokenizer(artifact)
         head, drift = load_head(artifact), load_drift(artifact)
-        tokenizer = Tokenizer(artifact)
         [canary] = tokenizer.encode([CANARY])
         engine = load_engine(
             how.backend, artifact, how.device, how.precision, how.threads, how.early_exit

@@ -17,6 +17,7 @@ from mode import Service
 from stream_app.core.drift_settings import DriftSettings
 from stream_app.core.metrics import Metrics
 from stream_app.model.drift_reference import Drift, Labelled
+from stream_app.pipeline.route import Route
 from stream_app.pipeline.work import Work
 
 
@@ -61,21 +62,20 @@ class DriftMonitor(Service):
         self._open: dict[str, Window] = {}  # by route
         self._closed: asyncio.Queue[tuple[str, Window]] = asyncio.Queue(1)
 
-    def observe(self, route: str, works: Sequence[Work]) -> None:
-        """Take in works whose labels are confirmed. On the event loop; never waits."""
-        if not self._settings.window_records:
+    def observe(self, route: Route, works: Sequence[Work]) -> None:
+        """Take in what the champion labelled, confirmed. On the event loop; never waits."""
+        champion, name = route.models.champion, route.settings.name
+        if champion.drift is None or not self._settings.window_records:
             return
+        window = self._window(name, champion.drift)
         for work in works:
-            drift, made = work.model.drift, work.prediction
-            if drift is not None and made is not None:
-                text = Labelled(work.tokens, made.label, made.confidence)
-                self._window(route, drift).add(text)
-        window = self._open.get(route)
-        if window and window.closes(self._clock()) and not self._closed.full():
-            self._closed.put_nowait((route, self._open.pop(route)))
+            if work.model is champion and (made := work.prediction) is not None:
+                window.add(Labelled(work.tokens, made.label, made.confidence))
+        if window.closes(self._clock()) and not self._closed.full():
+            self._closed.put_nowait((name, self._open.pop(name)))
 
     def _window(self, route: str, drift: Drift) -> Window:
-        """The open window; another model's labels begin a new one."""
+        """The open window; a new champion begins a new one."""
         window = self._open.get(route)
         if window is None or window.drift is not drift:
             window = Window(drift, self._settings, self._clock(), self._chance)

@@ -24,8 +24,8 @@ COMMANDS = [
     "produce",
     "watch",
     "dlq",
-    "models",
     "review",
+    "models",
     "config",
     "broker",
 ]

@@ -22,6 +22,8 @@ from stream_app.model.drift_reference import (
     load_drift,
     projected_embeddings,
 )
+from stream_app.pipeline.route import Route
+from stream_app.pipeline.served import ServedModel
 from stream_app.pipeline.work import Work
 from stream_app.services.drift import DriftMonitor
 from tests.tiny_model import save_tiny_albert
@@ -118,10 +120,18 @@ class Counting:
         return {"label": 0.5}
 
 
-def works(drift: object, numbers: Sequence[int]) -> list[Work]:
+def model(drift: object) -> ServedModel:
+    return cast("ServedModel", SimpleNamespace(drift=drift))
+
+
+def route(champion: ServedModel) -> Route:
+    models, settings = SimpleNamespace(champion=champion), SimpleNamespace(name="mail")
+    return cast("Route", SimpleNamespace(models=models, settings=settings))
+
+
+def works(model: ServedModel, numbers: Sequence[int]) -> list[Work]:
     """Labelled works of a model; the tokens tell which they are."""
     made = Prediction("spam", ("spam",), 0.9, {"spam": 0.9}, "spam")
-    model = SimpleNamespace(drift=drift)
     found = (SimpleNamespace(model=model, prediction=made, tokens=[n]) for n in numbers)
     return [cast("Work", work) for work in found]
 
@@ -136,12 +146,13 @@ async def closed(monitor: DriftMonitor, metrics: Metrics, windows: int) -> None:
 async def test_a_window_is_a_fair_sample_of_its_time():
     settings, now = DriftSettings(window_records=100, window_seconds=60), [0.0]
     metrics, drift = Metrics(), Counting()
+    champion = model(drift)
     monitor = DriftMonitor(settings, metrics, lambda: now[0])
     async with monitor:
-        monitor.observe("mail", works(drift, range(5000)))
+        monitor.observe(route(champion), works(champion, range(5000)))
         assert not drift.windows, "it has its records, but not its seconds"
         now[0] = 61
-        monitor.observe("mail", works(drift, range(5000, 10_000)))
+        monitor.observe(route(champion), works(champion, range(5000, 10_000)))
         await closed(monitor, metrics, 1)
     [seen] = drift.windows
     assert len(seen) == 100
@@ -150,24 +161,25 @@ async def test_a_window_is_a_fair_sample_of_its_time():
     assert metrics.drift_score.labels("mail", "label")._value.get() == 0.5
 
 
-async def test_another_models_labels_begin_a_window_of_their_own():
+async def test_only_the_champion_is_watched_and_a_new_one_begins_a_new_window():
     settings = DriftSettings(window_records=10, window_seconds=0)
-    metrics, old, new = Metrics(), Counting(), Counting()
+    metrics, first, second = Metrics(), Counting(), Counting()
+    old, new = model(first), model(second)
     monitor = DriftMonitor(settings, metrics)
     async with monitor:
-        monitor.observe("mail", works(old, range(6)))
-        monitor.observe("mail", works(None, range(6)))
-        monitor.observe("mail", works(new, range(10)))
+        monitor.observe(route(old), works(old, range(6)) + works(new, range(9)))
+        monitor.observe(route(new), works(old, range(6)) + works(new, range(9)))
+        monitor.observe(route(new), works(new, range(1)))
         await closed(monitor, metrics, 1)
-    assert (old.windows, len(new.windows)) == ([], 1)
+    assert (first.windows, len(second.windows)) == ([], 1)
 
 
-async def test_no_window_is_compared_where_it_is_off():
-    metrics, drift = Metrics(), Counting()
-    monitor = DriftMonitor(DriftSettings(window_records=0), metrics)
-    async with monitor:
-        monitor.observe("mail", works(drift, range(10)))
-    assert not drift.windows
+async def test_nothing_is_watched_where_it_is_off_or_there_is_no_reference():
+    monitor = DriftMonitor(DriftSettings(window_records=0), Metrics())
+    champion, bare = model(Counting()), model(None)
+    monitor.observe(route(champion), works(champion, range(10)))
+    monitor.observe(route(bare), works(bare, range(10)))
+    assert not monitor._open
 
 
 def page(route: str, windows: int, score: float, process: str = "a") -> str:
