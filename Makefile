@@ -23,8 +23,9 @@ demo: install  ## watch real messages being labelled, on an embedded broker
 	$(BIN)/winnow demo
 
 DATA ?= ../shared/data
+ENCODER ?= ../shared/models/albert-small-en
 refresh-demo: install  ## drift, feedback, refresh, promotion, roll-back, live on real mail in DATA
-	$(BIN)/python bench/refresh_demo.py --data $(DATA)
+	$(BIN)/python -m bench.refresh_demo --data $(DATA) --encoder $(ENCODER)
 
 test: install  ## the test suite, with coverage
 	$(BIN)/coverage erase
