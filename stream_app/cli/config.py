@@ -22,7 +22,7 @@ def show(config: ConfigFile) -> None:
 
 @config.command("check")
 def check(config: ConfigFile) -> None:
-    """Check the configuration and the model of every route; exit code 1 where one is not usable.
+    """Check the configuration and the models of every route; exit code 1 where one is not usable.
 
     An `hf://` or `models:/` model is downloaded. Certificates and password files are read; the
     broker is not asked.
@@ -31,13 +31,16 @@ def check(config: ConfigFile) -> None:
     settings.kafka.client_arguments()
     failed = False
     for route in settings.routes:
-        try:
-            card = resolve(route.model, settings.registry).card
-        except ModelError as error:
-            failed = True
-            typer.echo(f"{route.name}: {error}")
-        else:
-            labels = ", ".join(card.labels)
-            typer.echo(f"{route.name}: ok, {route.model} is {card.name} {card.version} ({labels})")
+        for reference in filter(None, (route.model, route.challenger)):
+            try:
+                card = resolve(reference, settings.registry).card
+            except ModelError as error:
+                failed = True
+                typer.echo(f"{route.name}: {error}")
+            else:
+                labels = ", ".join(card.labels)
+                typer.echo(
+                    f"{route.name}: ok, {reference} is {card.name} {card.version} ({labels})"
+                )
     if failed:
         raise typer.Exit(1)

@@ -33,6 +33,7 @@ from stream_app.core.errors import ConfigError
 from stream_app.core.feedback import FeedbackSettings
 from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.registry_settings import RegistrySettings
+from stream_app.core.settings_errors import explain
 
 PREFIX = "WINNOW_"
 CONFIG_VARIABLE = "WINNOW_CONFIG"  # names the file itself, so it is not a key of it
@@ -288,7 +289,7 @@ def _load(kind: type[Loaded], file: Path | None) -> Loaded:
     try:
         return kind(**data)
     except ValidationError as error:
-        raise ConfigError(_explain(file, data, error)) from None
+        raise ConfigError(explain(file, data, error, _keys)) from None
     except SettingsError as error:  # its own text may hold the value
         variable = f"{PREFIX}<SECTION>__<KEY>"
         raise ConfigError(f"environment: a variable is not JSON; write {variable}") from error
@@ -318,38 +319,6 @@ def _by_name(file: Path, routes: Any) -> dict[str, Any]:
             raise ConfigError(f"{file}: two routes are named {route['name']!r}")
         named[key] = route
     return named
-
-
-def _explain(file: Path | None, data: dict[str, Any], error: ValidationError) -> str:
-    names = [str(route.get("name", "?")) for route in data.get("routes", {}).values()]
-    lines = []
-    problems = error.errors()
-    if any(len(problem["loc"]) > 2 for problem in problems):  # a wrong route is no missing route
-        problems = [problem for problem in problems if problem["loc"] != ("routes",)]
-    for problem in problems:
-        where = list(map(str, problem["loc"]))
-        if len(where) > 1 and where[0] == "routes" and where[1].isdigit():
-            index = int(where[1])
-            name = names[index] if index < len(names) else where[1]
-            where[:2] = [f"routes[{name}]"]
-        shown = _shown(problem["input"], problem["type"], where)
-        reason = _reason(problem["type"], problem["msg"], where)
-        lines.append(f"{'.'.join(where) or 'configuration'}{shown}: {reason}")
-    return "\n".join([f"{file or 'environment'}: the configuration is wrong", *lines])
-
-
-def _shown(value: Any, kind: str, where: list[str]) -> str:
-    """The wrong value, unless it may be a secret: under its own key, or under one misspelt."""
-    secret = kind == "extra_forbidden" or (where and where[-1].endswith("password"))
-    return f" = {value!r}" if isinstance(value, (str, int, float)) and not secret else ""
-
-
-def _reason(kind: str, message: str, where: list[str]) -> str:
-    if kind == "extra_forbidden":
-        return f"no such key; there are: {', '.join(_keys(where[:-1]))}"
-    if kind == "missing":
-        return "this key is required"
-    return message.removeprefix("Value error, ")
 
 
 def _keys(section: list[str]) -> list[str]:

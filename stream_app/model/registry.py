@@ -105,7 +105,9 @@ class Registry:
             pass  # not there, or damaged since
         place.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=place.parent, prefix=".") as folder:
-            artifact = load_artifact(self._download(version, Path(folder), what))
+            into = Path(folder) / "files"  # MLflow may give it back, or a folder in it
+            into.mkdir()
+            artifact = load_artifact(self._download(version, into, what))
             if artifact.digest != version.digest:
                 raise ModelError(
                     f"{what}: its files have the digest {artifact.digest[:12]}…, the registry says "

@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from stream_app.core.errors import ModelError, RegistryUnreachable, WinnowError
@@ -50,7 +51,7 @@ class ModelSource:
                 raise
             log.warning("%s; version %s, which served before, serves", error, kept.version)
             self._seen = self._seen or kept
-            return self._loaded(kept, 0)
+            return self._registered(kept, 0)
 
     def newer(self, batch_tokens: int) -> ServedModel | None:
         """What it points at now, loaded; None where that was tried before.
@@ -62,14 +63,13 @@ class ModelSource:
             return None
         if self._wanted is None:
             self._settled = True
-            artifact = resolve(self.reference)
-            return self._load(artifact, artifact.version, batch_tokens)
+            return self._loaded(self.reference, lambda: resolve(self.reference), None, batch_tokens)
         found = self._registry.find(self._wanted.name, self._wanted.alias_or_version)
         if _same(found, self._seen):
             return None
         before, self._seen = self._seen, found
         try:
-            model = self._loaded(found, batch_tokens)
+            model = self._registered(found, batch_tokens)
         except RegistryUnreachable:
             self._seen = before
             raise
@@ -78,25 +78,40 @@ class ModelSource:
 
     def keep(self) -> None:
         """What was tried last serves: remember it for a start without the registry."""
-        if self._seen is not None:
-            record = {"version": self._seen.version, "digest": self._seen.digest}
+        if self._seen is None:
+            return
+        record = {"version": self._seen.version, "digest": self._seen.digest}
+        try:
             self._memory.write_text(json.dumps(record))
+        except OSError as error:
+            log.warning("%s: %s: a start needs the registry now", self._memory, error.strerror)
 
     def forget(self) -> None:
         """The reference points at nothing any longer."""
         self._seen = None
 
-    def _loaded(self, found: RegisteredVersion, batch_tokens: int) -> ServedModel:
-        what = f"models:/{found.name}/{found.version}"
+    def _registered(self, found: RegisteredVersion, batch_tokens: int) -> ServedModel:
         version = ModelVersion(name=found.name, version=found.version, digest=found.digest)
+        what = f"models:/{found.name}/{found.version}"
+        fetch = partial(self._registry.fetch, found, self._cache)
+        return self._loaded(what, fetch, version, batch_tokens)
+
+    def _loaded(
+        self,
+        what: str,
+        artifact: Callable[[], Artifact],
+        version: ModelVersion | None,  # the artifact's own where not given
+        batch_tokens: int,
+    ) -> ServedModel:
         try:
-            return self._load(self._registry.fetch(found, self._cache), version, batch_tokens)
+            got = artifact()
+            return self._load(got, version or got.version, batch_tokens)
         except WinnowError as error:
             raise type(error)(f"{what} cannot serve: {error}") from error
         except Exception as error:  # what a library makes of weights that are wrong
             raise ModelError(
                 f"{what} cannot serve: it cannot be loaded ({type(error).__name__}): roll back, "
-                "or register it again"
+                "or make it again"
             ) from error
 
     def _kept(self) -> RegisteredVersion | None:

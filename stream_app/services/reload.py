@@ -39,6 +39,11 @@ class Watch:
     models: Models
     challenges: bool = False
 
+    @property
+    def model(self) -> ServedModel | None:
+        """What is in its slot now."""
+        return self.models.challenger if self.challenges else self.models.champion
+
 
 class ModelReloader(Service):
     """Looks at every alias every few seconds, one after the other."""
@@ -51,15 +56,16 @@ class ModelReloader(Service):
         for watch in watches:
             for outcome in OUTCOMES:  # from 0 on: a rate sees no series that is born as 1
                 metrics.reloads.labels(watch.route, outcome)
-        self._shown: dict[Watch, ServedModel | None] = {}
+        self._shown: set[tuple[str, str, str]] = set()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reload")
 
     @Service.task
     async def _watch(self) -> None:
         while not self.should_stop:
             for watch in self._watches:
+                self._show()
                 await self._look(watch)
-                self._show(watch)
+            self._show()
             await self.sleep(self._every)
 
     def close(self) -> bool:
@@ -78,7 +84,7 @@ class ModelReloader(Service):
         except NotRegistered as error:
             if not watch.challenges:
                 log.warning("route %s: %s; the model it has goes on serving", route, error)
-            elif watch.models.challenger is not None:
+            elif watch.model is not None:
                 log.info("route %s: %s points at nothing any longer", route, reference)
                 watch.models.challenge(None)
                 watch.source.forget()
@@ -104,20 +110,21 @@ class ModelReloader(Service):
         log.info("route %s: %s is version %s now", watch.route, reference, version.version)
         await self._off_loop(watch.source.keep)
 
-    def _show(self, watch: Watch) -> None:
-        """Tell of the model in the slot, and no longer of the one before it."""
-        models, metrics = watch.models, self._metrics
-        now = models.challenger if watch.challenges else models.champion
-        before, self._shown[watch] = self._shown.get(watch), now
-        if before is now:
-            return
-        if before is not None:
-            metrics.model_info.remove(watch.route, before.version.version, watch.source.reference)
-            metrics.model_bytes.remove(watch.route, before.version.version)
-        if now is not None:
-            version = now.version.version
-            metrics.model_info.labels(watch.route, version, watch.source.reference).set(1)
-            metrics.model_bytes.labels(watch.route, version).set(now.engine.memory_bytes)
+    def _show(self) -> None:
+        """Tell of the models in the slots, and no longer of those before them."""
+        metrics, now = self._metrics, {}
+        for watch in self._watches:
+            if (model := watch.model) is not None:
+                series = (watch.route, model.version.version, watch.source.reference)
+                now[series] = model.engine.memory_bytes
+        for series in self._shown - set(now):
+            metrics.model_info.remove(*series)
+        for version in {s[:2] for s in self._shown} - {s[:2] for s in now}:
+            metrics.model_bytes.remove(*version)
+        for series, held in now.items():
+            metrics.model_info.labels(*series).set(1)
+            metrics.model_bytes.labels(*series[:2]).set(held)
+        self._shown = set(now)
 
     async def _off_loop(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)

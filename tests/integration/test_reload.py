@@ -33,6 +33,7 @@ from tests.registries import NAME, WORD, OwnRegistry
 
 REFERENCE = f"models:/{NAME}@{CHAMPION}"
 POLL_SECONDS = 0.05
+PATIENCE = 180.0  # seconds; a machine may have much else to do
 RELOADS, SHADOWED = "winnow_reloads_total", "winnow_shadow_records_total"
 WINNOW = [sys.executable, "-m", "stream_app"]
 TEXTS = [f"a {WORD} text", f"{WORD} {WORD} model", f"any {WORD} score that can", f"the {WORD}"]
@@ -79,7 +80,7 @@ def metric(stage: Stage, name: str, *labels: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in wanted)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
@@ -159,13 +160,13 @@ def check_swaps(stage: Stage, registry: OwnRegistry, swaps: int, **route: str) -
     topic = own(stage, registry, pass_fields=["number"], **route)
     stage.create_topics()
     with stage.worker() as worker:
-        wait_until_ready(url(stage))
+        wait_until_ready(url(stage), PATIENCE)
         with load(stage, topic) as sent:
             for swap, version in zip(range(swaps), itertools.cycle(versions[::-1])):
                 registry.reader.point(NAME, CHAMPION, version)
                 wait_for(swapped(stage, swap + 1))
         total = sent[0]
-        found = stage.collect(topic, distinct(total), 180)
+        found = stage.collect(topic, distinct(total), 600)
         prompt = metric(stage, "winnow_end_to_end_seconds_bucket", 'le="1.0"')
         assert worker.stop() == 0
     assert len(found.times) == total
@@ -205,7 +206,7 @@ def test_a_rollback_takes_effect(stage: Stage, registry: OwnRegistry):
     stage.sections["registry"]["poll_seconds"] = 2.0  # the default
     stage.create_topics()
     with stage.worker() as worker:
-        wait_until_ready(url(stage))
+        wait_until_ready(url(stage), PATIENCE)
         with load(stage, topic) as sent:
             assert "mail: champion is version 2" in models(stage, "promote", NAME)
             wait_for(swapped(stage, 1))
@@ -242,7 +243,7 @@ def test_a_bad_model_leaves_the_old_one_serving(stage: Stage, registry: OwnRegis
     topic = own(stage, registry, pass_fields=["number"])
     stage.create_topics()
     with stage.worker() as worker:
-        wait_until_ready(url(stage))
+        wait_until_ready(url(stage), PATIENCE)
         if damage == "weights":  # sealed and sound, and of another shape than they say
             config = json.loads((bad / "config.json").read_text())
             (bad / "config.json").write_text(json.dumps(config | {"hidden_size": 32}))
@@ -259,7 +260,7 @@ def test_a_bad_model_leaves_the_old_one_serving(stage: Stage, registry: OwnRegis
     assert "winnow models rollback" in worker.output
     if damage != "labels":  # others are taken at a start
         with stage.worker() as worker:
-            wait_until_ready(url(stage))
+            wait_until_ready(url(stage), PATIENCE)
             send(stage, topic, range(50, 100))
             stage.collect(topic, distinct(100))
             registry.register(better, CHAMPION)
@@ -283,11 +284,11 @@ def test_a_worker_starts_without_the_registry_from_what_it_kept_or_waits(
         wait_for(lambda: "there is no model registry" in get(f"{url(stage)}/readyz")[1])
         assert get(f"{url(stage)}/healthz")[0] == 200
         away.rename(file)
-        wait_until_ready(url(stage))
+        wait_until_ready(url(stage), PATIENCE)
         assert worker.stop() == 0
     file.rename(away)
     with stage.worker() as worker:
-        wait_until_ready(url(stage))
+        wait_until_ready(url(stage), PATIENCE)
         send(stage, topic, range(20))
         found = stage.collect(topic, distinct(20))
         wait_for(lambda: metric(stage, RELOADS, 'outcome="unreachable"') > 1)
@@ -305,7 +306,7 @@ def test_a_challenger_is_tried_on_its_share(stage: Stage, registry: OwnRegistry,
         [*WINNOW, "topics", "create", "--config", stage.config], check=True, stdout=subprocess.PIPE
     )
     with stage.worker() as worker:
-        wait_until_ready(url(stage))
+        wait_until_ready(url(stage), PATIENCE)
         send(stage, topic, range(100))
         stage.collect(topic, distinct(100))
         registry.register(folders[1], CHALLENGER)
