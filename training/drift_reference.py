@@ -12,6 +12,7 @@ from stream_app.model.artifact import DRIFT, TOKENIZER, Artifact
 from stream_app.model.decision import decide
 from stream_app.model.drift_reference import (
     BINS,
+    CONFIDENCE_EDGES,
     UNKNOWN_EDGES,
     DriftReference,
     Histogram,
@@ -48,10 +49,14 @@ def labelled(
 
 
 def reference(artifact: Artifact, seen: Sequence[Labelled]) -> DriftReference:
-    """Histograms of labelled texts: ten bins of about as many texts each, where they differ."""
+    """Histograms of labelled texts: ten bins of as many texts each, where no edges are given."""
     labels, unknown = artifact.card.labels, _unknown_id(artifact)
     found = measured(seen, labels, unknown, projected_embeddings(artifact))
-    given = {"label": np.arange(len(labels) - 1) + 0.5, "unknown": np.array(UNKNOWN_EDGES)}
+    given = {
+        "label": np.arange(len(labels) - 1) + 0.5,
+        "confidence": np.array(CONFIDENCE_EDGES),
+        "unknown": np.array(UNKNOWN_EDGES),
+    }
     return DriftReference(
         labels=labels,
         unknown=unknown,

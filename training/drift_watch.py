@@ -14,6 +14,7 @@ _log = logging.getLogger(__name__)
 _SCORE = "winnow_drift_score"
 _WINDOWS = "winnow_drift_windows_total"
 _PATIENCE_SECONDS = 10
+THRESHOLD = 0.25  # see `stream_app.model.drift_reference`
 WINDOWS = 2  # in a row: one alone may be a campaign that is over by now
 EVERY_SECONDS = 15.0
 

@@ -33,7 +33,10 @@ Table = NDArray[np.float32]
 
 DIRECTIONS = 8
 BINS = 10
-UNKNOWN_EDGES = (0.001, 0.01, 0.03, 0.1)  # most texts have none, so quantiles would tell nothing
+# quantiles would tell nothing of what most texts have none of, and tell 0.999 from 0.9999, on
+# which no decision depends
+UNKNOWN_EDGES = (0.001, 0.01, 0.03, 0.1)
+CONFIDENCE_EDGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 _EMBEDDINGS = "albert.embeddings.word_embeddings.weight"
 
 

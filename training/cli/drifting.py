@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from training.cli.options import DataFolder, RecipeName
+from training.drift_watch import THRESHOLD
 
 
 def drift_reference(
@@ -39,7 +40,7 @@ def drift_wait(
         str, typer.Argument(metavar="URL", help="/metrics of a worker, or /federate of Prometheus.")
     ],
     route: Annotated[str, typer.Option(metavar="NAME", help="The route to watch.")],
-    threshold: Annotated[float, typer.Option(min=0, help="How far away is drift.")] = 0.25,
+    threshold: Annotated[float, typer.Option(min=0, help="How far away is drift.")] = THRESHOLD,
 ) -> None:
     """Wait until a route has drifted, and say why: then whatever comes after && is run.
 

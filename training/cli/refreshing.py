@@ -100,14 +100,22 @@ def refresh(
     cron: Annotated[
         str | None, typer.Option(metavar="'0 3 * * *'", help="Again and again, at these times.")
     ] = None,
+    on_drift: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Begin once it has drifted: see drift-wait, also for URL."
+        ),
+    ] = None,
     report: Report = None,
 ) -> None:
     """Make a route's model anew with what people corrected, and promote it if it is better.
 
     Pulls feedback, merges it with texts of the recipe, fits from the champion, calibrates,
     evaluates, asks every gate, registers a challenger and promotes it, or tells why not. After a
-    kill the same command goes on.
+    kill the same command goes on. With --on-drift the times of --every or --cron are when it begins
+    to wait for drift.
     """
+    from training.drift_watch import THRESHOLD, wait_for_drift
     from training.recipe import load_recipe
     from training.refresh import refresh as run
     from training.refresh_steps import RefreshJob
@@ -116,10 +124,16 @@ def refresh(
     schedule = parse(every, cron)
     settings, chosen = _settings(config, route)
     job = RefreshJob(settings, chosen, load_recipe(recipe), data, work, head_only, promote)
-    if schedule is None:
+
+    def once() -> None:
+        if on_drift:
+            typer.echo(wait_for_drift(on_drift, route, THRESHOLD), err=True)
         tell(run(job), report)
+
+    if schedule is None:
+        once()
     else:
-        keep(lambda: tell(run(job), report), schedule)
+        keep(once, schedule)
 
 
 def _settings(config: Path, name: str) -> tuple[Settings, RouteSettings]:
