@@ -129,7 +129,6 @@ class Desk:
             champion=SAME,
             challenger=SAME,
             sources=Counter(told.who for told in self.told[self.learnt :]),
-            learnt=Counter(told.who for told in self.told[: self.learnt]),
             corrections=len(said),
             contradicted=sum(len(labels) > 1 for labels in said.values()),
         )

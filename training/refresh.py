@@ -6,7 +6,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
-from stream_app.core.errors import ConfigError, ModelError, RegistryUnreachable
+from stream_app.core.errors import ConfigError, ModelError, NotRegistered
 from stream_app.model.references import registered, resolve
 from stream_app.model.registry import CHAMPION, RegisteredVersion, Registry
 from training.refresh_run import Plan, one_at_a_time, open_run
@@ -73,9 +73,7 @@ def _first_champion(job: RefreshJob, registry: Registry) -> RegisteredVersion:
     uri = job.settings.registry.uri
     version = register(artifact, uri, None, facts_of(job.name, artifact.card))
     try:
-        return registry.find(job.name, CHAMPION)  # it may not have answered before
-    except RegistryUnreachable:
-        raise
-    except ModelError:
+        return registry.find(job.name, CHAMPION)  # it may only have not answered before
+    except NotRegistered:
         registry.point(job.name, CHAMPION, version.version)
     return version

@@ -202,8 +202,13 @@ class Steps:
         made = (self._run.done("register") or {})["version"]
         if not self._job.promote:
             return {"because": "promotion was not asked for: see `winnow models promote`"}
-        if self._registry.find(self._job.name, CHAMPION).version != made:
-            self._registry.promote(self._job.name, made)
+        serving = self._registry.find(self._job.name, CHAMPION).version
+        if serving not in (made, self._run.plan.champion):
+            return {
+                "because": f"version {serving} was made champion meanwhile, which it was not "
+                "compared with: see `winnow models promote`"
+            }
+        self._registry.promote(self._job.name, made)  # also where a kill left it half done
         return {"champion": made}
 
     def _card(self) -> ModelCard:
