@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from mlflow import MlflowClient
 
-from stream_app.model.artifact import Artifact, load_artifact
+from stream_app.model.artifact import load_artifact
 from stream_app.model.registry import DIGEST_TAG, Registry
 from tests.tiny_model import add_tiny_head, save_tiny_albert
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 NAME = "mail"
 WORD = "good"  # each tiny model has its own opinion of it
@@ -34,9 +37,15 @@ class OwnRegistry:
         folder.mkdir()
         return add_tiny_head(save_tiny_albert(folder, labels, seed=seed), WORD, column)
 
+    @property
+    def client(self) -> MlflowClient:
+        from mlflow import MlflowClient  # seconds, which tests without a registry have no use for
+
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
     def register(self, folder: Path, alias: str | None = None, digest: str | None = None) -> str:
         """A new version of NAME with the folder's files; its number."""
-        client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        client = self.client
         if not client.search_registered_models(f"name='{NAME}'"):
             client.create_registered_model(NAME)
         tags = {DIGEST_TAG: digest or load_artifact(folder).digest}
@@ -45,16 +54,12 @@ class OwnRegistry:
             client.set_registered_model_alias(NAME, alias, version)
         return version
 
-    def artifact(self, folder: Path) -> Artifact:
-        return load_artifact(folder)
-
 
 @pytest.fixture(scope="session")
 def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with MLflow's tables: they take seconds to make, so it is copied."""
     file = tmp_path_factory.mktemp("registry") / "registry.db"
-    uri = f"sqlite:///{file}"
-    MlflowClient(tracking_uri=uri, registry_uri=uri).search_registered_models()
+    OwnRegistry(f"sqlite:///{file}", file.parent).client.search_registered_models()
     return file
 
 
