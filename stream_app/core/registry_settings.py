@@ -17,4 +17,4 @@ class RegistrySettings(BaseModel):
         "sqlite:///winnow-registry.db", pattern=r"^(sqlite:///[^\s]+|https?://[^\s@]+)$"
     )
     cache: Path = Path(".winnow/models")
-    poll_seconds: float = Field(2.0, gt=0, le=3600)
+    poll_seconds: float = Field(1.0, gt=0, le=3600)

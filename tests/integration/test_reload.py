@@ -203,7 +203,7 @@ def test_a_rollback_takes_effect(stage: Stage, registry: OwnRegistry):
     registry.register(folders[0], CHAMPION)
     registry.register(folders[1], CHALLENGER)
     topic = own(stage, registry, pass_fields=["number"])
-    stage.sections["registry"]["poll_seconds"] = 2.0  # the default
+    stage.sections["registry"]["poll_seconds"] = 1.0  # the default
     stage.create_topics()
     with stage.worker() as worker:
         wait_until_ready(url(stage), PATIENCE)
