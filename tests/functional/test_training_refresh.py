@@ -200,6 +200,7 @@ def test_a_challenger_may_wait_for_a_person(desk: Desk) -> None:
     assert desk.serving().digest == report["champion"]["digest"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_at_each_step_it_goes_on_and_does_nothing_twice(desk: Desk) -> None:
     desk.correct(120)
