@@ -9,7 +9,7 @@ from training.refresh_run import Plan
 
 _OUTCOMES = {"pull": "waiting", "gates": "refused", "promote": "registered"}
 _SAID = {
-    "waiting": "there is too little to learn from yet",
+    "waiting": "there is too little new to learn from",
     "refused": "the champion stays",
     "registered": "the new model is the challenger",
     "promoted": "the new model is the champion",

@@ -64,6 +64,16 @@ class Run:
         (self.folder / "report.txt").write_text(text)
         self.mark(_REPORT, report)
 
+    def last_refused(self) -> Run | None:
+        """The run before this one, where it was to make the same from the same champion, and the
+        gates refused it."""
+        before = [folder for folder in self.folder.parent.glob("*") if folder < self.folder]
+        plan = _plan(max(before)) if before else None
+        if plan is None or not plan.same_job(self.plan) or plan.champion != self.plan.champion:
+            return None
+        run = Run(max(before), plan)
+        return run if (run.done(_REPORT) or {}).get("outcome") == "refused" else None
+
 
 def open_run(work: Path, plan: Plan) -> Run:
     """The run to go on with, or a new one.

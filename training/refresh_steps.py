@@ -116,13 +116,16 @@ class Steps:
             counts.update(each.counts)
         found: dict[str, Any] = {
             "pulls": [each.name for each in every],
-            "offsets": next_offsets(every),
+            "offsets": {str(number): end for number, end in next_offsets(every).items()},
             "counts": dict(sorted(counts.items())),
         }
         new, _ = self._sources(read_set(self._feedback, every).corrections)
         count, wanted = sum(new.values()), job.recipe.gates.min_new
+        refused = self._run.last_refused()
         if count < wanted:
             found["because"] = f"{count} new corrections, {wanted} wanted"
+        elif refused and (refused.done("pull") or {})["offsets"] == found["offsets"]:
+            found["because"] = "nothing was said since the last refresh, which was refused"
         return found
 
     def merge(self) -> dict[str, Any]:

@@ -187,6 +187,9 @@ def test_a_flood_of_wrong_labels_leaves_the_champion(desk: Desk) -> None:
     assert "FAILED      no source floods" in desk.told
     assert desk.serving().digest == load_artifact(desk.made / "model").digest
     assert [version.version for version in desk.registry.reader.versions(NAME)] == ["1"]
+    again = desk.refresh("--head-only")
+    assert again["outcome"] == "waiting"
+    assert again["because"] == "nothing was said since the last refresh, which was refused"
 
 
 def test_a_challenger_may_wait_for_a_person(desk: Desk) -> None:
@@ -197,6 +200,7 @@ def test_a_challenger_may_wait_for_a_person(desk: Desk) -> None:
     assert desk.serving().digest == report["champion"]["digest"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_at_each_step_it_goes_on_and_does_nothing_twice(desk: Desk) -> None:
     desk.correct(120)
