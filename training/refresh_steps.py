@@ -23,6 +23,7 @@ from stream_app.model.registry import CHALLENGER, CHAMPION, Registry
 from training.compare import candidates, compare, joined
 from training.corpus_file import read_corpus, write_corpus
 from training.data import Corpus
+from training.evaluate import measure, plots, score
 from training.feedback import FeedbackSource, pull
 from training.feedback_set import Correction, FeedbackSet, next_offsets, pulls, read_set
 from training.gates import Evidence, judge, shifts
@@ -31,6 +32,7 @@ from training.refresh_report import told
 from training.refresh_run import Run
 from training.register import facts_of, register
 from training.replay import FEEDBACK, base_set, merge
+from training.report import write_report
 from training.run import (
     ENGINE,
     FitJob,
@@ -197,7 +199,7 @@ class Steps:
     def register(self) -> dict[str, Any]:
         artifact = load_artifact(self._model)
         files = [self._run.folder / f"{name}.json" for name in ("pull", "merge", "gates")]
-        facts = facts_of(self._job.name, artifact.card, files)
+        facts = facts_of(self._job.name, artifact.card, [*files, self._page(artifact)])
         version = register(artifact, self._job.settings.registry.uri, CHALLENGER, facts)
         return {"version": version.version, "digest": version.digest}
 
@@ -213,6 +215,17 @@ class Steps:
             }
         self._registry.promote(self._job.name, made)  # also where a kill left it half done
         return {"champion": made}
+
+    def _page(self, artifact: Artifact) -> Path:
+        """The challenger's tests as a page with plots."""
+        tests = {name: examples for name, examples in self._corpus.test.items() if examples}
+        scored = {name: score(artifact, examples, ENGINE) for name, examples in tests.items()}
+        card, page = artifact.card, self._run.folder / "report.html"
+        about = {"model": card.name, "digest": artifact.digest, "engine": ENGINE}
+        figures = {name: measure(part, card) for name, part in scored.items()}
+        drawn = {name: plots(part, card) for name, part in scored.items()}
+        write_report({**about, "precision": "auto", "test": figures}, drawn, page)
+        return page
 
     def _card(self) -> ModelCard:
         """The challenger's, as far as it is known before it is measured."""
