@@ -46,7 +46,12 @@ def average(models: Sequence[Artifact], recipe: Recipe, data: Path, out: Path) -
         for model in models
     ]
     card = first.card.model_copy(
-        update={"tokenizer": ".", "training": {"average_of": parts}, "data": corpus.lineage}
+        update={
+            "tokenizer": ".",
+            "training": {"average_of": parts},
+            "data": corpus.lineage,
+            "files": {},
+        }
     )
     return seal(out, card, corpus)
 

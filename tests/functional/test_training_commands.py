@@ -62,7 +62,12 @@ def test_fit_makes_a_model_that_learnt_and_tells_what_it_is(model: Artifact) -> 
     assert (card.name, card.version, card.labels) == ("tiny", "7", ("ham", "spam"))
     assert card.max_tokens == 24
     assert card.temperature != 1.0
-    assert set(card.files) == {"config.json", "model.safetensors", "tokenizer.json"}
+    assert set(card.files) == {
+        "config.json",
+        "drift.json",
+        "model.safetensors",
+        "tokenizer.json",
+    }
     assert [source["terms"] for source in card.data if "file" in source] == ["ours", "ours too"]
     assert card.training["seed"] == 1
     assert "another encoder" in card.training["encoder"]["origin"]
