@@ -39,6 +39,7 @@ from stream_app.core.settings import Settings
 from stream_app.pipeline.ack import AckTracker
 
 NEVER = 100_000_000.0  # seconds; Faust takes 0 literally
+POLL_INTERVAL = NEVER  # a consumer that polls less often leaves its group, and never comes back
 FETCH_WAIT_MS = 50
 METADATA_MS = 5000  # a broker that has just come back may know no partition yet: ask again soon
 REQUEST_SECONDS = 20.0  # for one answer of the broker, where the session timeout is not longer
@@ -246,7 +247,7 @@ def guarded_app(settings: Settings, folder: Path, guards: Guards) -> App:
         broker_commit_interval=kafka.commit_interval_seconds,
         broker_commit_every=1_000_000_000,
         broker_commit_livelock_soft_timeout=NEVER,
-        broker_max_poll_interval=NEVER,
+        broker_max_poll_interval=POLL_INTERVAL,
         broker_max_poll_records=256,
         consumer_metadata_max_age_ms=METADATA_MS,
         stream_wait_empty=False,

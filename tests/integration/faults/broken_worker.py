@@ -95,5 +95,5 @@ if __name__ == "__main__":
     if "FAULT_TASKS" in os.environ:
         app._run = _run
     if "FAULT_POLL_INTERVAL" in os.environ:
-        consumer.NEVER = float(os.environ["FAULT_POLL_INTERVAL"])
+        consumer.POLL_INTERVAL = float(os.environ["FAULT_POLL_INTERVAL"])
     main()

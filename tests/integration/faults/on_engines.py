@@ -77,7 +77,8 @@ def stuck_consumer(scene: Scene) -> None:
 
     /healthz must say so within a minute, and stay well while there was merely nothing to do.
     """
-    worker = scene.start(FAULT_POLL_INTERVAL="3")
+    # the batches in flight take far longer: so long it is paused, and does not poll
+    worker = scene.start(FAULT_POLL_INTERVAL="3", FAULT_PACE="4")
     until(lambda: health(worker, "readyz") == 200, 60, "ready")
     assert health(worker, "healthz") == 200
     scene.produce()

@@ -18,6 +18,7 @@ class Table:
     def __init__(self) -> None:
         self._rows: list[tuple[str, ...]] = []
         self._totals: list[Totals] = []
+        self._notes: list[str] = []
 
     def add(self, fault: str, broker: str, mode: str, totals: Totals) -> None:
         """A run that was counted."""
@@ -27,12 +28,17 @@ class Table:
         self._totals.append(totals)
         self._rows.append((fault, broker, mode, *map(str, counts), seconds))
 
+    def note(self, line: str) -> None:
+        """A line to print besides the table."""
+        self._notes.append(line)
+
     def leave_out(self, fault: str, broker: str, mode: str, why: str) -> None:
         """A fault that cannot be had on a broker."""
         self._rows.append((fault, broker, mode, f"n/a: {why}"))
 
     def lines(self) -> Iterator[str]:
-        """The table in Markdown, and the line that says it all."""
+        """Notes, the table in Markdown, and the line that says it all."""
+        yield from self._notes
         if not self._rows:
             return
         yield f"| {' | '.join(HEAD)} |"

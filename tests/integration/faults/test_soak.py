@@ -19,6 +19,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from tests.conftest import free_port
 from tests.integration.faults.scene import BROKEN, gauge, until
+from tests.integration.faults.table import Table
 from tests.integration.harness import Stage, Worker, get
 
 EVERY_SECONDS = 10
@@ -54,7 +55,7 @@ def test_nothing_grows(
     messages: Sequence[bytes],
     small_model: str,
     tmp_path: Path,
-    pytestconfig: pytest.Config,
+    table: Table,
 ):
     topic = stage.route("mail", "json", small_model)
     stage.create_topics()
@@ -83,13 +84,10 @@ def test_nothing_grows(
         over.set()
         worker.kill()
     thirds = _thirds(samples)
-    reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
-    reporter.write_line(
-        f"\nsoak: {minutes:g} minutes, {sum(sent)} records, {labelled:.0f} labelled"
-    )
-    reporter.write_line(f"{'':10}{'after 1/3':>12}{'after 2/3':>12}{'at the end':>12}")
+    table.note(f"soak: {minutes:g} minutes, {sum(sent)} records, {labelled:.0f} labelled")
+    table.note(f"{'':10}{'after 1/3':>12}{'after 2/3':>12}{'at the end':>12}")
     for name, values in zip(Sample._fields, zip(*thirds, strict=True), strict=True):
-        reporter.write_line(f"{name:10}" + "".join(f"{value:12.1f}" for value in values))
+        table.note(f"{name:10}" + "".join(f"{value:12.1f}" for value in values))
     assert labelled == sum(sent), "no crash, no rebalance: each exactly once"
     for before, after in zip(thirds[1], thirds[2], strict=True):
         assert after <= before * GROWTH + SLACK
