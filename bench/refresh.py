@@ -1,6 +1,6 @@
 """What the refresh loop is worth: a filter of real mail that changes, with refreshes and without.
 
-`python bench/refresh.py --out FOLDER`. The stream is that of `mail_in_order.py`. Every message is
+`python -m bench.refresh --out FOLDER`. The stream is that of `mail_in_order.py`. Every message is
 scored before its label is known to anybody. After every 500, readers give the right label of 1 % of
 them, and the filter is refreshed by what `winnow-train refresh --head-only` does: the n-gram head
 is fitted anew to a fixed budget of old texts and all corrections, then its share beside ALBERT,
