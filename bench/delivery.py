@@ -66,7 +66,7 @@ def timestamps(address: str, topic: str, count: int) -> list[int]:
     tps = [TopicPartition(topic, number) for number in range(PARTITIONS)]
     consumer.assign(tps)
     consumer.seek_to_beginning(*tps)
-    found = sorted(record.timestamp for record, _ in zip(consumer, range(count), strict=False))
+    found = sorted(record.timestamp for _, record in zip(range(count), consumer, strict=False))
     consumer.close()
     return found
 
