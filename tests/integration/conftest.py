@@ -20,3 +20,10 @@ def stage(broker_address: str, tmp_path: Path) -> Stage:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random ALBERT of a few kilobytes, in the ordinary Hugging Face folder."""
     return save_tiny_albert(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def any_broker(broker_kind: str, request: pytest.FixtureRequest) -> None:
+    """For what is the same on every broker: it runs on the embedded one, or on one asked for."""
+    if broker_kind == "apache" and not request.config.getoption("--broker"):
+        pytest.skip("the same on every broker; --broker apache runs it there")

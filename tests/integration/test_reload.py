@@ -233,6 +233,7 @@ def test_a_rollback_takes_effect(stage: Stage, registry: OwnRegistry):
     )
 
 
+@pytest.mark.usefixtures("any_broker")
 @pytest.mark.parametrize("damage", ["digest", "files", "labels", "weights"])
 def test_a_bad_model_leaves_the_old_one_serving(stage: Stage, registry: OwnRegistry, damage: str):
     """Also where the worker starts anew; and the next good one is taken."""
@@ -271,6 +272,7 @@ def test_a_bad_model_leaves_the_old_one_serving(stage: Stage, registry: OwnRegis
         assert Recomputed(good, better).check(found.labels) == {"1": 100, "3": 50}
 
 
+@pytest.mark.usefixtures("any_broker")
 def test_a_worker_starts_without_the_registry_from_what_it_kept_or_waits(
     stage: Stage, registry: OwnRegistry
 ):
@@ -296,6 +298,7 @@ def test_a_worker_starts_without_the_registry_from_what_it_kept_or_waits(
     Recomputed(good).check(found.labels)
 
 
+@pytest.mark.usefixtures("any_broker")
 @pytest.mark.parametrize("share", ["shadow_share", "canary_share"])
 def test_a_challenger_is_tried_on_its_share(stage: Stage, registry: OwnRegistry, share: str):
     folders = [registry.model(0), registry.model(1)]

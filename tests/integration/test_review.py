@@ -42,6 +42,7 @@ def winnow(*arguments: str, stdin: str = "") -> Result:
     return result
 
 
+@pytest.mark.usefixtures("any_broker")
 def test_a_person_labels_what_a_worker_copied(stage: Stage, model: Path):
     feedback = f"{stage.name}.feedback"
     stage.sections["feedback"] = {"topic": feedback}
@@ -71,6 +72,7 @@ def test_a_person_labels_what_a_worker_copied(stage: Stage, model: Path):
     assert {(one["route"], one["who"]) for one in told} == {("mail", "ada")}
 
 
+@pytest.mark.usefixtures("any_broker")
 def test_strange_texts_are_drift_and_familiar_ones_are_not(stage: Stage, model: Path):
     stage.sections["drift"] = {"window_records": COUNT, "window_seconds": 0}
     topic = stage.route("mail", "text", str(model))
