@@ -6,6 +6,7 @@ No message of the test parts was trained on: see `training.split`.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +86,8 @@ def test_news_on_ag_test(shared: Path) -> None:
 
 def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
     builtin = resolve("builtin:news")
-    (tmp_path / "news").mkdir()
     (tmp_path / "tokenizer").symlink_to(builtin.tokenizer)
-    for name in ("winnow.json", "config.json", "model.safetensors", NGRAMS):
-        (tmp_path / "news" / name).write_bytes((builtin.path / name).read_bytes())
+    shutil.copytree(builtin.path, tmp_path / "news")
     assert load_artifact(tmp_path / "news").digest == builtin.digest
     with (tmp_path / "news" / "model.safetensors").open("ab") as weights:
         weights.write(b"0")
