@@ -61,22 +61,33 @@ class Views:
 
 
 def distil(
-    teacher_folder: Path, texts: Sequence[str], out: Path, how: Distillation
+    teacher_folder: Path,
+    texts: Sequence[str],
+    out: Path,
+    how: Distillation,
+    student_folder: Path | None = None,
 ) -> dict[str, Any]:
     """Make the student in folder `out`, as float16; what it learnt from and how near it came.
 
-    Raises ModelError when the teacher is not an ALBERT encoder folder or texts are too few.
+    With `student_folder` that encoder learns on, of a fine-tuned teacher for one: the second of the
+    two stages of TinyBERT. Otherwise the student starts from the teacher.
+
+    Raises ModelError when a folder has no ALBERT encoder, the two do not fit, or texts are too few.
     """
     quiet()
     torch.manual_seed(how.seed)
-    teacher = _load_teacher(teacher_folder)
+    teacher = _load_encoder(teacher_folder)
+    teacher.eval().requires_grad_(False)
     snippets = _snippets(teacher_folder, texts, how)
     if len(snippets) < how.held_out + how.batch_size:
         raise ModelError(f"{len(snippets)} texts are too few to distil from")
     held_out, learnt = snippets[: how.held_out], snippets[how.held_out :]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.nn.Module.to(teacher, device)
-    student = start(teacher, how, _padded(held_out, device))
+    if student_folder:
+        student = torch.nn.Module.to(_load_student(student_folder, teacher), device)
+    else:
+        student = start(teacher, how, _padded(held_out, device))
     first = _measure(student, teacher, held_out, how, device)
     _log.info("at the start: %s", first)
     _train(student, teacher, learnt, how, device)
@@ -144,15 +155,23 @@ def loss(student: Views, teacher: Views, mask: Tensor) -> Tensor:
     return hidden + vectors + angle + similar
 
 
-def _load_teacher(folder: Path) -> AlbertModel:
+def _load_encoder(folder: Path) -> AlbertModel:
     for name in ("config.json", WEIGHTS, TOKENIZER):
         if not (folder / name).is_file():
-            raise ModelError(f"teacher {folder} has no {name}: give an ALBERT encoder folder")
-    teacher: AlbertModel = AlbertModel.from_pretrained(
+            raise ModelError(f"{folder} has no {name}: give an ALBERT encoder folder")
+    encoder: AlbertModel = AlbertModel.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, attn_implementation=attention()
     )
-    teacher.eval().requires_grad_(False)
-    return teacher
+    return encoder
+
+
+def _load_student(folder: Path, teacher: AlbertModel) -> AlbertModel:
+    student = _load_encoder(folder)
+    for size in ("hidden_size", "vocab_size"):
+        mine, theirs = getattr(student.config, size), getattr(teacher.config, size)
+        if mine != theirs:
+            raise ModelError(f"{folder} has {size} {mine}, its teacher {theirs}: they must agree")
+    return student
 
 
 def _snippets(folder: Path, texts: Sequence[str], how: Distillation) -> list[TokenIds]:

@@ -13,6 +13,7 @@ from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import Problem, Truncation
 from stream_app.model.preparation import Preparation
 
+Stored = Literal["float16", "float8"]
 SHIPPED = ("imdb", "news", "reviews", "reviews-1", "sentiment-multilingual", "spam")
 
 
@@ -190,6 +191,7 @@ class Recipe(BaseModel):
     truncation: Truncation = "head"
     preparation: Preparation = Preparation()
     encoder: Encoder | None = None
+    stored: Stored = Field("float16", description="what the weights are kept in, on disk")
     hyper: Hyper
     augmentation: Augmentation | None = None
     ngrams: Ngrams | None = None

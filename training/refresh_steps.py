@@ -36,13 +36,13 @@ from training.report import write_report
 from training.run import (
     ENGINE,
     FitJob,
-    copy_tokenizer,
     empty_card,
     fit_model,
     save,
     seal,
     with_head,
 )
+from training.saving import copy_tokenizer
 
 _log = logging.getLogger(__name__)
 _WARM_UP = 0.1  # of the steps
@@ -152,7 +152,7 @@ class Steps:
             self._model.mkdir(exist_ok=True)
             for name in ("config.json", WEIGHTS):
                 shutil.copyfile(self._champion.path / name, self._model / name)
-            copy_tokenizer(self._champion.tokenizer, job)
+            copy_tokenizer(self._champion.tokenizer, job.out / job.tokenizer)
             return {"texts": 0}
         encoder = Artifact(self._champion.path, empty_card(job.recipe), self._champion.digest)
         save(fit_model(job, encoder, self._corpus), job, encoder)

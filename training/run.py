@@ -43,10 +43,10 @@ from training.evaluate import Scored, int8_agreement, measure, score, true_label
 from training.fit import FitRun, Tokenized, fine_tune, has_bfloat16
 from training.ngrams import add_head
 from training.recipe import Recipe
+from training.saving import copy_tokenizer, save_weights, store
 from training.soft_targets import soft_targets
 
 _log = logging.getLogger(__name__)
-_TOKENIZER_FILES = (TOKENIZER, "tokenizer_config.json")
 ENGINE = "auto"  # what `winnow worker` serves with
 
 
@@ -104,8 +104,9 @@ def fit_ngrams(job: FitJob, model: Artifact) -> Artifact:
     job.out.mkdir(parents=True, exist_ok=True)
     for name in ("config.json", WEIGHTS):
         shutil.copyfile(model.path / name, job.out / name)
+    store(job.out / WEIGHTS, recipe.stored)
     (job.out / NGRAMS).unlink(missing_ok=True)
-    copy_tokenizer(model.tokenizer, job)
+    copy_tokenizer(model.tokenizer, job.out / job.tokenizer)
     refit = NGRAMS in model.card.files
     card = model.card.model_copy(
         update={
@@ -265,26 +266,10 @@ def _is_first_process() -> bool:
 
 
 def save(model: AlbertForSequenceClassification, job: FitJob, encoder: Artifact) -> None:
-    """Write the weights as float16, and the encoder's tokenizer."""
-    save_weights(model, job.out)
+    """Write the fitted weights as the recipe wants them stored, and the encoder's tokenizer."""
+    save_weights(model, job.out, job.recipe.stored)
     (job.out / NGRAMS).unlink(missing_ok=True)  # of a model that was here before
-    copy_tokenizer(encoder.tokenizer, job)
-
-
-def copy_tokenizer(source: Path, job: FitJob) -> None:
-    """Copy the tokenizer in folder `source` to where the job wants it."""
-    folder = job.out / job.tokenizer
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in filter(Path.exists, (source / name for name in _TOKENIZER_FILES)):
-        if not (folder / file.name).exists() or not file.samefile(folder / file.name):
-            shutil.copyfile(file, folder / file.name)
-
-
-def save_weights(model: AlbertForSequenceClassification, out: Path) -> None:
-    """`config.json` and `model.safetensors`, in float16."""
-    out.mkdir(parents=True, exist_ok=True)
-    model.half().save_pretrained(out)
-    (out / WEIGHTS).chmod(0o644)  # safetensors writes for its owner only
+    copy_tokenizer(encoder.tokenizer, job.out / job.tokenizer)
 
 
 def _origin(job: FitJob, encoder: Artifact) -> str:
@@ -302,6 +287,7 @@ def _training(job: FitJob, encoder: Artifact, rows: int, minutes: float) -> dict
     return {
         "recipe": recipe.name,
         **recipe.hyper.model_dump(),
+        "stored": recipe.stored,
         "augmentation": recipe.augmentation.model_dump() if recipe.augmentation else None,
         "steps": job.steps,
         "teachers": list(job.teachers),

@@ -103,20 +103,45 @@ def read_weights(artifact: Artifact) -> Weights[NDArray[np.float32]]:
     Raises ModelError when the file is unreadable or its outputs are not the card's labels.
     """
     file, labels = artifact.path / WEIGHTS, artifact.card.labels
-    try:
-        read = {name: _float32(**tensor) for name, tensor in deserialize(file.read_bytes())}
-    except Exception as error:  # the Rust library raises its own kinds
-        raise ModelError(f"{file} cannot be read ({type(error).__name__})") from error
-    weights = Weights(file, read)
+    weights = _read(file, lambda name: True)
     outputs = len(weights["classifier.bias"])
     if outputs != len(labels):
         raise ModelError(f"{file} has {outputs} outputs, its card {len(labels)} labels")
     return weights
 
 
+def read_embeddings(artifact: Artifact) -> NDArray[np.float32]:
+    """float32 [vocabulary, embedding size]. Raises ModelError."""
+    name = "albert.embeddings.word_embeddings.weight"
+    return _read(artifact.path / WEIGHTS, name.__eq__)[name]
+
+
+def _read(file: Path, wanted: Callable[[str], bool]) -> Weights[NDArray[np.float32]]:
+    try:
+        tensors = deserialize(file.read_bytes())
+        read = {name: _float32(**tensor) for name, tensor in tensors if wanted(name)}
+    except Exception as error:  # the Rust library raises its own kinds
+        raise ModelError(f"{file} cannot be read ({type(error).__name__})") from error
+    return Weights(file, read)
+
+
 def _float32(dtype: str, shape: Sequence[int], data: bytes) -> NDArray[np.float32]:
     if dtype == "BF16":  # which numpy does not know: the upper half of a float32
         flat = (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32)
+    elif dtype == "F8_E4M3":
+        flat = _float8_values()[np.frombuffer(data, np.uint8)]
     else:
         flat = np.frombuffer(data, _DTYPES[dtype]).astype(np.float32)
     return flat.reshape(shape)
+
+
+def _float8_values() -> NDArray[np.float32]:
+    """float32 [256]: what each byte of e4m3 is. Micikevicius et al., "FP8 Formats for Deep
+    Learning", 2022, table 1: a sign, 4 bits of exponent with bias 7, 3 of mantissa, no infinity."""
+    byte = np.arange(256)
+    exponent, mantissa = byte >> 3 & 15, byte & 7
+    size = np.where(
+        exponent > 0, np.ldexp(1 + mantissa / 8, exponent - 7), np.ldexp(mantissa / 8, -6)
+    )
+    size[byte & 127 == 127] = np.nan
+    return np.where(byte < 128, size, -size).astype(np.float32)

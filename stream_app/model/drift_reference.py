@@ -24,10 +24,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError, safe_open
 
 from stream_app.core.errors import ModelError
-from stream_app.model.artifact import DRIFT, WEIGHTS, Artifact
+from stream_app.model.albert import read_embeddings
+from stream_app.model.artifact import DRIFT, Artifact
 
 Table = NDArray[np.float32]
 
@@ -37,7 +37,6 @@ BINS = 10
 # which no decision depends
 UNKNOWN_EDGES = (0.001, 0.01, 0.03, 0.1)
 CONFIDENCE_EDGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-_EMBEDDINGS = "albert.embeddings.word_embeddings.weight"
 
 
 class Labelled(NamedTuple):
@@ -128,12 +127,7 @@ def projected_embeddings(artifact: Artifact) -> Table:
     Signs for directions: Achlioptas, "Database-friendly Random Projections", 2003. Raises
     ModelError for weights without them.
     """
-    file = artifact.path / WEIGHTS
-    try:
-        with safe_open(file, "numpy") as weights:
-            table = weights.get_tensor(_EMBEDDINGS).astype(np.float32)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{file} has no ALBERT embeddings: {type(error).__name__}") from None
+    table = read_embeddings(artifact)
     width = table.shape[1]
     bits = hashlib.shake_256(b"winnow drift").digest((width * DIRECTIONS + 7) // 8)
     signs = np.unpackbits(np.frombuffer(bits, np.uint8))[: width * DIRECTIONS] * 2.0 - 1

@@ -22,6 +22,7 @@ from tests.training_data import words, write_data, write_rows
 from training.__main__ import app
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+DISTIL = ("--teacher", "x", "--data", "x", "--out", "x")
 
 
 def train(*arguments: str | Path) -> Any:
@@ -172,6 +173,12 @@ def test_distil_makes_a_true_albert_that_is_nearer_to_its_teacher(
     assert json.loads((tmp_path / "student" / "distillation.json").read_text()) == found
     given = ("--recipe", recipe, "--data", tmp_path, "--encoder", tmp_path / "student")
     train("fit", *given, "--out", tmp_path / "model", "--steps", "2")
+    # learning on from there, of the same teacher
+    given = ("--teacher", teacher, "--student", tmp_path / "student", *given[:4])
+    on = train("distil", *given, "--out", tmp_path / "on", "--steps", "20")
+    assert on["start"]["loss"] == pytest.approx(found["end"]["loss"], rel=0.1)
+    assert on["end"]["loss"] < on["start"]["loss"]
+    assert json.loads((tmp_path / "on" / "config.json").read_text()) == config
 
 
 @pytest.mark.parametrize(
@@ -182,6 +189,7 @@ def test_distil_makes_a_true_albert_that_is_nearer_to_its_teacher(
         (["split", "--recipe", "nonsense"], 2, "there are: imdb, news, reviews"),
         (["split", "--recipe", "news", "--data", "nowhere"], 1, "does not exist: check --data"),
         (["evaluate", "--model", "nowhere", "--data", "x.jsonl.gz"], 1, "nowhere does not exist"),
+        (["distil", *DISTIL, "--student", "x", "--layers", "2"], 2, "leave out --layers"),
     ],
 )
 def test_an_error_says_what_and_has_an_exit_code(

@@ -12,12 +12,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from datasets import ClassLabel, Dataset, Features, Value
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from stream_app.core.errors import ConfigError
-from stream_app.model.artifact import Artifact, load_artifact
+from stream_app.engine import load_engine
+from stream_app.engine.reference import ReferenceEngine
+from stream_app.model.artifact import WEIGHTS, Artifact, load_artifact
 from stream_app.model.references import resolve
 from tests.tiny_model import RARE, save_tiny_albert
 from tests.training_data import WORDS, words, write_data
@@ -93,6 +98,27 @@ def test_a_killed_run_goes_on_and_makes_the_model_it_would_have_made(
     assert load_artifact(tmp_path / "out").card.files == whole.card.files
     with pytest.raises(ConfigError, match="are of another recipe, encoder or data"):
         fit(*resumable, "--steps", "3")
+
+
+def test_a_model_of_one_byte_a_weight_serves_as_one_of_two(folder: Path, tmp_path: Path) -> None:
+    two = fit(*command(folder, folder / "tiny.toml", tmp_path / "two"))
+    small = folder / "small.toml"
+    small.write_text(
+        (folder / "tiny.toml").read_text().replace("[hyper]", 'stored = "float8"\n[hyper]')
+    )
+    one = fit(*command(folder, small, tmp_path / "one"))
+    tensors, exact = (load_file(model.path / WEIGHTS) for model in (one, two))
+    kinds = {tensor.dtype for name, tensor in tensors.items() if tensor.ndim > 1}
+    assert kinds == {torch.float8_e4m3fn, torch.float16}  # the latter the classifier's
+    for name, tensor in tensors.items():
+        apart = (tensor.float() - exact[name].float()).abs()
+        assert (apart <= exact[name].float().abs() / 16 + 2**-10).all(), name  # half a last place
+    served, reference = load_engine("auto", one), ReferenceEngine(one, "cpu")
+    batch = [[5, 9, 12, 7], [6] * 20]
+    assert np.abs(served.logits(batch) - reference.logits(batch)).max() < 0.15
+    assert one.card.evaluation["test"]["mail.tar.gz"]["accuracy"] > 0.9
+    again = CliRunner().invoke(app, command(folder, small, tmp_path / "on", "--steps", "1"))
+    assert again.exit_code == 0  # and it can be trained on
 
 
 def test_two_processes_make_one_model(folder: Path, tmp_path: Path) -> None:

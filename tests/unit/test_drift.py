@@ -9,6 +9,8 @@ from typing import cast
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from stream_app.core.drift_settings import DriftSettings
 from stream_app.core.errors import ModelError
@@ -97,6 +99,15 @@ def test_a_reference_is_a_few_kilobytes_and_part_of_the_digest(tmp_path: Path):
     assert found.reference.unknown == 1
     write_reference(artifact, [], np.zeros((0, 2), np.float32))
     assert not (folder / "drift.json").exists()
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float8_e4m3fn], ids=str)
+def test_embeddings_are_read_in_whatever_they_are_stored(tmp_path: Path, kind: torch.dtype):
+    folder = save_tiny_albert(tmp_path)
+    exact = projected_embeddings(load_artifact(folder))
+    file = folder / "model.safetensors"
+    save_file({name: weight.to(kind) for name, weight in load_file(file).items()}, file)
+    assert projected_embeddings(load_artifact(folder)) == pytest.approx(exact, rel=0.1, abs=0.1)
 
 
 @pytest.mark.parametrize(

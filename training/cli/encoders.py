@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from stream_app.core.errors import ConfigError
 from training.cli.options import DataFolder, Report, tell
 
 _LOCAL = ("news", "reviews", "spam")  # recipes whose texts are files
@@ -68,6 +69,13 @@ def distil(
         int | None,
         typer.Option(min=1, help="Layers of the student. Default: the teacher's."),
     ] = None,
+    student: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="An encoder that learns on, instead of one that starts from the teacher.",
+        ),
+    ] = None,
     report: Report = None,
 ) -> None:
     """Distil a true ALBERT encoder (one shared layer, factorised embeddings) from a larger one."""
@@ -76,9 +84,11 @@ def distil(
     from training.distil import distil as run
     from training.recipe import load_recipe
 
+    if student and layers:
+        raise ConfigError("a --student has its own number of layers: leave out --layers")
     corpora = [load_corpus(load_recipe(name), data) for name in recipe or _LOCAL]
     texts = [example.text for corpus in corpora for example in corpus.train]
-    figures = run(teacher, texts, out, Distillation(steps=steps, layers=layers))
+    figures = run(teacher, texts, out, Distillation(steps=steps, layers=layers), student)
     figures["data"] = [source for corpus in corpora for source in corpus.lineage]
     tell(figures, out / "distillation.json")
     tell(figures, report)
