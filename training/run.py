@@ -44,7 +44,7 @@ from training.fit import FitRun, Tokenized, fine_tune, has_bfloat16
 from training.ngrams import add_head
 from training.recipe import Recipe
 from training.saving import copy_tokenizer, save_weights, store
-from training.soft_targets import soft_targets
+from training.soft_targets import TFIDF, soft_targets
 
 _log = logging.getLogger(__name__)
 ENGINE = "auto"  # what `winnow worker` serves with
@@ -160,6 +160,11 @@ def fit_model(job: FitJob, encoder: Artifact, corpus: Corpus) -> AlbertForSequen
 def _targets(job: FitJob, encoder: Artifact, train: Sequence[Example], corpus: Corpus) -> Tokenized:
     """What to fit: the labels, or with teachers what they say, of unlabelled texts too."""
     if job.teachers:
+        if TFIDF in job.teachers and job.recipe.augmentation:
+            raise ConfigError(
+                "tfidf would repeat the label of a text that it saw an altered copy of: "
+                "leave out the teacher tfidf, or [augmentation]"
+            )
         texts, share = corpus.unlabelled, job.recipe.hyper.teacher_share
         targets = soft_targets(train, texts, job.teachers, encoder.card, share)
         return replace(tokenized(encoder, [*train, *texts]), targets=targets)

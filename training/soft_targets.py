@@ -6,6 +6,7 @@ learns a weighted mean of the truth and of the teachers' probabilities.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,7 +57,10 @@ def _tfidf(
     if card.problem != "single_label":
         raise ConfigError("tfidf teaches recipes with one label a text: name a model as teacher")
     logits = np.empty((len(train) + len(unlabelled), len(card.labels)), np.float32)
-    fold = np.arange(len(train)) % _FOLDS
+    # by the text: a recipe may name a source twice, and a text's twin gives its label away
+    fold = np.array(
+        [zlib.crc32(example.text.encode("utf-8", "surrogatepass")) % _FOLDS for example in train]
+    )
     for held_out in range(_FOLDS):
         rest = [ex for ex, number in zip(train, fold, strict=True) if number != held_out]
         rows = np.flatnonzero(fold == held_out).tolist()

@@ -1,4 +1,5 @@
-"""Whatever can score texts can teach: a model, TF-IDF, or several together.
+"""What can score texts can teach: a model, and TF-IDF. Logits are calibrated: their softmax is what
+the teacher believes.
 
 A student fitted to the average of good teachers' scores can pass each of them: Hinton, Vinyals,
 Dean, "Distilling the Knowledge in a Neural Network", 2015, section 3.
@@ -8,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,19 +24,6 @@ from training.evaluate import score
 _LEAST = 1e-7  # probability, so that its logarithm is one
 
 
-class Teacher(Protocol):
-    """Scores texts for labels."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the columns."""
-        ...
-
-    def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Calibrated logits [texts, labels]: their softmax is what the teacher believes."""
-        ...
-
-
 @dataclass(frozen=True)
 class ModelTeacher:
     """A fine-tuned model, on the engine that serves."""
@@ -49,6 +36,7 @@ class ModelTeacher:
         return self.artifact.card.labels
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """float32 [texts, labels]."""
         examples = [Example(text, ()) for text in texts]
         scored = score(self.artifact, examples, self.engine)
         return scored.logits / np.float32(self.artifact.card.temperature)
@@ -79,27 +67,6 @@ class TfidfTeacher:
         return cls(labels, pipeline)
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """float32 [texts, labels]."""
         scores = self.pipeline.predict_proba(list(texts))
         return np.asarray(np.log(np.maximum(scores, _LEAST)), dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class Averaged:
-    """The weighted mean of the logits of teachers with the same labels."""
-
-    teachers: Sequence[tuple[Teacher, float]]
-
-    def __post_init__(self) -> None:
-        if len({teacher.labels for teacher, _ in self.teachers}) != 1:
-            raise ConfigError(
-                "teachers can be averaged only if they have the same labels, in order"
-            )
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return self.teachers[0][0].labels
-
-    def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        total = sum(weight for _, weight in self.teachers)
-        parts = [teacher.logits(texts) * (weight / total) for teacher, weight in self.teachers]
-        return np.asarray(np.sum(parts, axis=0), dtype=np.float32)

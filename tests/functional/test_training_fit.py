@@ -246,3 +246,8 @@ def test_teachers_label_what_nobody_has_labelled(folder: Path, tmp_path: Path) -
         app, [*command(folder, other, tmp_path / "x"), "--teacher", str(teacher.path)]
     )
     assert "needs the recipe's labels, in order" in str(refused.exception)
+    other.write_text(text.replace("[hyper]", "[augmentation]\ndrop_words = 0.1\n[hyper]"))
+    refused = CliRunner().invoke(
+        app, [*command(folder, other, tmp_path / "x"), "--teacher", "tfidf"]
+    )
+    assert "leave out the teacher tfidf" in str(refused.exception)
