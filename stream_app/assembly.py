@@ -8,7 +8,8 @@ from functools import partial
 from stream_app.codecs import CODECS
 from stream_app.core.messages import ParseSpec
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings import RouteSettings, Settings
+from stream_app.core.route_settings import RouteSettings
+from stream_app.core.settings import Settings
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.admit import InFlight, Valve
 from stream_app.pipeline.models import Models

@@ -16,7 +16,7 @@ from stream_app.core.errors import ConfigError, RecordError, SourceError
 from stream_app.core.feedback import Feedback
 from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.messages import Message, ParseSpec, Partition, Record
-from stream_app.core.settings import RouteSettings
+from stream_app.core.route_settings import RouteSettings
 from training.feedback_set import (
     Correction,
     Pull,

@@ -16,7 +16,8 @@ from stream_app.cli.replay import Outcome, replay
 from stream_app.cli.sources import STDIN
 from stream_app.core.errors import SourceError
 from stream_app.core.messages import Record
-from stream_app.core.settings import RouteSettings, Settings, load_settings
+from stream_app.core.route_settings import RouteSettings
+from stream_app.core.settings import Settings, load_settings
 from stream_app.pipeline.dead_letter import (
     ATTEMPTS,
     ERROR,

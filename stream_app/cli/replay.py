@@ -35,7 +35,8 @@ from stream_app.cli.replay_log import Replayed, ReplayLog
 from stream_app.cli.sending import Sending, sending
 from stream_app.core.errors import BrokerError
 from stream_app.core.messages import Partition, Record
-from stream_app.core.settings import KafkaSettings, RouteSettings
+from stream_app.core.route_settings import RouteSettings
+from stream_app.core.settings import KafkaSettings
 from stream_app.services.broker import ask_broker
 
 CHUNK = 100  # letters between two commits

@@ -22,7 +22,8 @@ from stream_app.core.errors import ConfigError, RecordError
 from stream_app.core.feedback import Feedback
 from stream_app.core.label_record import origin_id
 from stream_app.core.messages import Message, ParseSpec, Record
-from stream_app.core.settings import KafkaSettings, RouteSettings, load_settings
+from stream_app.core.route_settings import RouteSettings
+from stream_app.core.settings import KafkaSettings, load_settings
 from stream_app.model.references import resolve
 from stream_app.pipeline.review import CONFIDENCE, LABEL
 

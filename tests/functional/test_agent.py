@@ -15,7 +15,7 @@ from stream_app.core.errors import EngineSick
 from stream_app.core.label_record import LabelRecord, ModelVersion
 from stream_app.core.messages import Message, ParseSpec, Partition, Record
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings import RouteSettings
+from stream_app.core.route_settings import RouteSettings
 from stream_app.engine.fake import FakeEngine
 from stream_app.model.artifact import ModelCard
 from stream_app.model.preparation import Preparation

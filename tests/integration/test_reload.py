@@ -22,7 +22,8 @@ from typing import Any
 
 import pytest
 
-from stream_app.core.settings import EngineSettings, RouteSettings
+from stream_app.core.route_settings import RouteSettings
+from stream_app.core.settings import EngineSettings
 from stream_app.model.artifact import CARD, ModelCard, load_artifact, write_card
 from stream_app.model.decision import decide
 from stream_app.model.registry import CHALLENGER, CHAMPION

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stream_app.core.settings import KafkaSettings, RouteSettings
+from stream_app.core.route_settings import RouteSettings
+from stream_app.core.settings import KafkaSettings
 from stream_app.services.delivery import new_producer
 
 PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())

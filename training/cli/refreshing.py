@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from stream_app.core.settings import CONFIG_VARIABLE, RouteSettings, Settings
+from stream_app.core.route_settings import RouteSettings
+from stream_app.core.settings import CONFIG_VARIABLE, Settings
 from training.cli.options import DataFolder, ModelReference, RecipeName, Report, tell
 
 ConfigFile = Annotated[
