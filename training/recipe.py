@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -14,7 +14,16 @@ from stream_app.model.artifact import Problem, Truncation
 from stream_app.model.preparation import Preparation
 
 Stored = Literal["float16", "float8"]
-SHIPPED = ("imdb", "news", "reviews", "reviews-1", "sentiment-multilingual", "spam")
+SHIPPED = (
+    "imdb",
+    "news",
+    "news-teacher",
+    "reviews",
+    "reviews-teacher",
+    "sentiment-multilingual",
+    "sentiment-multilingual-teacher",
+    "spam",
+)
 
 
 class Source(BaseModel):
@@ -202,6 +211,31 @@ class Recipe(BaseModel):
 
 def load_recipe(name: str) -> Recipe:
     """The shipped recipe called `name`, or the one in the file `name`. Raises ConfigError."""
+    try:
+        return Recipe.model_validate(_whole(name))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"recipe {name}: {where}: {first['msg']}") from None
+
+
+def _whole(name: str, extended: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A recipe's keys, with those of the one it `extends`, but for what it is `without`."""
+    if name in extended:
+        raise ConfigError(f"recipe {name} extends itself")
+    read = _read(name)
+    base, without = read.pop("extends", None), read.pop("without", [])
+    if base is None:
+        return read
+    keys = {
+        key: value for key, value in _whole(base, (*extended, name)).items() if key not in without
+    }
+    for key, value in read.items():
+        keys[key] = {**keys.get(key, {}), **value} if isinstance(value, dict) else value
+    return keys
+
+
+def _read(name: str) -> dict[str, Any]:
     if name in SHIPPED:
         text = (files("training") / "recipes" / f"{name}.toml").read_text()
     elif Path(name).is_file():
@@ -211,10 +245,6 @@ def load_recipe(name: str) -> Recipe:
             f"recipe {name!r} is neither a file nor shipped; there are: {', '.join(SHIPPED)}"
         )
     try:
-        return Recipe.model_validate(tomllib.loads(text))
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"recipe {name} is not TOML: {error}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"recipe {name}: {where}: {first['msg']}") from None

@@ -186,7 +186,7 @@ def test_distil_makes_a_true_albert_that_is_nearer_to_its_teacher(
     [
         (["fit"], 2, "--recipe"),
         (["nonsense"], 2, "nonsense"),
-        (["split", "--recipe", "nonsense"], 2, "there are: imdb, news, reviews"),
+        (["split", "--recipe", "nonsense"], 2, "there are: imdb, news, news-teacher"),
         (["split", "--recipe", "news", "--data", "nowhere"], 1, "does not exist: check --data"),
         (["evaluate", "--model", "nowhere", "--data", "x.jsonl.gz"], 1, "nowhere does not exist"),
         (["distil", *DISTIL, "--student", "x", "--layers", "2"], 2, "leave out --layers"),

@@ -84,7 +84,23 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, recipe: Recipe) -> No
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_recipes_are_valid(name: str) -> None:
-    assert name.startswith(load_recipe(name).name)  # reviews-1 is the first step of reviews
+    assert load_recipe(name).name == name.removesuffix("-teacher")
+
+
+def test_a_recipe_may_extend_another(recipe: Recipe, tmp_path: Path) -> None:
+    base, more = tmp_path / "tiny.toml", tmp_path / "more.toml"
+    more.write_text(
+        f'extends = "{base}"\nwithout = ["version"]\nversion = "x"\n[hyper]\nseed = 7\n'
+    )
+    found = load_recipe(str(more))
+    assert found.hyper == recipe.hyper.model_copy(update={"seed": 7})
+    assert found.sources == recipe.sources
+    more.write_text(f'extends = "{base}"\nwithout = ["hyper"]\n')
+    with pytest.raises(ConfigError, match="hyper: Field required"):
+        load_recipe(str(more))
+    more.write_text(f'extends = "{more}"\n')
+    with pytest.raises(ConfigError, match="extends itself"):
+        load_recipe(str(more))
 
 
 @pytest.mark.parametrize(
@@ -102,5 +118,5 @@ def test_a_wrong_recipe_is_refused_by_its_key(tmp_path: Path, wrong: str, said: 
 
 
 def test_an_unknown_recipe_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="imdb, news, reviews"):
+    with pytest.raises(ConfigError, match="imdb, news, news-teacher"):
         load_recipe("nonsense")
