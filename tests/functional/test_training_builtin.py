@@ -75,13 +75,13 @@ def test_spam_on_its_fifth_of_spamassassin(shared: Path) -> None:
 def test_reviews_on_sst2_validation(shared: Path) -> None:
     how = resolve("builtin:reviews").card.preparation
     found = figures("reviews", read_file(shared / "data/reviews/sst2_validation.jsonl.gz", how))
-    assert found["accuracy_among_present"] >= 0.83
+    assert found["accuracy_among_present"] >= 0.85
 
 
 def test_news_on_ag_test(shared: Path) -> None:
     how = resolve("builtin:news").card.preparation
     found = figures("news", read_file(shared / "data/news/agnews_test.jsonl.gz", how))
-    assert found["accuracy"] >= 0.895
+    assert found["accuracy"] >= 0.9
 
 
 def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
