@@ -224,9 +224,10 @@ def _whole(name: str, extended: tuple[str, ...] = ()) -> dict[str, Any]:
     if name in extended:
         raise ConfigError(f"recipe {name} extends itself")
     read = _read(name)
-    base, without = read.pop("extends", None), read.pop("without", [])
+    base = read.pop("extends", None)
     if base is None:
         return read
+    without = read.pop("without", [])
     keys = {
         key: value for key, value in _whole(base, (*extended, name)).items() if key not in without
     }
