@@ -86,7 +86,8 @@ def _fitted_and_scored(
 
 
 def _is_twentieth(example: Example) -> bool:
-    return int.from_bytes(hashlib.sha256(example.text.encode("utf-8", "surrogatepass")).digest()) % 20 == 0
+    text = example.text.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.sha256(text).digest()) % 20 == 0
 
 
 def _together(parts: Sequence[Scored]) -> Scored:
