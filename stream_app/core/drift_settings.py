@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from stream_app.core.section import Section
 
 
-class DriftSettings(BaseModel):
+class DriftSettings(Section):
     """A window closes when it has had both: so many records, and so many seconds."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     window_records: int = Field(1000, ge=0, le=100_000)  # drawn at random from more; 0 = off
     window_seconds: float = Field(60.0, ge=0)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from stream_app.core.section import Section
+
 _TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
 
 
-class FeedbackSettings(BaseModel):
+class FeedbackSettings(Section):
     """`[feedback]`: where corrections are sent."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     topic: str = Field("feedback", pattern=_TOPIC)
 

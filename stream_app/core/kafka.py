@@ -10,17 +10,16 @@ import ssl
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from stream_app.core.errors import ConfigError
+from stream_app.core.section import Section
 
 _NONE = SecretStr("")
 
 
-class KafkaClientSettings(BaseModel):
+class KafkaClientSettings(Section):
     """The keys of `[kafka]` that every client needs, of a worker or of a command."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     bootstrap_servers: str = Field("127.0.0.1:9092", pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from stream_app.core.section import Section
 
 
-class RegistrySettings(BaseModel):
+class RegistrySettings(Section):
     """For routes whose model is `models:/…`. A user and password for a server are MLflow's own
     variables, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD: none belongs in the URI."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     uri: str = Field(
         "sqlite:///winnow-registry.db", pattern=r"^(sqlite:///[^\s]+|https?://[^\s@]+)$"

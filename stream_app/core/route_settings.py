@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from stream_app.core.section import Section
 
 Role = Literal["title", "subject", "body", "text", "rating", "id"]
 
@@ -26,10 +28,8 @@ def _names(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]  # a list, or "a, b" (environment)
 
 
-class RouteSettings(BaseModel):
+class RouteSettings(Section):
     """What a route reads, what labels it, what it writes and how much of it at once."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     format: Literal["rfc822", "json", "feed", "text"]

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
@@ -32,16 +30,11 @@ from stream_app.core.feedback import FeedbackSettings
 from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.registry_settings import RegistrySettings
 from stream_app.core.route_settings import RouteSettings
+from stream_app.core.section import Section
 from stream_app.core.settings_errors import explain
 
 PREFIX = "WINNOW_"
 CONFIG_VARIABLE = "WINNOW_CONFIG"  # names the file itself, so it is not a key of it
-
-
-class Section(BaseModel):
-    """A part of the configuration file; an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class KafkaSettings(KafkaClientSettings):
