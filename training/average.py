@@ -18,6 +18,7 @@ from stream_app.core.errors import ModelError
 from stream_app.model.artifact import NGRAMS, TOKENIZER, WEIGHTS, Artifact, sha256
 from training.data import load_corpus
 from training.evaluate import measure, score
+from training.model_files import copy_tokenizer
 from training.recipe import Recipe
 from training.run import ENGINE, seal
 
@@ -31,9 +32,7 @@ def average(models: Sequence[Artifact], recipe: Recipe, data: Path, out: Path) -
     first, corpus = models[0], load_corpus(recipe, data)
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(first.path / "config.json", out / "config.json")
-    for name in (TOKENIZER, "tokenizer_config.json"):
-        if (first.tokenizer / name).exists():
-            shutil.copyfile(first.tokenizer / name, out / name)
+    copy_tokenizer(first.tokenizer, out)
     _write_mean([model.path / WEIGHTS for model in models], out / WEIGHTS)
     parts = [
         {

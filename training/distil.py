@@ -11,7 +11,6 @@ import copy
 import logging
 import math
 import random
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,9 +23,10 @@ from transformers import AlbertConfig, AlbertModel
 
 from stream_app.core.errors import ModelError
 from stream_app.engine.protocol import TokenIds
-from stream_app.model.artifact import TOKENIZER, WEIGHTS, Artifact, ModelCard, sha256
+from stream_app.model.artifact import WEIGHTS, Artifact, ModelCard, sha256
 from stream_app.model.tokenizer import Tokenizer
 from training.fit import attention, has_bfloat16, quiet
+from training.model_files import copy_tokenizer, require_encoder
 
 _log = logging.getLogger(__name__)
 _REPORT_STEPS = 50
@@ -156,9 +156,7 @@ def loss(student: Views, teacher: Views, mask: Tensor) -> Tensor:
 
 
 def _load_encoder(folder: Path) -> AlbertModel:
-    for name in ("config.json", WEIGHTS, TOKENIZER):
-        if not (folder / name).is_file():
-            raise ModelError(f"{folder} has no {name}: give an ALBERT encoder folder")
+    require_encoder(folder)
     encoder: AlbertModel = AlbertModel.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, attn_implementation=attention()
     )
@@ -282,6 +280,4 @@ def _digest(folder: Path) -> str:
 
 def _save(student: AlbertModel, teacher_folder: Path, out: Path) -> None:
     copy.deepcopy(student).cpu().half().save_pretrained(out)
-    for name in (TOKENIZER, "tokenizer_config.json"):
-        if (teacher_folder / name).is_file():
-            shutil.copyfile(teacher_folder / name, out / name)
+    copy_tokenizer(teacher_folder, out)

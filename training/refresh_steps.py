@@ -18,7 +18,7 @@ from typing import Any
 from stream_app.core.errors import ConfigError
 from stream_app.core.route_settings import RouteSettings
 from stream_app.core.settings import Settings
-from stream_app.model.artifact import NGRAMS, WEIGHTS, Artifact, ModelCard, load_artifact
+from stream_app.model.artifact import NGRAMS, Artifact, ModelCard, load_artifact
 from stream_app.model.references import registered
 from stream_app.model.registry import CHALLENGER, CHAMPION, Registry
 from training.compare import candidates, compare, joined
@@ -28,6 +28,7 @@ from training.evaluate import measure, plots, score
 from training.feedback import FeedbackSource, pull
 from training.feedback_set import Correction, FeedbackSet, next_offsets, pulls, read_set
 from training.gates import Evidence, judge, shifts
+from training.model_files import copy_tokenizer, copy_weights
 from training.recipe import Recipe
 from training.refresh_report import told
 from training.refresh_run import Run
@@ -43,7 +44,6 @@ from training.run import (
     seal,
     with_head,
 )
-from training.saving import copy_tokenizer
 
 _log = logging.getLogger(__name__)
 _WARM_UP = 0.1  # of the steps
@@ -150,9 +150,7 @@ class Steps:
             checkpoints=self._run.folder / "checkpoints",
         )
         if self._job.head_only:
-            self._model.mkdir(exist_ok=True)
-            for name in ("config.json", WEIGHTS):
-                shutil.copyfile(self._champion.path / name, self._model / name)
+            copy_weights(self._champion.path, self._model)
             copy_tokenizer(self._champion.tokenizer, job.out / job.tokenizer)
             return {"texts": 0}
         encoder = Artifact(self._champion.path, empty_card(job.recipe), self._champion.digest)

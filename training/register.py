@@ -16,9 +16,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from stream_app.core.errors import RegistryUnreachable, WinnowError
-from stream_app.model.artifact import TOKENIZER, Artifact, ModelCard, load_artifact, write_card
+from stream_app.model.artifact import Artifact, ModelCard, load_artifact, write_card
 from stream_app.model.registry import DIGEST_TAG, RegisteredVersion, Registry, mlflow_client
 from training.card import README
+from training.model_files import copy_tokenizer
 
 _SQLITE = "sqlite:///"
 _FOLDER = "model"  # of a run's artifacts
@@ -122,9 +123,7 @@ def _with_tokenizer(artifact: Artifact, folder: Path) -> Artifact:
     for name in (*names, README):
         if (artifact.path / name).is_file():
             shutil.copyfile(artifact.path / name, folder / name)
-    for name in (TOKENIZER, "tokenizer_config.json"):
-        if (artifact.tokenizer / name).is_file():
-            shutil.copyfile(artifact.tokenizer / name, folder / name)
+    copy_tokenizer(artifact.tokenizer, folder)
     if artifact.card.tokenizer != "." or not artifact.card.files:
         write_card(folder, artifact.card.model_copy(update={"tokenizer": ".", "files": {}}))
     return load_artifact(folder)

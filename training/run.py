@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -41,9 +40,10 @@ from training.data import Corpus, Example, load_corpus
 from training.drift_reference import write_reference
 from training.evaluate import Scored, int8_agreement, measure, score, true_labels
 from training.fit import FitRun, Tokenized, fine_tune, has_bfloat16
+from training.model_files import copy_tokenizer, copy_weights, require_encoder
 from training.ngrams import add_head
 from training.recipe import Recipe
-from training.saving import copy_tokenizer, save_weights, store
+from training.saving import save_weights, store
 from training.soft_targets import TFIDF, soft_targets
 
 _log = logging.getLogger(__name__)
@@ -101,9 +101,7 @@ def fit_ngrams(job: FitJob, model: Artifact) -> Artifact:
         raise ConfigError(f"recipe {recipe.name} has no n-gram head for {model.card.labels}")
     _check_shared_tokenizer(job, model)
     corpus = load_corpus(recipe, job.data)
-    job.out.mkdir(parents=True, exist_ok=True)
-    for name in ("config.json", WEIGHTS):
-        shutil.copyfile(model.path / name, job.out / name)
+    copy_weights(model.path, job.out)
     store(job.out / WEIGHTS, recipe.stored)
     (job.out / NGRAMS).unlink(missing_ok=True)
     copy_tokenizer(model.tokenizer, job.out / job.tokenizer)
@@ -179,9 +177,7 @@ def load_encoder(recipe: Recipe, reference: str | None) -> Artifact:
     if reference is None:
         raise ConfigError(f"recipe {recipe.name} names no encoder to fetch: give --encoder")
     folder = resolve_folder(reference)
-    for name in ("config.json", WEIGHTS, TOKENIZER):
-        if not (folder / name).is_file():
-            raise ModelError(f"encoder {folder} has no {name}: give an ALBERT folder")
+    require_encoder(folder)
     return Artifact(folder, empty_card(recipe), sha256(folder / WEIGHTS))
 
 

@@ -1,18 +1,15 @@
-"""Writes the files of a model: its weights in two bytes each or in one, and its tokenizer."""
+"""Writes weights, in two bytes each or in one."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AlbertForSequenceClassification
 
-from stream_app.model.artifact import TOKENIZER, WEIGHTS
+from stream_app.model.artifact import WEIGHTS
 from training.recipe import Stored
-
-_TOKENIZER_FILES = (TOKENIZER, "tokenizer_config.json")
 
 
 def save_weights(model: AlbertForSequenceClassification, out: Path, stored: Stored) -> None:
@@ -33,14 +30,6 @@ def store(file: Path, stored: Stored) -> None:
         weights = {name: _in_a_byte(name, weight) for name, weight in load_file(file).items()}
         save_file(weights, file, metadata={"format": "pt"})
     file.chmod(0o644)  # safetensors writes for its owner only
-
-
-def copy_tokenizer(source: Path, folder: Path) -> None:
-    """Copy the tokenizer in folder `source` to another, unless it is that one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in filter(Path.exists, (source / name for name in _TOKENIZER_FILES)):
-        if not (folder / file.name).exists() or not file.samefile(folder / file.name):
-            shutil.copyfile(file, folder / file.name)
 
 
 def _in_a_byte(name: str, weight: torch.Tensor) -> torch.Tensor:
