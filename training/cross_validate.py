@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from stream_app.model.artifact import Artifact, load_artifact, write_card
 from training.data import Corpus, Example, load_folds
 from training.evaluate import Scored, score
 from training.run import ENGINE, FitJob, calibrated, fit_model, load_encoder, save, with_head
-from training.split import like_any
+from training.split import development_parts, like_any
 
 _log = logging.getLogger(__name__)
 
@@ -70,9 +69,10 @@ def _fitted_and_scored(
 ) -> Scored:
     """Scores of `tested`, divided by the temperature that fits a twentieth of `learnt`."""
     _log.info("%s: learning from %d texts, testing on %d", name, len(learnt), len(tested))
-    validation = [example for example in learnt if _is_twentieth(example)]
-    train = [example for example in learnt if not _is_twentieth(example)]
-    corpus = Corpus(train=train, validation=validation)
+    corpus = Corpus()
+    texts = [example.text.encode("utf-8", "surrogatepass") for example in learnt]
+    for example, part in zip(learnt, development_parts(texts), strict=True):
+        (corpus.validation if part == "validation" else corpus.train).append(example)
     model = fit_model(job, encoder, corpus)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
@@ -80,14 +80,9 @@ def _fitted_and_scored(
         card = with_head(out, encoder.card, corpus, job.recipe)
         write_card(out, card)
         artifact = load_artifact(out)
-        card = calibrated(card, score(artifact, validation, ENGINE))
+        card = calibrated(card, score(artifact, corpus.validation, ENGINE))
         scored = score(artifact, tested, ENGINE)
     return dataclasses.replace(scored, logits=scored.logits / np.float32(card.temperature))
-
-
-def _is_twentieth(example: Example) -> bool:
-    text = example.text.encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.sha256(text).digest()) % 20 == 0
 
 
 def _together(parts: Sequence[Scored]) -> Scored:

@@ -6,7 +6,6 @@ learns a weighted mean of the truth and of the teachers' probabilities.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +17,7 @@ from stream_app.model.decision import probabilities
 from stream_app.model.references import resolve
 from training.data import Example
 from training.evaluate import true_labels
+from training.split import hash_number
 from training.teachers import ModelTeacher, TfidfTeacher
 
 TFIDF = "tfidf"
@@ -59,7 +59,7 @@ def _tfidf(
     logits = np.empty((len(train) + len(unlabelled), len(card.labels)), np.float32)
     # by the text: a recipe may name a source twice, and a text's twin gives its label away
     fold = np.array(
-        [zlib.crc32(example.text.encode("utf-8", "surrogatepass")) % _FOLDS for example in train]
+        [hash_number(example.text.encode("utf-8", "surrogatepass")) % _FOLDS for example in train]
     )
     for held_out in range(_FOLDS):
         rest = [ex for ex, number in zip(train, fold, strict=True) if number != held_out]

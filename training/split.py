@@ -45,7 +45,7 @@ def folds(messages: Sequence[bytes], count: int) -> list[int]:
 
 def development_parts(messages: Sequence[bytes]) -> list[Part]:
     """The part of each message where none is for tests: a twentieth by sha256 is validation."""
-    return ["validation" if _key(message) % 20 == 0 else "train" for message in messages]
+    return ["validation" if hash_number(message) % 20 == 0 else "train" for message in messages]
 
 
 def stratified(
@@ -105,11 +105,12 @@ def _group_keys(messages: Sequence[bytes]) -> list[int]:
     group = groups([_body(message) for message in messages])
     keys: dict[int, int] = {}
     for number, message in zip(group, messages, strict=True):
-        keys[number] = min(_key(message), keys.get(number, _key(message)))
+        keys[number] = min(hash_number(message), keys.get(number, hash_number(message)))
     return [keys[number] for number in group]
 
 
-def _key(message: bytes) -> int:
+def hash_number(message: bytes) -> int:
+    """The sha256 of a message, as a number: what decides where it belongs."""
     return int.from_bytes(hashlib.sha256(message).digest())
 
 
