@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import deserialize
+from safetensors import SafetensorError, deserialize, safe_open
 
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import WEIGHTS, Artifact
@@ -112,8 +112,15 @@ def read_weights(artifact: Artifact) -> Weights[NDArray[np.float32]]:
 
 def read_embeddings(artifact: Artifact) -> NDArray[np.float32]:
     """float32 [vocabulary, embedding size]. Raises ModelError."""
-    name = "albert.embeddings.word_embeddings.weight"
-    return _read(artifact.path / WEIGHTS, name.__eq__)[name]
+    file, name = artifact.path / WEIGHTS, "albert.embeddings.word_embeddings.weight"
+    try:
+        with safe_open(file, "numpy") as weights:
+            # numpy's own types are read where they lie, of others the library gives whole files
+            if weights.get_slice(name).get_dtype() in _DTYPES:
+                return np.asarray(weights.get_tensor(name), dtype=np.float32)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{file} has no ALBERT embeddings: {type(error).__name__}") from None
+    return _read(file, name.__eq__)[name]
 
 
 def _read(file: Path, wanted: Callable[[str], bool]) -> Weights[NDArray[np.float32]]:
