@@ -1,0 +1,173 @@
+"""A route with a fake engine, a tokenizer of words and a publisher that keeps what it is given."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from stream_app.agent import label_records
+from stream_app.codecs import CODECS
+from stream_app.core.label_record import LabelRecord, ModelVersion
+from stream_app.core.messages import ParseSpec, Partition, Record
+from stream_app.core.metrics import Metrics
+from stream_app.core.route_settings import RouteSettings
+from stream_app.engine.fake import FakeEngine
+from stream_app.model.artifact import ModelCard
+from stream_app.model.preparation import Preparation
+from stream_app.pipeline.ack import AckTracker
+from stream_app.pipeline.admit import InFlight
+from stream_app.pipeline.classify import Classifier
+from stream_app.pipeline.dead_letter import Outgoing
+from stream_app.pipeline.encode import Encoder
+from stream_app.pipeline.models import Models
+from stream_app.pipeline.parse import Parser
+from stream_app.pipeline.route import Route, new_threads
+from stream_app.pipeline.served import ServedModel
+from stream_app.pipeline.shadow import Shadow
+
+CARD = ModelCard(name="m", version="7", labels=("ham", "spam"))
+PARTITIONS = [Partition("in", number) for number in range(3)]
+
+
+class Words:
+    """A tokenizer: a token a word."""
+
+    def __init__(self) -> None:
+        self.threads: set[str] = set()
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        self.threads.add(threading.current_thread().name)
+        return [[len(word) for word in text.split()] for text in texts]
+
+
+class Outbox:
+    """A publisher that keeps what it is given, and can be held up."""
+
+    def __init__(self) -> None:
+        self.out: list[Outgoing] = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def publish(self, batch: Sequence[Outgoing], wanted: Callable[[], bool]) -> bool:
+        await self.open.wait()
+        if not wanted():
+            return False
+        self.out += batch
+        return True
+
+
+class Comparison:
+    """A sender of shadow records that keeps them, or fails."""
+
+    def __init__(self) -> None:
+        self.out: list[Outgoing] = []
+        self.error: BaseException | None = None
+
+    async def send(self, batch: Sequence[Outgoing]) -> list[BaseException | None]:
+        self.out += batch
+        return [self.error] * len(batch)
+
+    def forget(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Valve:
+    """Partitions paused; `moved` is set whenever a record leaves or the flow changes."""
+
+    def __init__(self) -> None:
+        self.paused: set[Partition] = set()
+        self.moved = asyncio.Event()
+
+    def pause(self, partition: Partition) -> None:
+        self.paused.add(partition)
+
+    def resume(self, partition: Partition) -> None:
+        self.paused.discard(partition)
+
+
+class Watched(InFlight):
+    def leave(self, record: Record) -> None:
+        super().leave(record)
+        self._valve().moved.set()
+
+
+def served(engine: FakeEngine, min_confidence: float = 0.0, version: str = "7") -> ServedModel:
+    return ServedModel(
+        ModelVersion(name=CARD.name, version=version, digest="d"),
+        4096,
+        Encoder(Words(), Preparation()),
+        engine,
+        Classifier(engine, CARD, min_confidence, [1], lambda _: None),
+    )
+
+
+def make_route(acks: AckTracker, engine: FakeEngine, **overrides: object) -> Route:
+    settings = RouteSettings(
+        name="r", format="text", model="m", input_topic="in", output_topic="out", **overrides
+    )
+    metrics, valve, threads = Metrics(), Valve(), new_threads("r")
+    models = Models(
+        served(engine, settings.min_confidence),
+        lambda model: model.engine.close(),
+        settings.canary_share,
+    )
+    in_flight = Watched(
+        settings.max_in_flight_records,
+        settings.max_in_flight_bytes,
+        lambda: valve,
+        metrics.in_flight_records.labels("r"),
+        metrics.in_flight_bytes.labels("r"),
+    )
+    comparison = Comparison()
+    return Route(
+        settings=settings,
+        models=models,
+        parser=Parser(CODECS["text"], ParseSpec({}, settings.pass_fields), 1000),
+        publisher=Outbox(),
+        acks=acks,
+        shadow=Shadow(settings, models, in_flight, comparison, threads.shadow, metrics),
+        in_flight=in_flight,
+        metrics=metrics,
+        threads=threads,
+    )
+
+
+def texts(count: int) -> list[Record]:
+    return [
+        Record(PARTITIONS[n % 3], n // 3, b"k%d" % n, b"word " * (n % 11 + 1), timestamp=1)
+        for n in range(count)
+    ]
+
+
+async def feed(records: list[Record]) -> AsyncIterator[Record]:
+    for record in records:
+        yield record
+        await asyncio.sleep(0)
+    await asyncio.Event().wait()
+
+
+async def run(
+    route: Route, records: list[Record] | AsyncIterator[Record], until: Callable[[], bool]
+) -> None:
+    """Feed the records and work until the condition holds."""
+    stream = feed(records) if isinstance(records, list) else records
+    task = asyncio.ensure_future(label_records(stream, route))
+    try:
+        async with asyncio.timeout(30):
+            while not until() and not task.done():
+                moved = asyncio.ensure_future(route.in_flight._valve().moved.wait())
+                await asyncio.wait({moved, task}, return_when=asyncio.FIRST_COMPLETED)
+                route.in_flight._valve().moved.clear()
+    finally:
+        task.cancel()
+        done = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(done[0], Exception):
+        raise done[0]
+
+
+def labels(route: Route) -> list[LabelRecord]:
+    return [
+        LabelRecord.model_validate_json(o.value or b"")
+        for o in route.publisher.out
+        if o.topic == "out"
+    ]
