@@ -28,6 +28,8 @@ class RateLimit(logging.Filter):
         """True where the record may be written; its text gains the count held back before it."""
         if record.levelno < logging.WARNING:
             return True
+        if record.name == "asyncio" and _is_of_a_closed_connection(record):
+            return False
         key = (record.name, record.levelno, _NUMBER.sub("#", str(record.msg))[:80])
         now = self._clock()
         last, held = self._seen.get(key, (-self._every, 0))
@@ -42,6 +44,15 @@ class RateLimit(logging.Filter):
             record.msg = f"{record.getMessage()} [{held} more like this held back]"
             record.args = None
         return True
+
+
+def _is_of_a_closed_connection(record: logging.LogRecord) -> bool:
+    """asyncio tells of a connection's end when the garbage collector happens to free its future
+    before its protocol, perhaps at exit, below the line that says why the worker ended. Whoever
+    made the connection has told already."""
+    kind = record.exc_info[0] if record.exc_info else None
+    never = record.getMessage().startswith("Future exception was never retrieved")
+    return never and kind is not None and issubclass(kind, OSError)
 
 
 def _shorten(record: logging.LogRecord) -> None:

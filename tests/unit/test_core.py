@@ -2,6 +2,7 @@
 
 import logging
 import os
+import ssl
 import sys
 from pathlib import Path
 
@@ -83,6 +84,24 @@ def test_messages_that_differ_in_numbers_are_of_one_kind():
         for n in range(100)
     ]
     assert sum(map(limit.filter, records)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "error", "told"),
+    [
+        ("asyncio", "Future exception was never retrieved\nfuture: <…>", ssl.SSLError(), False),
+        ("asyncio", "Future exception was never retrieved\nfuture: <…>", ValueError(), True),
+        ("asyncio", "Task exception was never retrieved\nfuture: <…>", OSError(), True),
+        ("aiokafka", "Future exception was never retrieved\nfuture: <…>", OSError(), True),
+    ],
+)
+def test_a_closed_connection_is_told_by_whoever_made_it(
+    name: str, text: str, error: Exception, told: bool
+):
+    """Found where asyncio's line came after the one that says why a worker ended."""
+    info = (type(error), error, None)
+    record = logging.LogRecord(name, logging.ERROR, "f", 1, text, (), info)
+    assert RateLimit().filter(record) is told
 
 
 def test_what_was_seen_is_not_remembered_for_ever():
