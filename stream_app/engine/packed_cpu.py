@@ -190,7 +190,8 @@ class PackedCpuEngine:
 
     def warm_up(self) -> None:
         """A few lengths, so that oneDNN has its kernels."""
-        for length in sorted({min(n, self._max_tokens) for n in (8, 32, 128, 512)}):
+        longest = min(self._max_tokens, len(self._places))
+        for length in sorted({min(n, longest) for n in (8, 32, 128, 512)}):
             self.logits([[0] * length] * max(1, MICRO_BATCH_TOKENS // length))
 
     def logits(self, batch: Sequence[TokenIds], prior: Prior = None) -> NDArray[np.float32]:

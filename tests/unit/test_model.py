@@ -10,6 +10,7 @@ import pytest
 
 from stream_app.core.errors import ModelError
 from stream_app.engine import ENGINES, load_engine
+from stream_app.engine.native_library import find_kernels
 from stream_app.model.artifact import ModelCard, load_artifact, write_card
 from stream_app.model.decision import decide, probabilities
 from stream_app.model.preparation import Preparation, prepare
@@ -20,6 +21,11 @@ from tests.tiny_model import save_tiny_albert
 CARD = ModelCard(name="m", version="1", labels=("ham", "spam"))
 MULTI = ModelCard(
     name="m", version="1", labels=("a", "b", "c"), problem="multi_label", thresholds={"b": 0.9}
+)
+
+COMPILED = pytest.param(
+    "compiled",
+    marks=pytest.mark.skipif(not find_kernels(), reason="the kernels were not compiled here"),
 )
 
 
@@ -130,7 +136,7 @@ class Trap:
         return Path.touch, (self.file,)
 
 
-@pytest.mark.parametrize("backend", ["auto", "compiled", "packed", "reference"])
+@pytest.mark.parametrize("backend", ["auto", COMPILED, "packed", "reference"])
 def test_a_pickle_under_the_name_of_weights_is_never_loaded(folder: Path, backend: str):
     trap = folder / "trapped"
     (folder / "winnow.json").unlink(missing_ok=True)  # no digest to refuse it by
@@ -171,7 +177,7 @@ def test_a_long_text_may_keep_its_end(folder: Path):
     assert cut.encode(["good", ""]) == whole.encode(["good", ""])
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", [COMPILED if name == "compiled" else name for name in ENGINES])
 def test_every_engine_keeps_the_protocol(name: str, folder: Path):
     artifact = load_artifact(folder)
     engine = load_engine(name, artifact, "cpu", "auto" if name == "fake" else "float32")
