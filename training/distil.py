@@ -30,6 +30,7 @@ from training.model_files import copy_tokenizer, require_encoder
 
 _log = logging.getLogger(__name__)
 _REPORT_STEPS = 50
+_SORTED = 32  # batches that are sorted by length together
 _MIDDLE_LAYER = 2  # the teacher's layer that the shared one starts from
 
 Batch = tuple[Tensor, Tensor]  # ids and mask, [batch, longest] each
@@ -219,9 +220,17 @@ def _rate(step: int, how: Distillation) -> float:
 
 
 def _batches(snippets: Sequence[TokenIds], how: Distillation) -> Iterator[list[TokenIds]]:
+    """As many batches as there are steps, each of snippets of about one length: little padding."""
     chance = random.Random(how.seed)
-    for _ in range(how.steps):
-        yield chance.sample(snippets, how.batch_size)
+    made = 0
+    while made < how.steps:
+        drawn = chance.sample(snippets, min(len(snippets), _SORTED * how.batch_size))
+        drawn.sort(key=len)
+        starts = list(range(0, len(drawn) - how.batch_size + 1, how.batch_size))
+        chance.shuffle(starts)
+        for first in starts[: how.steps - made]:
+            yield drawn[first : first + how.batch_size]
+        made += len(starts)
 
 
 @torch.no_grad()

@@ -1,8 +1,10 @@
 """Fits the sparse n-gram head and its share in the sum with ALBERT's logits.
 
-The head is a logistic regression over hashed n-grams, rarer ones counting more (inverse document
-frequency). It learns from its own sources, which may be far more text than ALBERT has time for; how
-much it counts beside ALBERT is fitted on validation texts that neither has learnt from.
+The head is a logistic regression over hashed n-grams. Those count more that are rare (inverse
+document frequency) and, where the recipe says so, that one label has more often than the others
+(the naive Bayes ratio of Wang and Manning, "Baselines and Bigrams", 2012, section 2.3). It learns
+from its own sources, which may be far more text than ALBERT has time for; how much it counts beside
+ALBERT is fitted on validation texts that neither has learnt from.
 """
 
 from __future__ import annotations
@@ -57,27 +59,30 @@ def add_head(artifact: Artifact, corpus: Corpus, how: Ngrams, engine: str) -> di
 
 
 def fit_head(texts: Sequence[str], truth: NDArray[np.int64], labels: int, how: Ngrams) -> NgramHead:
-    """The head of `labels` labels for prepared `texts` with label indexes `truth` [texts]."""
+    """The head of `labels` labels for prepared `texts` with label indexes `truth` [texts].
+
+    Each label is told from all the others by a regression of its own: what sets one label apart, as
+    the ratio sees it, is not what sets another apart. Of two labels one regression says it all.
+    """
     features = Features(how.words, how.characters, how.bits)
     counted = matrix(texts, features)
     _log.info("n-gram head: %d texts, %d n-grams", len(texts), counted.nnz)
-    seen = np.bincount(counted.indices, minlength=counted.shape[1])
-    rarity = np.log((1 + len(texts)) / (1 + seen)) + 1
-    rarity[seen < _LEAST_TEXTS] = 0
-    regression = LogisticRegression(C=how.strength, max_iter=_ITERATIONS)
     length = np.maximum(np.diff(counted.indptr), 1.0) ** how.by_length
-    weighted = counted @ diags(rarity.astype(np.float32))
-    regression.fit(weighted, truth, sample_weight=length / length.mean())
+    present = np.unique(truth).tolist()
     weights = np.zeros((counted.shape[1], labels))
-    bias = np.full(labels, -np.inf)
-    if len(regression.classes_) == 2:  # one column, for the second label against the first
-        half, shift = regression.coef_[0] / 2, regression.intercept_[0] / 2
-        columns, shifts = np.stack([-half, half]), np.array([-shift, shift])
-    else:
-        columns, shifts = regression.coef_, regression.intercept_
-    weights[:, regression.classes_] = (columns * rarity).T
-    bias[regression.classes_] = shifts
-    return _rounded(features, weights, np.where(np.isinf(bias), shifts.min(), bias))
+    bias = np.full(labels, np.inf)
+    for label in present[-1:] if len(present) == 2 else present:
+        matters = _weights(counted, truth == label, how.by_contrast)
+        regression = LogisticRegression(C=how.strength, max_iter=_ITERATIONS)
+        weighted = counted @ diags(matters.astype(np.float32))
+        regression.fit(weighted, truth == label, sample_weight=length / length.mean())
+        weights[:, label] = regression.coef_[0] * matters
+        bias[label] = regression.intercept_[0]
+    if len(present) == 2:
+        first, second = present
+        weights[:, second], bias[second] = weights[:, second] / 2, bias[second] / 2
+        weights[:, first], bias[first] = -weights[:, second], -bias[second]
+    return _rounded(features, weights, np.where(np.isinf(bias), bias.min(), bias))
 
 
 def matrix(texts: Sequence[str], features: Features) -> csr_matrix:
@@ -88,6 +93,21 @@ def matrix(texts: Sequence[str], features: Features) -> csr_matrix:
     starts = np.concatenate([[0], np.cumsum(sizes)])
     shape = len(texts), 1 << features.bits
     return csr_matrix((values, np.concatenate(rows), starts), shape=shape)
+
+
+def _weights(
+    counted: csr_matrix, inside: NDArray[np.bool_], by_contrast: float
+) -> NDArray[np.float64]:
+    """How much each bucket matters to tell the texts `inside` from the rest, [buckets]."""
+    buckets = counted.shape[1]
+    seen = np.bincount(counted.indices, minlength=buckets)
+    rarity = np.log((1 + len(inside)) / (1 + seen)) + 1
+    rarity[seen < _LEAST_TEXTS] = 0
+    where = np.repeat(inside, np.diff(counted.indptr))  # of each n-gram of each text
+    within = np.bincount(counted.indices[where], minlength=buckets)
+    ratio = np.log((1 + within) / (1 + seen - within))
+    ratio -= np.log((buckets + within.sum()) / (buckets + (seen - within).sum()))
+    return np.asarray(rarity * np.abs(ratio) ** by_contrast)
 
 
 def balanced(

@@ -23,6 +23,7 @@ SHIPPED = (
     "sentiment-multilingual",
     "sentiment-multilingual-teacher",
     "spam",
+    "spam-teacher",
 )
 
 
@@ -135,6 +136,9 @@ class Ngrams(BaseModel):
     strength: float = Field(10, gt=0, description="inverse of the L2 penalty")
     by_length: float = Field(
         0, ge=0, le=1, description="a text teaches by this power of its number of n-grams"
+    )
+    by_contrast: float = Field(
+        0, ge=0, le=1, description="an n-gram counts by this power of how unevenly labels have it"
     )
 
 

@@ -80,6 +80,20 @@ def test_it_learns_and_says_what_the_regression_says(head: NgramHead):
     np.testing.assert_allclose(head.logits(TEXTS), exact, atol=1e-5)
 
 
+def test_by_contrast_a_word_that_every_label_has_counts_less():
+    texts, truth = ["cheap please", "cheap", "lunch please", "lunch now"] * 5, [1, 1, 0, 0] * 5
+    plain, contrast = (
+        fit_head(texts, np.array(truth), 2, Ngrams(words=1, bits=12, by_contrast=power))
+        for power in (0.0, 1.0)
+    )
+
+    def told(head: NgramHead, text: str) -> float:
+        return float(np.ptp(head.logits([text])[0] - head.bias))
+
+    shared, own = (told(contrast, text) / told(plain, text) for text in ("please", "cheap"))
+    assert shared < own / 2
+
+
 def test_a_label_without_texts_does_not_win():
     head = fit_head(TEXTS * 3, np.tile(TRUTH, 3), 3, SMALL)
     assert 2 not in head.logits(TEXTS).argmax(axis=1)
