@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ from stream_app.model.preparation import Preparation, prepare
 from training.readers import Raw, is_mail, read_source
 from training.recipe import Recipe, Source
 from training.split import Part, development_parts, folds, like_any, parts, stratified
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|<[^<>]*>")
+_LEAST_WORDS = 4  # of a sentence
 
 Use = Part | Literal["unlabelled"]
 
@@ -131,8 +135,15 @@ def _pairs(raws: Sequence[Raw], source: Source, how: Preparation) -> list[tuple[
         except RecordError:
             continue
         text = prepare(message.title, message.body, how)
-        found.append((raw, Example(text, raw.labels, raw.language, source.name)))
+        for part in _sentences(text) if source.sentences else [text]:
+            found.append((raw, Example(part, raw.labels, raw.language, source.name)))
     return found
+
+
+def _sentences(text: str) -> list[str]:
+    """Those with enough words to say something. Mark-up such as <br /> ends one, too."""
+    parts = (part.strip() for part in _SENTENCE_END.split(text))
+    return [part for part in parts if len(part.split()) >= _LEAST_WORDS]
 
 
 def _test_raws(recipe: Recipe, folder: Path) -> Iterator[tuple[Source, list[Raw]]]:
@@ -167,7 +178,8 @@ def _add(corpus: Corpus, source: Source, recipe: Recipe, folder: Path) -> None:
     raws = [raw for raw, _ in placed]
     if source.encoder_rows is not None:
         raws.sort(key=lambda raw: hashlib.sha256(raw.value).digest())
-    for raw, example in _pairs(raws, source, recipe.preparation):
+    pairs = _pairs(raws, source, recipe.preparation)
+    for raw, example in pairs:
         by_part[part_of[id(raw)]].append(example)
     if source.use in ("split", "test"):
         corpus.test[source.name] = by_part.get("test", [])
@@ -178,7 +190,7 @@ def _add(corpus: Corpus, source: Source, recipe: Recipe, folder: Path) -> None:
     corpus.validation.extend(by_part.get("validation", []))
     corpus.unlabelled.extend(by_part.get("unlabelled", []))
     read = {part: len(examples) for part, examples in sorted(by_part.items())}
-    unreadable = len(placed) - sum(read.values())
+    unreadable = len(placed) - len({id(raw) for raw, _ in pairs})
     corpus.lineage.append(
         {
             "file": source.name,

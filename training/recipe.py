@@ -58,6 +58,9 @@ class Source(BaseModel):
         description="of the training part, the encoder learns from this many and the n-gram head "
         "from all; the smallest hashes win",
     )
+    sentences: bool = Field(
+        False, description="each sentence is a text of its own; of unlabelled texts alone"
+    )
     text_field: str = Field("text", description="the column of the text")
     label_field: str = Field("label", description="the column of the label, or list of labels")
     rename: dict[str, str] = Field(default_factory=dict, description="a label here -> the model's")
@@ -67,6 +70,8 @@ class Source(BaseModel):
     def _one_place(self) -> Source:
         if bool(self.file) == bool(self.dataset):
             raise ValueError("name either a file or a dataset")
+        if self.sentences and self.use != "unlabelled":
+            raise ValueError("a label is of the whole text: sentences are for unlabelled ones")
         return self
 
     @property

@@ -167,7 +167,7 @@ def _targets(job: FitJob, encoder: Artifact, train: Sequence[Example], corpus: C
         targets = soft_targets(train, texts, job.teachers, encoder.card, share)
         return replace(tokenized(encoder, [*train, *texts]), targets=targets)
     if corpus.unlabelled:
-        raise ConfigError(f"recipe {job.recipe.name} has unlabelled texts: give fit a --teacher")
+        _log.warning("%d unlabelled texts are left out: no --teacher", len(corpus.unlabelled))
     return tokenized(encoder, train)
 
 

@@ -45,6 +45,21 @@ def test_the_corpus_is_the_same_each_time_and_says_where_it_is_from(
     assert set(dropped) == {"dropped_as_near_duplicates"}
 
 
+def test_unlabelled_texts_may_be_read_by_the_sentence(tmp_path: Path) -> None:
+    text = "It is a good film. Really!<br />I have seen it twice. "
+    write_rows(tmp_path / "long.jsonl.gz", [("ham", text), ("ham", "too short"), ("ham", "")])
+    source = '[[sources]]\nfile = "long.jsonl.gz"\nuse = "{}"\nsentences = true\nterms = "ours"\n'
+    file = tmp_path / "sentences.toml"
+    file.write_text(RECIPE + source.format("unlabelled"))
+    write_data(tmp_path)
+    corpus = load_corpus(load_recipe(str(file)), tmp_path)
+    assert [e.text for e in corpus.unlabelled] == ["It is a good film.", "I have seen it twice."]
+    assert corpus.lineage[-2]["rows"] == {"unlabelled": 2, "unreadable": 2}
+    file.write_text(RECIPE + source.format("train"))
+    with pytest.raises(ConfigError, match="sentences are for unlabelled"):
+        load_recipe(str(file))
+
+
 def test_no_test_text_is_trained_on_even_from_another_file(tmp_path: Path, recipe: Recipe) -> None:
     tested = read_test(recipe, tmp_path, recipe.preparation)["mail.tar.gz"]
     copies = [(example.label, example.text.lower() + " .") for example in tested]
