@@ -17,7 +17,7 @@ from stream_app.model.artifact import sha256
 from stream_app.model.preparation import Preparation, prepare
 from training.readers import Raw, is_mail, read_source
 from training.recipe import Recipe, Source
-from training.split import Part, development_parts, folds, like_any, parts, stratified
+from training.split import Part, development_parts, folds, hash_number, like_any, parts, stratified
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|<[^<>]*>")
 _LEAST_WORDS = 4  # of a sentence
@@ -177,7 +177,7 @@ def _add(corpus: Corpus, source: Source, recipe: Recipe, folder: Path) -> None:
     by_part: defaultdict[Use, list[Example]] = defaultdict(list)
     raws = [raw for raw, _ in placed]
     if source.encoder_rows is not None:
-        raws.sort(key=lambda raw: hashlib.sha256(raw.value).digest())
+        raws.sort(key=lambda raw: hash_number(raw.value))
     pairs = _pairs(raws, source, recipe.preparation)
     for raw, example in pairs:
         by_part[part_of[id(raw)]].append(example)

@@ -68,14 +68,18 @@ def fit_head(texts: Sequence[str], truth: NDArray[np.int64], labels: int, how: N
     counted = matrix(texts, features)
     _log.info("n-gram head: %d texts, %d n-grams", len(texts), counted.nnz)
     length = np.maximum(np.diff(counted.indptr), 1.0) ** how.by_length
+    teaches = length / length.mean()
+    seen = np.bincount(counted.indices, minlength=counted.shape[1])
+    rarity = np.log((1 + len(texts)) / (1 + seen)) + 1
+    rarity[seen < _LEAST_TEXTS] = 0
     present = np.unique(truth).tolist()
     weights = np.zeros((counted.shape[1], labels))
     bias = np.full(labels, np.inf)
     for label in present[-1:] if len(present) == 2 else present:
-        matters = _weights(counted, truth == label, how.by_contrast)
+        matters = rarity * _contrast(counted, truth == label, seen) ** how.by_contrast
         regression = LogisticRegression(C=how.strength, max_iter=_ITERATIONS)
         weighted = counted @ diags(matters.astype(np.float32))
-        regression.fit(weighted, truth == label, sample_weight=length / length.mean())
+        regression.fit(weighted, truth == label, sample_weight=teaches)
         weights[:, label] = regression.coef_[0] * matters
         bias[label] = regression.intercept_[0]
     if len(present) == 2:
@@ -95,19 +99,16 @@ def matrix(texts: Sequence[str], features: Features) -> csr_matrix:
     return csr_matrix((values, np.concatenate(rows), starts), shape=shape)
 
 
-def _weights(
-    counted: csr_matrix, inside: NDArray[np.bool_], by_contrast: float
+def _contrast(
+    counted: csr_matrix, inside: NDArray[np.bool_], seen: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """How much each bucket matters to tell the texts `inside` from the rest, [buckets]."""
-    buckets = counted.shape[1]
-    seen = np.bincount(counted.indices, minlength=buckets)
-    rarity = np.log((1 + len(inside)) / (1 + seen)) + 1
-    rarity[seen < _LEAST_TEXTS] = 0
+    """How unevenly the texts `inside` and the rest have each bucket, [buckets], of which all
+    texts together have it `seen` [buckets] times: the absolute logarithm of the ratio."""
     where = np.repeat(inside, np.diff(counted.indptr))  # of each n-gram of each text
-    within = np.bincount(counted.indices[where], minlength=buckets)
+    within = np.bincount(counted.indices[where], minlength=len(seen))
     ratio = np.log((1 + within) / (1 + seen - within))
-    ratio -= np.log((buckets + within.sum()) / (buckets + (seen - within).sum()))
-    return np.asarray(rarity * np.abs(ratio) ** by_contrast)
+    ratio -= np.log((len(seen) + within.sum()) / (len(seen) + (seen - within).sum()))
+    return np.abs(ratio)
 
 
 def balanced(
