@@ -17,12 +17,12 @@ from stream_app.engine.compiled import CompiledEngine
 from stream_app.engine.native_library import PRECISIONS
 from stream_app.model.artifact import EXITS, Artifact, load_artifact, write_card
 from stream_app.model.exits import Exits, load_exits
+from tests.kernels import needs_kernels
 from tests.unit.test_engines import KERNELS, MIXED, random_model, texts, tolerance
 
 LAYERS, LABELS, HIDDEN = 4, 3, 24
 NEAR = 0.02  # of the confidence asked for: rounding may decide
 Array = NDArray[np.float32]
-needs_kernels = pytest.mark.skipif(not KERNELS, reason="the kernels were not compiled")
 
 
 def with_exits(folder: Path, confidence: float) -> tuple[Artifact, Exits]:

@@ -10,22 +10,17 @@ import pytest
 
 from stream_app.core.errors import ModelError
 from stream_app.engine import ENGINES, load_engine
-from stream_app.engine.native_library import find_kernels
 from stream_app.model.artifact import ModelCard, load_artifact, write_card
 from stream_app.model.decision import decide, probabilities
 from stream_app.model.preparation import Preparation, prepare
 from stream_app.model.references import resolve
 from stream_app.model.tokenizer import Tokenizer
+from tests.kernels import COMPILED
 from tests.tiny_model import save_tiny_albert
 
 CARD = ModelCard(name="m", version="1", labels=("ham", "spam"))
 MULTI = ModelCard(
     name="m", version="1", labels=("a", "b", "c"), problem="multi_label", thresholds={"b": 0.9}
-)
-
-COMPILED = pytest.param(
-    "compiled",
-    marks=pytest.mark.skipif(not find_kernels(), reason="the kernels were not compiled here"),
 )
 
 

@@ -19,6 +19,7 @@ from stream_app.model.artifact import NGRAMS, Artifact, load_artifact, write_car
 from stream_app.model.ngrams import Features, NgramHead, load_head
 from stream_app.model.tokenizer import Tokenizer
 from stream_app.pipeline.encode import Encoder
+from tests.kernels import COMPILED
 from tests.tiny_model import save_tiny_albert
 from training.data import Example
 from training.evaluate import score
@@ -156,10 +157,8 @@ def test_a_file_that_is_no_head_is_refused(artifact: Artifact, head: NgramHead):
         load_head(artifact)
 
 
-@pytest.mark.parametrize("engine", ["reference", "packed", "compiled", "fake"])
+@pytest.mark.parametrize("engine", ["reference", "packed", COMPILED, "fake"])
 def test_every_engine_adds_it(artifact: Artifact, head: NgramHead, engine: str):
-    if engine == "compiled" and not find_kernels():
-        pytest.skip("the kernels were not compiled, or this CPU has none")
     loaded = load_engine(engine, artifact, "cpu")
     ids, prior = Tokenizer(artifact).encode(TEXTS), head.logits(TEXTS)
     np.testing.assert_allclose(loaded.logits(ids, prior), loaded.logits(ids) + prior, atol=1e-6)
