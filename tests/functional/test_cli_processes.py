@@ -210,6 +210,41 @@ def test_demo_says_so_when_its_worker_cannot_start(models: dict[str, str]) -> No
     assert "Traceback" not in err
 
 
+CTRL_C_IN_A_POLL = """
+import os, signal, subprocess, sys, threading
+from stream_app.__main__ import main
+
+class Lock:
+    "As `subprocess` takes it to look for a child's end; the first time Ctrl-C comes just after."
+    def __init__(self): self.lock, self.numbers = threading.Lock(), [signal.SIGINT]
+    def __enter__(self): self.lock.acquire()
+    def __exit__(self, *_): self.lock.release()
+    def release(self): self.lock.release()
+    def acquire(self, *arguments):
+        taken = self.lock.acquire(*arguments)
+        while self.numbers: os.kill(os.getpid(), self.numbers.pop())
+        return taken
+
+class Popen(subprocess.Popen):
+    def __init__(self, command, *arguments, **named):
+        super().__init__(command, *arguments, **named)
+        if "worker" in command:
+            self._waitpid_lock = Lock()
+
+subprocess.Popen = Popen
+sys.argv = ["winnow", "demo"]
+main()
+"""
+
+
+def test_demo_ends_where_ctrl_c_comes_while_it_looks_at_its_worker(
+    models: dict[str, str],
+) -> None:
+    command = [sys.executable, "-c", CTRL_C_IN_A_POLL]
+    ended = subprocess.run(command, env=os.environ | models, capture_output=True, timeout=SECONDS)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 def test_demo_ends_cleanly_on_ctrl_c(models: dict[str, str]) -> None:
     with winnow("demo", env=models) as process:
         assert process.stdout is not None

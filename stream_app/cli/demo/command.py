@@ -36,7 +36,8 @@ FIRST_ROUND = 0.04  # seconds between two samples
 LATER_ROUNDS = 0.25
 LINE_WIDTH = 120  # where there is no terminal
 
-Alive = Callable[[], None]  # raises where the worker has ended
+Told = Callable[[], bool]  # whether somebody wants it to end
+Alive = Callable[[], None]  # raises where the worker has ended, or the demo is to end
 
 
 def demo(
@@ -52,9 +53,9 @@ def demo(
     Starts the embedded broker and a worker with the routes of `examples/winnow.toml`, and sends the
     messages of `examples/`. Nothing is left behind.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    told = _stops_noted()
     try:
-        lost = _run(examples_folder(), once, port)
+        lost = _run(examples_folder(), once, port, told)
     except KeyboardInterrupt:
         if once:
             raise
@@ -63,7 +64,18 @@ def demo(
         raise BrokerError(f"{lost} samples did not come back, neither labelled nor as dead letters")
 
 
-def _run(folder: Path, once: bool, port: int) -> int:
+def _stops_noted() -> Told:
+    """Ctrl-C and SIGTERM are noted from now on, and asked for where they may end the demo.
+
+    Raised wherever they come, they can leave `subprocess` with the lock that ending a child needs.
+    """
+    came: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: came.append(number))
+    return lambda: bool(came)
+
+
+def _run(folder: Path, once: bool, port: int, told: Told) -> int:
     """The demo from start to end; how many samples were lost."""
     console = Console()
     if not console.is_terminal:
@@ -74,7 +86,7 @@ def _run(folder: Path, once: bool, port: int) -> int:
     with board.shown(), EmbeddedBroker(port) as broker:
         settings = _on_this_machine(settings, broker.address)
         create_topics(settings)
-        with _worker(config, settings) as alive:
+        with _worker(config, settings, told) as alive:
             board.say(f"broker at {broker.address}; the worker loads its models")
             url = f"http://{settings.metrics.host}:{settings.metrics.port}"
             _await_ready(f"{url}/readyz", alive)
@@ -100,7 +112,7 @@ def _on_this_machine(settings: Settings, broker: str) -> Settings:
 
 
 @contextmanager
-def _worker(config: Path, settings: Settings) -> Iterator[Alive]:
+def _worker(config: Path, settings: Settings, told: Told) -> Iterator[Alive]:
     """A worker process with these settings, for the length of the block."""
     changed = {
         f"{PREFIX}KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
@@ -116,6 +128,8 @@ def _worker(config: Path, settings: Settings) -> Iterator[Alive]:
         )
 
         def alive() -> None:
+            if told():
+                raise KeyboardInterrupt
             if process.poll() is not None:
                 log.seek(0)
                 last = log.read().decode("utf-8", "replace").strip().split("\n")[-5:]
