@@ -98,6 +98,12 @@ def load_artifact(path: Path) -> Artifact:
         if not (path / name).is_file():
             raise ModelError(_missing(path, name))
     digests = {name: _checked(path / name, card.files.get(name)) for name in _files(path, card)}
+    positions = _read_config(path).get("max_position_embeddings", DEFAULT_MAX_TOKENS)
+    if card.max_tokens > positions:
+        raise ModelError(
+            f"{path / CARD}: max_tokens is {card.max_tokens}, but the model has only {positions} "
+            "positions (max_position_embeddings in config.json)"
+        )
     listing = "".join(f"{name}:{digest}\n" for name, digest in sorted(digests.items()))
     return Artifact(path, card, hashlib.sha256(listing.encode()).hexdigest())
 
@@ -147,14 +153,19 @@ def _read_card(path: Path) -> ModelCard:
         raise ModelError(f"{path / CARD}: {where}: {first['msg']}") from None
 
 
-def _card_from_config(path: Path) -> ModelCard:
-    """A card for a plain Hugging Face folder: labels and problem type from `config.json`."""
+def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads((path / "config.json").read_bytes())
+        config: dict[str, Any] = json.loads((path / "config.json").read_bytes())
     except FileNotFoundError:
         raise ModelError(_missing(path, "config.json")) from None
     except ValueError as error:
         raise ModelError(f"{path / 'config.json'} is not JSON: {error}") from None
+    return config
+
+
+def _card_from_config(path: Path) -> ModelCard:
+    """A card for a plain Hugging Face folder: labels and problem type from `config.json`."""
+    config = _read_config(path)
     classifies = "AlbertForSequenceClassification" in config.get("architectures", ())
     # transformers leaves its default, two labels, out of the file
     labels = config.get("id2label", {0: "LABEL_0", 1: "LABEL_1"} if classifies else {})

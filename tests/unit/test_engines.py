@@ -26,6 +26,7 @@ from stream_app.engine.reference import ReferenceEngine
 from stream_app.model.artifact import Artifact, ModelCard, load_artifact
 from stream_app.model.references import BUILTIN, resolve
 from stream_app.model.tokenizer import Tokenizer
+from tests.kernels import needs_kernels
 from tests.tiny_model import save_tiny_albert
 
 CPU = torch.device("cpu")
@@ -193,15 +194,13 @@ def test_auto_is_the_best_that_runs_here(tmp_path: Path, monkeypatch: pytest.Mon
     [
         ("reference", "cpu", "bfloat16", "computes in float32"),
         ("packed", "cpu", "int8", "there are: float32, bfloat16"),
-        ("compiled", "cpu", "float16", "there are: float32"),
-        ("compiled", "cuda", "auto", "runs on the CPU"),
+        pytest.param("compiled", "cpu", "float16", "there are: float32", marks=needs_kernels),
+        pytest.param("compiled", "cuda", "auto", "runs on the CPU", marks=needs_kernels),
     ],
 )
 def test_what_a_backend_lacks_is_said(
     two_layers: Artifact, name: str, device: str, precision: str, says: str
 ):
-    if name == "compiled" and not KERNELS:
-        pytest.skip("the kernels were not compiled, or this CPU has none")
     with pytest.raises(ModelError, match=says):
         load_engine(name, two_layers, device, precision)
 
@@ -214,12 +213,11 @@ def test_without_kernels_the_compiled_engine_says_what_to_do(
         load_engine("compiled", two_layers, "cpu")
 
 
+@needs_kernels
 @pytest.mark.parametrize("agreement", [None, 0.99, 0.998])
 def test_int8_is_chosen_only_where_it_was_measured_to_keep_the_labels(
     two_layers: Artifact, agreement: float | None, caplog: pytest.LogCaptureFixture
 ):
-    if not KERNELS:
-        pytest.skip("the kernels were not compiled, or this CPU has none")
     card = two_layers.card.model_copy(update={"int8_agreement": agreement})
     with caplog.at_level("INFO"):
         load_engine("compiled", dataclasses.replace(two_layers, card=card), "cpu")

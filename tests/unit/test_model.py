@@ -18,7 +18,7 @@ from stream_app.model.tokenizer import Tokenizer
 from tests.kernels import COMPILED
 from tests.tiny_model import save_tiny_albert
 
-CARD = ModelCard(name="m", version="1", labels=("ham", "spam"))
+CARD = ModelCard(name="m", version="1", labels=("ham", "spam"), max_tokens=64)
 MULTI = ModelCard(
     name="m", version="1", labels=("a", "b", "c"), problem="multi_label", thresholds={"b": 0.9}
 )
@@ -107,6 +107,10 @@ def test_a_changed_file_is_refused(folder: Path, file: str):
         (lambda f: (f / "config.json").write_text('{"model_type": "bert"}'), "not an ALBERT"),
         (lambda f: (f / "winnow.json").write_text('{"name": "x"}'), "winnow.json: version"),
         (lambda f: (f / "tokenizer.json").unlink(), "has no tokenizer.json"),
+        (
+            lambda f: write_card(f, CARD.model_copy(update={"max_tokens": 65})),
+            "max_tokens is 65, but .* only 64 positions",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_folder_is_said(folder: Path, change, says: str):
