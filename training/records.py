@@ -46,7 +46,7 @@ class Records:
             while self._consumer.position(partition) < end:
                 for found in self._poll(partition):
                     if found.offset < end:
-                        yield _record(found)
+                        yield Record.polled(found)
 
     def at(
         self, partition: Partition, offsets: Iterable[int]
@@ -81,7 +81,7 @@ class Records:
         self._begin(partition, offset)
         while self._consumer.position(partition) <= offset:
             for found in self._poll(partition, 1):
-                return _record(found) if found.offset == offset else None
+                return Record.polled(found) if found.offset == offset else None
         return None
 
     def _begin(self, partition: TopicPartition, offset: int) -> int:
@@ -127,14 +127,3 @@ def open_records(kafka: KafkaClientSettings) -> Iterator[Records]:
             yield Records(consumer)
     except KafkaError as error:
         raise BrokerError(f"the broker at {servers} says: {error}") from error
-
-
-def _record(found: Any) -> Record:
-    return Record(
-        Partition(found.topic, found.partition),
-        found.offset,
-        found.key,
-        found.value,
-        tuple((name, value or b"") for name, value in found.headers),
-        found.timestamp,
-    )

@@ -10,7 +10,7 @@ from kafka import KafkaConsumer, TopicPartition
 from stream_app.cli.connect import connected, require_topics
 from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.label_record import ORIGIN_ID
-from stream_app.core.messages import Headers, Partition, Record
+from stream_app.core.messages import Headers, Record
 from stream_app.core.route_settings import RouteSettings
 from stream_app.pipeline.dead_letter import ATTEMPTS, COUNT, ROUTE, SOURCE
 
@@ -84,18 +84,7 @@ def _read_partition(
         found = consumer.poll(_POLL_MS).get(partition, [])
         if not found and position >= end:
             return  # what lies beyond is in open transactions
-        yield from (_record(each) for each in found if each.offset < last)
-
-
-def _record(found: Any) -> Record:
-    return Record(
-        Partition(found.topic, found.partition),
-        found.offset,
-        found.key,
-        found.value,
-        tuple((name, value or b"") for name, value in found.headers),
-        found.timestamp,
-    )
+        yield from (Record.polled(each) for each in found if each.offset < last)
 
 
 def id_of(letter: Record) -> str:
