@@ -54,12 +54,35 @@ def _evaluation(card: ModelCard) -> Iterator[str]:
         )
     for name, found in tests.items():
         yield from _per_label(name, found)
+    yield from _targets(card)
     if card.int8_agreement is not None:
         share = f"{card.int8_agreement:.2%}"
         yield from (
             "",
             f"int8 gives the label of float32 for {share} or more of each test's texts.",
         )
+
+
+def _targets(card: ModelCard) -> Iterator[str]:
+    """What the recipe wanted, and where the model falls short of it."""
+    rows = [
+        (source["file"], figure, wanted, _figure(card.evaluation["test"], source["file"], figure))
+        for source in card.data
+        for figure, wanted in source.get("targets", {}).items()
+    ]
+    if rows:
+        yield from ("", "| test | figure | wanted | reached | |", "|---|---|---|---|---|")
+    for name, figure, wanted, reached in rows:
+        met = reached is not None and reached >= wanted
+        yield f"| {name} | {figure} | {wanted} | {reached} | {'' if met else '**falls short**'} |"
+
+
+def _figure(tests: Mapping[str, Any], name: str, figure: str) -> float | None:
+    """Of a test, by its dotted name; None where nobody measured it."""
+    found: Any = tests.get(name, {})
+    for part in figure.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found if isinstance(found, float) else None
 
 
 def _engine(card: ModelCard) -> str:

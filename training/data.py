@@ -199,6 +199,7 @@ def _add(corpus: Corpus, source: Source, recipe: Recipe, folder: Path) -> None:
             "encoder_rows": source.encoder_rows,
             "rows": {**read, "unreadable": unreadable},
             "labels": {part: _counts(examples) for part, examples in sorted(by_part.items())},
+            "targets": source.targets,
             "terms": source.terms,
         }
     )

@@ -23,6 +23,7 @@ from stream_app.model.exits import Exits
 from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
 from training.calibrate import temperature
+from training.card import write_readme
 from training.data import Corpus, Example
 from training.evaluate import score, true_labels
 from training.fit import attention, has_bfloat16
@@ -67,6 +68,7 @@ def add_exits(artifact: Artifact, corpus: Corpus, rows: int, engine: str) -> dic
     training = {**card.training, "exits": {"texts": len(train.truth), "test": figures}}
     update = {"exit_confidence": exits.confidence, "training": training}
     write_card(artifact.path, card.model_copy(update=update))
+    write_readme(artifact.path, load_artifact(artifact.path).card)
     return figures
 
 
