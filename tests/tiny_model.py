@@ -24,6 +24,7 @@ def save_tiny_albert(
     problem: str = "single_label_classification",
     known: int | None = None,
     seed: int = 0,
+    positions: int = 64,
 ) -> Path:
     """Write config.json, model.safetensors and a word-level tokenizer.json; the folder.
 
@@ -39,7 +40,7 @@ def save_tiny_albert(
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=32,
-        max_position_embeddings=64,
+        max_position_embeddings=positions,
         pad_token_id=0,
         bos_token_id=2,
         eos_token_id=3,

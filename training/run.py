@@ -27,6 +27,7 @@ from stream_app.model.artifact import (
     Artifact,
     ModelCard,
     load_artifact,
+    positions,
     sha256,
     write_card,
 )
@@ -178,6 +179,11 @@ def load_encoder(recipe: Recipe, reference: str | None) -> Artifact:
         raise ConfigError(f"recipe {recipe.name} names no encoder to fetch: give --encoder")
     folder = resolve_folder(reference)
     require_encoder(folder)
+    if recipe.max_tokens > (most := positions(folder)):
+        raise ConfigError(
+            f"recipe {recipe.name} has max_tokens = {recipe.max_tokens}, but encoder {folder} has "
+            f"only {most} positions: lower it, or give an encoder that reads more"
+        )
     return Artifact(folder, empty_card(recipe), sha256(folder / WEIGHTS))
 
 

@@ -98,14 +98,18 @@ def load_artifact(path: Path) -> Artifact:
         if not (path / name).is_file():
             raise ModelError(_missing(path, name))
     digests = {name: _checked(path / name, card.files.get(name)) for name in _files(path, card)}
-    positions = _read_config(path).get("max_position_embeddings", DEFAULT_MAX_TOKENS)
-    if card.max_tokens > positions:
+    if card.max_tokens > (most := positions(path)):
         raise ModelError(
-            f"{path / CARD}: max_tokens is {card.max_tokens}, but the model has only {positions} "
+            f"{path / CARD}: max_tokens is {card.max_tokens}, but the model has only {most} "
             "positions (max_position_embeddings in config.json)"
         )
     listing = "".join(f"{name}:{digest}\n" for name, digest in sorted(digests.items()))
     return Artifact(path, card, hashlib.sha256(listing.encode()).hexdigest())
+
+
+def positions(path: Path) -> int:
+    """How many tokens of a text the model in folder `path` can read. Raises ModelError."""
+    return int(_read_config(path).get("max_position_embeddings", DEFAULT_MAX_TOKENS))
 
 
 def write_card(path: Path, card: ModelCard) -> None:

@@ -182,7 +182,8 @@ def test_a_text_can_have_several_labels(folder: Path, tmp_path: Path) -> None:
         .replace("learning_rate = 0.005", "learning_rate = 0.002")
         + '[[sources]]\nfile = "several.csv"\nuse = "split"\nterms = "ours"\n'
     )
-    given = ("--data", tmp_path, "--encoder", folder / "encoder", "--out", tmp_path / "out")
+    encoder = save_tiny_albert(tmp_path / "encoder", positions=512)
+    given = ("--data", tmp_path, "--encoder", encoder, "--out", tmp_path / "out")
     card = fit("fit", "--recipe", str(recipe), *map(str, given)).card
     assert card.problem == "multi_label"
     assert set(card.thresholds) == {"ham", "spam"}
@@ -191,7 +192,14 @@ def test_a_text_can_have_several_labels(folder: Path, tmp_path: Path) -> None:
     assert figures["rows"] == card.data[0]["rows"]["test"]
 
 
-def test_the_published_recipe_runs_on_a_stand_in(folder: Path, tmp_path: Path) -> None:
+def test_an_encoder_that_reads_less_than_the_recipe_wants_is_refused(folder: Path, tmp_path: Path):
+    given = ("--data", folder, "--encoder", folder / "encoder", "--out", tmp_path / "out")
+    done = CliRunner().invoke(app, ["fit", "--recipe", "imdb", *map(str, given)])
+    assert isinstance(done.exception, ConfigError)
+    assert "has only 64 positions: lower it" in str(done.exception)
+
+
+def test_the_published_recipe_runs_on_a_stand_in(tmp_path: Path) -> None:
     """The real encoder and data cannot be had here: this shows that the recipe's parts fit."""
     place = tmp_path / "stanfordnlp" / "imdb"
     place.mkdir(parents=True)
