@@ -182,8 +182,7 @@ def test_a_text_can_have_several_labels(folder: Path, tmp_path: Path) -> None:
         .replace("learning_rate = 0.005", "learning_rate = 0.002")
         + '[[sources]]\nfile = "several.csv"\nuse = "split"\nterms = "ours"\n'
     )
-    encoder = save_tiny_albert(tmp_path / "encoder", positions=512)
-    given = ("--data", tmp_path, "--encoder", encoder, "--out", tmp_path / "out")
+    given = ("--data", tmp_path, "--encoder", folder / "encoder", "--out", tmp_path / "out")
     card = fit("fit", "--recipe", str(recipe), *map(str, given)).card
     assert card.problem == "multi_label"
     assert set(card.thresholds) == {"ham", "spam"}
@@ -211,7 +210,8 @@ def test_the_published_recipe_runs_on_a_stand_in(tmp_path: Path) -> None:
             "label": [int(label == "spam") for label, _ in rows],
         }
         Dataset.from_dict(columns, features).to_parquet(place / f"{split}.parquet")
-    given = ("--data", tmp_path, "--encoder", folder / "encoder", "--out", tmp_path / "out")
+    encoder = save_tiny_albert(tmp_path / "encoder", positions=512)
+    given = ("--data", tmp_path, "--encoder", encoder, "--out", tmp_path / "out")
     launch = ("accelerate.commands.launch", "--cpu", "--num_processes", "1", "-m")
     done = run(["fit", "--recipe", "imdb", *map(str, given)], *launch)
     assert done.returncode == 0, done.stderr
