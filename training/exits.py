@@ -66,9 +66,9 @@ def add_exits(artifact: Artifact, corpus: Corpus, rows: int, engine: str) -> dic
     write_card(artifact.path, card.model_copy(update={"exit_confidence": exits.confidence}))
     figures = _figures(load_artifact(artifact.path), corpus, engine)
     training = {**card.training, "exits": {"texts": len(train.truth), "test": figures}}
-    update = {"exit_confidence": exits.confidence, "training": training}
-    write_card(artifact.path, card.model_copy(update=update))
-    write_readme(artifact.path, load_artifact(artifact.path).card)
+    card = card.model_copy(update={"exit_confidence": exits.confidence, "training": training})
+    write_card(artifact.path, card)
+    write_readme(artifact.path, card)
     return figures
 
 

@@ -81,6 +81,7 @@ def test_a_model_is_given_early_exits(folder: Path, tmp_path: Path) -> None:
     layers, labels, _ = exits.weight.shape
     assert (layers, labels) == (1, len(after.card.labels))
     assert after.card.training["exits"]["test"] == report
+    assert '"exits"' in (model / "README.md").read_text()
     for ways in report.values():
         assert ways["early"]["accuracy"] >= ways["full"]["accuracy"] - 0.05
 
