@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from training.data import Example
 from training.recipe import Augmentation
@@ -55,7 +56,7 @@ def _altered(example: Example, how: Augmentation, chance: random.Random) -> Exam
     text = " ".join(words)
     if set(example.labels) & set(how.obfuscate_labels):
         text = obfuscated(text, how.obfuscate_words, chance)
-    return Example(text or example.text, example.labels, example.language, example.source)
+    return replace(example, text=text or example.text)
 
 
 def _look_alike(word: str, chance: random.Random) -> str:

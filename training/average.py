@@ -20,7 +20,7 @@ from training.data import load_corpus
 from training.evaluate import measure, score
 from training.model_files import copy_tokenizer
 from training.recipe import Recipe
-from training.run import ENGINE, seal
+from training.seal import ENGINE, seal
 
 
 def average(models: Sequence[Artifact], recipe: Recipe, data: Path, out: Path) -> Artifact:

@@ -122,7 +122,8 @@ def _data(card: ModelCard) -> Iterator[str]:
         yield from ("", "## Data", "", "| source | use | texts | terms |", "|---|---|---|---|")
     for source in sources:
         rows = ", ".join(f"{part} {count}" for part, count in source["rows"].items())
-        yield f"| {source['file']} | {source['use']} | {rows} | {source['terms']} |"
+        times = f", {times} times" if (times := source.get("times", 1)) > 1 else ""
+        yield f"| {source['file']} | {source['use']}{times} | {rows} | {source['terms']} |"
 
 
 def _training(training: Mapping[str, Any]) -> Iterator[str]:

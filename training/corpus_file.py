@@ -23,6 +23,7 @@ _COLUMNS = pa.schema(
         ("labels", pa.list_(pa.string())),
         ("language", pa.string()),
         ("source", pa.string()),
+        ("times", pa.int32()),
     ]
 )
 

@@ -14,7 +14,8 @@ from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import Artifact, load_artifact, write_card
 from training.data import Corpus, Example, load_folds
 from training.evaluate import Scored, score
-from training.run import ENGINE, FitJob, calibrated, fit_model, load_encoder, save, with_head
+from training.run import FitJob, fit_model, load_encoder, save, with_head
+from training.seal import ENGINE, calibrated
 from training.split import development_parts, like_any
 
 _log = logging.getLogger(__name__)

@@ -33,6 +33,7 @@ class Example:
     labels: tuple[str, ...]
     language: str = ""
     source: str = ""
+    times: int = 1  # that it counts in training
 
     @property
     def label(self) -> str:
@@ -136,7 +137,8 @@ def _pairs(raws: Sequence[Raw], source: Source, how: Preparation) -> list[tuple[
             continue
         text = prepare(message.title, message.body, how)
         for part in _sentences(text) if source.sentences else [text]:
-            found.append((raw, Example(part, raw.labels, raw.language, source.name)))
+            example = Example(part, raw.labels, raw.language, source.name, source.times)
+            found.append((raw, example))
     return found
 
 
@@ -197,6 +199,7 @@ def _add(corpus: Corpus, source: Source, recipe: Recipe, folder: Path) -> None:
             "sha256": _digest(source, folder, [raw for raw, _ in placed]),
             "use": source.use,
             "encoder_rows": source.encoder_rows,
+            "times": source.times,
             "rows": {**read, "unreadable": unreadable},
             "labels": {part: _counts(examples) for part, examples in sorted(by_part.items())},
             "targets": source.targets,

@@ -60,6 +60,11 @@ class Tokenized(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.ids)
 
+    def repeated(self, times: Sequence[int]) -> Tokenized:
+        """Each row as often as `times` [rows] says."""
+        rows = np.repeat(np.arange(len(self.ids)), times).tolist()
+        return Tokenized([self.ids[row] for row in rows], self.targets[rows])
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {"input_ids": self.ids[index], "labels": self.targets[index]}
 

@@ -40,7 +40,8 @@ def add_head(artifact: Artifact, corpus: Corpus, how: Ngrams, engine: str) -> di
     Among the figures are those of either part alone. The card has to be sealed again afterwards.
     Raises ConfigError for a multi-label model and without validation texts.
     """
-    card, learnt = artifact.card, [*corpus.train, *corpus.more]
+    card = artifact.card
+    learnt = [ex for ex in (*corpus.train, *corpus.more) for _ in range(ex.times)]
     if card.problem != "single_label" or not corpus.validation:
         raise ConfigError("an n-gram head is for single-label models, and needs validation texts")
     truth = np.array([card.labels.index(example.label) for example in learnt])

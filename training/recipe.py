@@ -58,6 +58,12 @@ class Source(BaseModel):
         description="of the training part, the encoder learns from this many and the n-gram head "
         "from all; the smallest hashes win",
     )
+    times: int = Field(
+        1,
+        gt=0,
+        description="how often its training texts come in an epoch, and to the n-gram head: those "
+        "of few texts are not outvoted",
+    )
     sentences: bool = Field(
         False, description="each sentence is a text of its own; of unlabelled texts alone"
     )

@@ -35,15 +35,8 @@ from training.refresh_run import Run
 from training.register import facts_of, register
 from training.replay import FEEDBACK, base_set, merge
 from training.report import write_report
-from training.run import (
-    ENGINE,
-    FitJob,
-    empty_card,
-    fit_model,
-    save,
-    seal,
-    with_head,
-)
+from training.run import FitJob, empty_card, fit_model, save, with_head
+from training.seal import ENGINE, seal
 
 _log = logging.getLogger(__name__)
 _WARM_UP = 0.1  # of the steps

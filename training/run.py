@@ -15,8 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.metrics import precision_recall_curve
 from transformers import AlbertForSequenceClassification, TrainerCallback
 
 from stream_app.core.errors import ConfigError, ModelError
@@ -31,24 +29,20 @@ from stream_app.model.artifact import (
     sha256,
     write_card,
 )
-from stream_app.model.decision import probabilities
 from stream_app.model.references import resolve_folder
 from stream_app.model.tokenizer import Tokenizer
 from training.augment import augmented
-from training.calibrate import temperature
-from training.card import write_readme
 from training.data import Corpus, Example, load_corpus
-from training.drift_reference import write_reference
-from training.evaluate import Scored, int8_agreement, measure, score, true_labels
+from training.evaluate import true_labels
 from training.fit import FitRun, Tokenized, fine_tune, has_bfloat16
 from training.model_files import copy_tokenizer, copy_weights, require_encoder
 from training.ngrams import add_head
 from training.recipe import Recipe
 from training.saving import save_weights, store
+from training.seal import ENGINE, seal
 from training.soft_targets import TFIDF, soft_targets
 
 _log = logging.getLogger(__name__)
-ENGINE = "auto"  # what `winnow worker` serves with
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +132,8 @@ def fit_model(job: FitJob, encoder: Artifact, corpus: Corpus) -> AlbertForSequen
     if recipe.augmentation:
         train = [*train, *augmented(train, recipe.augmentation, recipe.hyper.seed)]
     data, validation = _targets(job, encoder, train, corpus), tokenized(encoder, corpus.validation)
+    unlabelled = len(data) - len(train)  # behind the others, once each
+    data = data.repeated([*(example.times for example in train), *[1] * unlabelled])
     _log.info("fitting %d texts, %d tokens", len(data), sum(map(len, data.ids)))
     with tempfile.TemporaryDirectory() as scratch:
         run = FitRun(
@@ -205,61 +201,6 @@ def tokenized(encoder: Artifact, examples: Sequence[Example]) -> Tokenized:
     """Token ids of examples and their true labels as targets."""
     ids = Tokenizer(encoder).encode([example.text for example in examples])
     return Tokenized(ids, true_labels(examples, encoder.card).astype(np.float32))
-
-
-def seal(out: Path, card: ModelCard, corpus: Corpus) -> Artifact:
-    """Calibrate and evaluate the files in `out` as they will be served, and write their cards."""
-    tests = {name: examples for name, examples in corpus.test.items() if examples}
-    write_card(out, card)
-    # first, because the engine takes int8 or not by what the card says of it
-    agreement = int8_agreement(load_artifact(out), tests.values())
-    card = card.model_copy(update={"int8_agreement": agreement})
-    write_card(out, card)
-    validation = score(load_artifact(out), corpus.validation, ENGINE)
-    card = calibrated(card, validation)
-    write_card(out, card)
-    write_reference(load_artifact(out), corpus.validation, validation.logits)
-    write_card(out, card)
-    artifact = load_artifact(out)
-    figures = {
-        name: measure(score(artifact, examples, ENGINE), card) for name, examples in tests.items()
-    }
-    card = card.model_copy(update={"evaluation": {"engine": ENGINE, "test": figures}})
-    write_card(out, card)
-    write_readme(out, card)
-    return load_artifact(out)
-
-
-def calibrated(card: ModelCard, scored: Scored) -> ModelCard:
-    """The card with the temperature, and for multi-label the thresholds, that fit scored texts."""
-    if card.problem == "single_label":
-        truth = scored.truth.argmax(axis=1)
-        return card.model_copy(update={"temperature": temperature(scored.logits, truth)})
-    # a sigmoid is a softmax over the logit and 0
-    logits = np.stack([np.zeros_like(scored.logits), scored.logits], axis=-1).reshape(-1, 2)
-    card = card.model_copy(
-        update={"temperature": temperature(logits, scored.truth.ravel().astype(np.int64))}
-    )
-    scores = probabilities(scored.logits, card)
-    return card.model_copy(update={"thresholds": _thresholds(scores, scored.truth, card)})
-
-
-def _thresholds(
-    scores: NDArray[np.float32], truth: NDArray[np.bool_], card: ModelCard
-) -> dict[str, float]:
-    """For each label the threshold of its highest F1, half way down to the next lower score.
-
-    None where a label never is or always is true.
-    """
-    found = {}
-    for column, label in enumerate(card.labels):
-        if truth[:, column].any() and not truth[:, column].all():
-            precision, recall, at = precision_recall_curve(truth[:, column], scores[:, column])
-            f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-9)
-            best = int(f1[:-1].argmax())
-            below = at[best - 1] if best else 0.0
-            found[label] = round(float(at[best] + below) / 2, 4)
-    return found
 
 
 def _check_shared_tokenizer(job: FitJob, encoder: Artifact) -> None:

@@ -57,7 +57,7 @@ def _tfidf(
     if card.problem != "single_label":
         raise ConfigError("tfidf teaches recipes with one label a text: name a model as teacher")
     logits = np.empty((len(train) + len(unlabelled), len(card.labels)), np.float32)
-    # by the text: a recipe may name a source twice, and a text's twin gives its label away
+    # by the text: one that comes twice would give its label away
     fold = np.array(
         [hash_number(example.text.encode("utf-8", "surrogatepass")) % _FOLDS for example in train]
     )

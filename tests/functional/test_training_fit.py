@@ -232,6 +232,20 @@ def test_the_command_names_the_encoder_it_lacks(folder: Path) -> None:
     assert "give --encoder" in str(result.exception)
 
 
+def test_a_source_may_count_more_than_others(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "often.toml"
+    file.write_text((folder / "tiny.toml").read_text() + "times = 3\n")
+    with caplog.at_level("INFO"):
+        model = fit(*command(folder, file, tmp_path / "model"), "--steps", "1")
+    mail, more, _ = model.card.data
+    once, thrice = mail["rows"]["train"], more["rows"]["train"]
+    assert (mail["times"], more["times"]) == (1, 3)
+    assert model.card.training["rows"] == once + thrice
+    assert f"fitting {once + 3 * thrice} texts" in caplog.text
+
+
 def test_teachers_label_what_nobody_has_labelled(folder: Path, tmp_path: Path) -> None:
     teacher = fit(*command(folder, folder / "tiny.toml", tmp_path / "teacher"))
     rows = [json.dumps({"text": text}) for _, text in map(words, range(5000, 5300))]

@@ -27,7 +27,7 @@ def drift_reference(
     from training.drift_reference import write_reference
     from training.evaluate import score
     from training.recipe import load_recipe
-    from training.run import ENGINE
+    from training.seal import ENGINE
 
     artifact = load_artifact(model)
     validation = load_corpus(load_recipe(recipe), data).validation

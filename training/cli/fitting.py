@@ -118,7 +118,7 @@ def exits(
     from training.data import load_corpus
     from training.exits import add_exits
     from training.recipe import load_recipe
-    from training.run import ENGINE
+    from training.seal import ENGINE
 
     corpus = load_corpus(load_recipe(recipe), data)
     tell(add_exits(load_artifact(model), corpus, rows, ENGINE), report)

@@ -90,7 +90,8 @@ def cross_validate(
     """
     from training.cross_validate import cross_corpus, out_of_fold
     from training.recipe import load_recipe
-    from training.run import ENGINE, FitJob, empty_card
+    from training.run import FitJob, empty_card
+    from training.seal import ENGINE
 
     job = FitJob(load_recipe(recipe), data, encoder, out=Path(), steps=steps)
     scored = out_of_fold(job, folds) if by is HeldOut.FOLD else cross_corpus(job)
