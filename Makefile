@@ -27,8 +27,8 @@ ENCODER ?= ../shared/models/albert-small-en
 refresh-demo: install  ## drift, feedback, refresh, promotion, roll-back, live on real mail in DATA
 	$(BIN)/python -m bench.refresh_demo --data $(DATA) --encoder $(ENCODER)
 
-test: install  ## the test suite
-	$(BIN)/python -m pytest -m "not slow"
+test: install  ## the test suite, two files at a time: most of them wait for a broker
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 coverage: install  ## the same, and which lines no test runs; a quarter longer
 	$(BIN)/coverage erase

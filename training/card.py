@@ -13,6 +13,7 @@ from typing import Any
 from stream_app.model.artifact import ModelCard
 
 README = "README.md"
+UNSEEN = ", never seen"  # after a source's name: in training, by models for cross-validation
 
 
 def write_readme(out: Path, card: ModelCard) -> None:
@@ -44,6 +45,32 @@ def _evaluation(card: ModelCard) -> Iterator[str]:
         "95 % intervals by bootstrap over the texts. Calibration error as served, and before "
         "temperature scaling."
     )
+    yield from _figures(tests)
+    if card.int8_agreement is not None:
+        share = f"{card.int8_agreement:.2%}"
+        yield from (
+            "",
+            f"int8 gives the label of float32 for {share} or more of each test's texts.",
+        )
+    unseen = _unseen(card)
+    if unseen:
+        yield from ("", "## Cross-validation", "")
+        yield (
+            "Of the recipe, by models fitted for it: every message out of fold, and every source "
+            "by a model that learnt from the others alone. `winnow.json` says from which encoder, "
+            "and how long."
+        )
+        yield from _figures(unseen)
+    yield from _targets(card)
+
+
+def _unseen(card: ModelCard) -> dict[str, Any]:
+    """The figures of `winnow-train cross-validate`, by test."""
+    ways: Mapping[str, Any] = card.evaluation.get("cross_validation", {})
+    return {name: found for way in ways.values() for name, found in way["test"].items()}
+
+
+def _figures(tests: Mapping[str, Any]) -> Iterator[str]:
     yield from ("", "| test | texts | accuracy | macro-F1 | calibration error | before |")
     yield "|---|---|---|---|---|---|"
     for name, found in tests.items():
@@ -54,27 +81,34 @@ def _evaluation(card: ModelCard) -> Iterator[str]:
         )
     for name, found in tests.items():
         yield from _per_label(name, found)
-    yield from _targets(card)
-    if card.int8_agreement is not None:
-        share = f"{card.int8_agreement:.2%}"
-        yield from (
-            "",
-            f"int8 gives the label of float32 for {share} or more of each test's texts.",
-        )
 
 
 def _targets(card: ModelCard) -> Iterator[str]:
     """What the recipe wanted, and where the model falls short of it."""
+    told = {**card.evaluation["test"], **_unseen(card)}
     rows = [
-        (source["file"], figure, wanted, _figure(card.evaluation["test"], source["file"], figure))
+        (name, figure, wanted, _figure(told, name, figure))
         for source in card.data
-        for figure, wanted in source.get("targets", {}).items()
+        for name, targets in (
+            (source.get("file", ""), source.get("targets", {})),
+            (source.get("file", "") + UNSEEN, source.get("unseen_targets", {})),
+        )
+        for figure, wanted in targets.items()
     ]
     if rows:
-        yield from ("", "| test | figure | wanted | reached | |", "|---|---|---|---|---|")
+        yield from (
+            "",
+            "## Wanted and reached",
+            "",
+            "| test | figure | wanted | reached | |",
+            "|---|---|---|---|---|",
+        )
     for name, figure, wanted, reached in rows:
-        met = reached is not None and reached >= wanted
-        yield f"| {name} | {figure} | {wanted} | {reached} | {'' if met else '**falls short**'} |"
+        if reached is None:
+            said = "| not measured"
+        else:
+            said = f"{reached} | {'' if reached >= wanted else '**falls short**'}"
+        yield f"| {name} | {figure} | {wanted} | {said} |"
 
 
 def _figure(tests: Mapping[str, Any], name: str, figure: str) -> float | None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import Artifact, load_artifact, write_card
+from training.card import UNSEEN, write_readme
 from training.data import Corpus, Example, load_folds
 from training.evaluate import Scored, score
+from training.recipe import Recipe
 from training.run import FitJob, fit_model, load_encoder, save, with_head
 from training.seal import ENGINE, calibrated
 from training.split import development_parts, like_any
@@ -49,8 +52,25 @@ def cross_corpus(job: FitJob) -> dict[str, Scored]:
         others = [example for example in messages if example.source != name]
         alike = like_any([example.text for example in others], [ex.text for ex in tested])
         learnt = [example for example, leaks in zip(others, alike, strict=True) if not leaks]
-        found[f"{name}, never seen"] = _fitted_and_scored(job, encoder, name, learnt, tested)
+        found[f"{name}{UNSEEN}"] = _fitted_and_scored(job, encoder, name, learnt, tested)
     return found
+
+
+def model_of(recipe: Recipe, folder: Path) -> Artifact:
+    """The model in `folder`. Raises ModelError, and ConfigError for another recipe's."""
+    model = load_artifact(folder)
+    if (model.card.name, model.card.labels) != (recipe.name, recipe.labels):
+        raise ConfigError(f"{folder} is a model of {model.card.name}, not of recipe {recipe.name}")
+    return model
+
+
+def add_to_card(model: Artifact, by: str, figures: Mapping[str, Any]) -> None:
+    """Write what was found `by` fold or source into a model's card and README."""
+    card = model.card
+    ways = {**card.evaluation.get("cross_validation", {}), by: dict(figures)}
+    card = card.model_copy(update={"evaluation": {**card.evaluation, "cross_validation": ways}})
+    write_card(model.path, card)
+    write_readme(model.path, card)
 
 
 def _without(

@@ -203,6 +203,7 @@ def _add(corpus: Corpus, source: Source, recipe: Recipe, folder: Path) -> None:
             "rows": {**read, "unreadable": unreadable},
             "labels": {part: _counts(examples) for part, examples in sorted(by_part.items())},
             "targets": source.targets,
+            "unseen_targets": source.unseen_targets,
             "terms": source.terms,
         }
     )

@@ -72,6 +72,10 @@ class Source(BaseModel):
         description="what is wanted on its test texts, by the figure's name in the card, such as "
         "`accuracy` or `per_label.spam.f1`; the model's README says where it falls short",
     )
+    unseen_targets: dict[str, float] = Field(
+        default_factory=dict,
+        description="the same, on all of it, of models that learnt from the other sources alone",
+    )
     text_field: str = Field("text", description="the column of the text")
     label_field: str = Field("label", description="the column of the label, or list of labels")
     rename: dict[str, str] = Field(default_factory=dict, description="a label here -> the model's")

@@ -50,14 +50,29 @@ def given(folder: Path) -> tuple[str | Path, ...]:
 
 
 def test_every_message_is_scored_out_of_fold(folder: Path, tmp_path: Path) -> None:
-    found = train("cross-validate", *given(folder), "--folds", "2", "--html", tmp_path / "r.html")
+    model, page = tmp_path / "model", tmp_path / "r.html"
+    shutil.copytree(folder / "one", model)
+    told = ("--html", page, "--model", model)
+    found = train("cross-validate", *given(folder), "--folds", "2", *told)
     figures = found["test"]["out of fold"]
     assert figures["rows"] == 350  # of 200 mails and 150 rows
     assert figures["recall_at_fpr"]["negatives"] == figures["per_label"]["ham"]["rows"]
     assert figures["accuracy"] > 0.9
     low, high = figures["intervals"]["accuracy"]
     assert low <= figures["accuracy"] <= high
-    assert "by fold" in (tmp_path / "r.html").read_text()
+    assert "by fold" in page.read_text()
+    noted = load_artifact(model).card.evaluation["cross_validation"]["fold"]
+    assert (noted["test"]["out of fold"], noted["fits"]) == (figures, 2)
+    assert f"| out of fold | 350 | {figures['accuracy']}" in (model / "README.md").read_text()
+
+
+def test_figures_go_into_the_card_of_the_recipe_s_own_model(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text((folder / "tiny.toml").read_text().replace('"tiny"', '"other"'))
+    asked = ("--data", folder, "--encoder", folder / "encoder", "--model", folder / "one")
+    command = ["cross-validate", "--recipe", other, *asked]
+    refused = CliRunner().invoke(app, [str(part) for part in command])
+    assert "is a model of tiny, not of recipe other" in str(refused.exception)
 
 
 def test_each_corpus_is_scored_by_a_model_of_the_others(folder: Path) -> None:

@@ -20,16 +20,29 @@ def test_it_says_where_the_model_falls_short(tmp_path: Path) -> None:
         name="m",
         version="1",
         labels=("ham", "spam"),
-        evaluation={"test": {"mail.jsonl": {**figures, "per_label": per_label}}},
+        evaluation={
+            "test": {"mail.jsonl": {**figures, "per_label": per_label}},
+            "cross_validation": {
+                "source": {"test": {"mail.jsonl, never seen": {**figures, "per_label": per_label}}}
+            },
+        },
         data=[
-            {"file": "mail.jsonl", "use": "test", "rows": {}, "terms": "ours", "targets": targets}
+            {
+                "file": "mail.jsonl",
+                "use": "test",
+                "rows": {},
+                "terms": "ours",
+                "targets": targets,
+                "unseen_targets": {"accuracy": 0.95},
+            }
         ],
     )
     write_readme(tmp_path, card)
     said = (tmp_path / "README.md").read_text()
     assert "| mail.jsonl | accuracy | 0.91 | 0.91 |  |" in said
     assert "| mail.jsonl | per_label.spam.f1 | 0.95 | 0.9 | **falls short** |" in said
-    assert "| mail.jsonl | recall_at_fpr.recall | 0.9 | None | **falls short** |" in said
+    assert "| mail.jsonl | recall_at_fpr.recall | 0.9 | | not measured |" in said
+    assert "| mail.jsonl, never seen | accuracy | 0.95 | 0.91 | **falls short** |" in said
 
 
 @pytest.mark.parametrize("name", BUILTIN)
@@ -40,5 +53,6 @@ def test_the_shipped_ones_are_what_the_cards_make_and_hold_the_recipes_targets(
     write_readme(tmp_path, artifact.card)
     made = (tmp_path / "README.md").read_text()
     assert (artifact.path / "README.md").read_text() == made
-    wanted = [source.targets for source in load_recipe(name).sources]
-    assert [data["targets"] for data in artifact.card.data if "file" in data] == wanted
+    wanted = [(source.targets, source.unseen_targets) for source in load_recipe(name).sources]
+    files = [data for data in artifact.card.data if "file" in data]
+    assert [(f["targets"], f.get("unseen_targets", {})) for f in files] == wanted

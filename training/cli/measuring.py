@@ -81,6 +81,10 @@ def cross_validate(
     ] = HeldOut.FOLD,
     folds: Annotated[int, typer.Option(min=2, help="Models to fit, with --by fold.")] = 5,
     steps: Steps = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Also write the figures into this model's card."),
+    ] = None,
     report: Report = None,
     html: Html = None,
 ) -> None:
@@ -88,15 +92,24 @@ def cross_validate(
 
     Near-duplicates are never on both sides. It fits a model for every fold or source.
     """
-    from training.cross_validate import cross_corpus, out_of_fold
+    from training.cross_validate import add_to_card, cross_corpus, model_of, out_of_fold
     from training.recipe import load_recipe
-    from training.run import FitJob, empty_card
+    from training.run import FitJob, empty_card, load_encoder
     from training.seal import ENGINE
 
     job = FitJob(load_recipe(recipe), data, encoder, out=Path(), steps=steps)
+    made = model_of(job.recipe, model) if model else None  # before the hours that follow
+    start = load_encoder(job.recipe, encoder).digest
     scored = out_of_fold(job, folds) if by is HeldOut.FOLD else cross_corpus(job)
     about = {"model": f"recipe {recipe}, by {by}", "engine": ENGINE, "precision": "auto"}
-    tell_figures(about, scored, empty_card(job.recipe), report, html)
+    told = tell_figures(about, scored, empty_card(job.recipe), report, html)
+    if made:
+        how = {
+            "encoder": start,
+            "steps": steps,
+            "fits": folds if by is HeldOut.FOLD else len(scored),
+        }
+        add_to_card(made, by, {**how, "test": told["test"]})
 
 
 def split(recipe: RecipeName, data: DataFolder = Path(), report: Report = None) -> None:

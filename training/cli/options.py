@@ -51,7 +51,7 @@ def tell_figures(
     card: ModelCard,
     report: Path | None,
     html: Path | None,
-) -> None:
+) -> dict[str, Any]:
     """Tell what is known of scored tests, by name; the page also shows their curves."""
     from training.evaluate import measure, plots
 
@@ -62,6 +62,7 @@ def tell_figures(
 
         write_report(told, drawn, html)
     tell({**told, "plots": drawn} if report else told, report)
+    return told
 
 
 def tell(figures: Any, report: Path | None) -> None:
