@@ -98,18 +98,19 @@ def cross_validate(
     from training.seal import ENGINE
 
     job = FitJob(load_recipe(recipe), data, encoder, out=Path(), steps=steps)
-    made = model_of(job.recipe, model) if model else None  # before the hours that follow
+    if model:
+        model_of(job.recipe, model)  # refused now, not after the hours that follow
     start = load_encoder(job.recipe, encoder).digest
     scored = out_of_fold(job, folds) if by is HeldOut.FOLD else cross_corpus(job)
     about = {"model": f"recipe {recipe}, by {by}", "engine": ENGINE, "precision": "auto"}
     told = tell_figures(about, scored, empty_card(job.recipe), report, html)
-    if made:
+    if model:
         how = {
             "encoder": start,
             "steps": steps,
             "fits": folds if by is HeldOut.FOLD else len(scored),
         }
-        add_to_card(made, by, {**how, "test": told["test"]})
+        add_to_card(model_of(job.recipe, model), by, {**how, "test": told["test"]})
 
 
 def split(recipe: RecipeName, data: DataFolder = Path(), report: Report = None) -> None:
