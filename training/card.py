@@ -88,10 +88,10 @@ def _targets(card: ModelCard) -> Iterator[str]:
     told = {**card.evaluation["test"], **_unseen(card)}
     rows = [
         (name, figure, wanted, _figure(told, name, figure))
-        for source in card.data
+        for source in _sources(card)
         for name, targets in (
-            (source.get("file", ""), source.get("targets", {})),
-            (source.get("file", "") + UNSEEN, source.get("unseen_targets", {})),
+            (source["file"], source.get("targets", {})),
+            (source["file"] + UNSEEN, source.get("unseen_targets", {})),
         )
         for figure, wanted in targets.items()
     ]
@@ -151,13 +151,18 @@ def _per_label(name: str, found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _data(card: ModelCard) -> Iterator[str]:
-    sources = [source for source in card.data if "file" in source]
+    sources = _sources(card)
     if sources:
         yield from ("", "## Data", "", "| source | use | texts | terms |", "|---|---|---|---|")
     for source in sources:
         rows = ", ".join(f"{part} {count}" for part, count in source["rows"].items())
         times = f", {times} times" if (times := source.get("times", 1)) > 1 else ""
         yield f"| {source['file']} | {source['use']}{times} | {rows} | {source['terms']} |"
+
+
+def _sources(card: ModelCard) -> list[dict[str, Any]]:
+    """What the card says of each source; beside them it says what was dropped."""
+    return [source for source in card.data if "file" in source]
 
 
 def _training(training: Mapping[str, Any]) -> Iterator[str]:

@@ -17,26 +17,25 @@ from training.card import UNSEEN, write_readme
 from training.data import Corpus, Example, load_folds
 from training.evaluate import Scored, score
 from training.recipe import Recipe
-from training.run import FitJob, fit_model, load_encoder, save, with_head
+from training.run import FitJob, fit_model, save, with_head
 from training.seal import ENGINE, calibrated
 from training.split import development_parts, like_any
 
 _log = logging.getLogger(__name__)
 
 
-def out_of_fold(job: FitJob, count: int) -> dict[str, Scored]:
+def out_of_fold(job: FitJob, encoder: Artifact, count: int) -> dict[str, Scored]:
     """Every message scored by a model that learnt from the other folds.
 
     The folds' logits are divided by their models' temperatures, so that one threshold is for all.
     """
     folds = load_folds(job.recipe, job.data, count)
     corpora = [(f"fold {number}", *_without(folds, number)) for number in range(count)]
-    encoder = load_encoder(job.recipe, job.encoder)
     scored = [_fitted_and_scored(job, encoder, *corpus) for corpus in corpora]
     return {"out of fold": _together(scored)}
 
 
-def cross_corpus(job: FitJob) -> dict[str, Scored]:
+def cross_corpus(job: FitJob, encoder: Artifact) -> dict[str, Scored]:
     """Each source of the recipe scored by a model that learnt from the others alone.
 
     Near-duplicates of the source in the others are left out. Raises ConfigError for one source.
@@ -45,7 +44,6 @@ def cross_corpus(job: FitJob) -> dict[str, Scored]:
     names = sorted({example.source for example in messages})
     if len(names) < 2:
         raise ConfigError(f"recipe {job.recipe.name} has one source: nothing to cross")
-    encoder = load_encoder(job.recipe, job.encoder)
     found = {}
     for name in names:
         tested = [example for example in messages if example.source == name]

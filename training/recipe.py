@@ -61,8 +61,8 @@ class Source(BaseModel):
     times: int = Field(
         1,
         gt=0,
-        description="how often its training texts come in an epoch, and to the n-gram head: those "
-        "of few texts are not outvoted",
+        description="how often the texts that are learnt from it come in an epoch, and to the "
+        "n-gram head: a source of few texts is not outvoted",
     )
     sentences: bool = Field(
         False, description="each sentence is a text of its own; of unlabelled texts alone"

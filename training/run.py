@@ -132,8 +132,6 @@ def fit_model(job: FitJob, encoder: Artifact, corpus: Corpus) -> AlbertForSequen
     if recipe.augmentation:
         train = [*train, *augmented(train, recipe.augmentation, recipe.hyper.seed)]
     data, validation = _targets(job, encoder, train, corpus), tokenized(encoder, corpus.validation)
-    unlabelled = len(data) - len(train)  # behind the others, once each
-    data = data.repeated([*(example.times for example in train), *[1] * unlabelled])
     _log.info("fitting %d texts, %d tokens", len(data), sum(map(len, data.ids)))
     with tempfile.TemporaryDirectory() as scratch:
         run = FitRun(
@@ -162,10 +160,13 @@ def _targets(job: FitJob, encoder: Artifact, train: Sequence[Example], corpus: C
             )
         texts, share = corpus.unlabelled, job.recipe.hyper.teacher_share
         targets = soft_targets(train, texts, job.teachers, encoder.card, share)
-        return replace(tokenized(encoder, [*train, *texts]), targets=targets)
-    if corpus.unlabelled:
-        _log.warning("%d unlabelled texts are left out: no --teacher", len(corpus.unlabelled))
-    return tokenized(encoder, train)
+        examples = [*train, *texts]
+        data = replace(tokenized(encoder, examples), targets=targets)
+    else:
+        if corpus.unlabelled:
+            _log.warning("%d unlabelled texts are left out: no --teacher", len(corpus.unlabelled))
+        examples, data = list(train), tokenized(encoder, train)
+    return data.repeated([example.times for example in examples])
 
 
 def load_encoder(recipe: Recipe, reference: str | None) -> Artifact:

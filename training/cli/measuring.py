@@ -100,13 +100,13 @@ def cross_validate(
     job = FitJob(load_recipe(recipe), data, encoder, out=Path(), steps=steps)
     if model:
         model_of(job.recipe, model)  # refused now, not after the hours that follow
-    start = load_encoder(job.recipe, encoder).digest
-    scored = out_of_fold(job, folds) if by is HeldOut.FOLD else cross_corpus(job)
+    start = load_encoder(job.recipe, encoder)
+    scored = out_of_fold(job, start, folds) if by is HeldOut.FOLD else cross_corpus(job, start)
     about = {"model": f"recipe {recipe}, by {by}", "engine": ENGINE, "precision": "auto"}
     told = tell_figures(about, scored, empty_card(job.recipe), report, html)
     if model:
         how = {
-            "encoder": start,
+            "encoder": start.digest,
             "steps": steps,
             "fits": folds if by is HeldOut.FOLD else len(scored),
         }
