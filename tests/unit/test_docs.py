@@ -149,10 +149,8 @@ class TestAlerts:
         assert used <= exported().keys()
 
     def test_every_alert_is_there_and_no_other(self):
-        written = {span for page in CURRENT for span in page.spans if re.match(r"Winnow\w+$", span)}
-        assert written == {rule["alert"] for rule in self.rules()}
         rows = re.findall(r"^\| `(Winnow\w+)` \|", OPERATIONS, re.MULTILINE)
-        assert sorted(rows) == sorted(written)
+        assert sorted(rows) == sorted(rule["alert"] for rule in self.rules())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.file.relative_to(ROOT)))
