@@ -9,20 +9,20 @@ from stream_app.codecs import CODECS
 from stream_app.core.label_record import LabelRecord, ModelVersion
 from stream_app.core.messages import ParseSpec, Partition, Record
 from stream_app.core.metrics import Metrics
-from stream_app.core.route_settings import RouteSettings
+from stream_app.core.settings.route import RouteSettings
 from stream_app.engine.fake import FakeEngine
 from stream_app.model.artifact import ModelCard
+from stream_app.model.encoder import Encoder
 from stream_app.model.preparation import Preparation
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.admit import InFlight
 from stream_app.pipeline.classify import Classifier
 from stream_app.pipeline.dead_letter import Outgoing
-from stream_app.pipeline.encode import Encoder
-from stream_app.pipeline.models import Models
 from stream_app.pipeline.parse import Parser
 from stream_app.pipeline.route import Route, new_threads
-from stream_app.pipeline.served import ServedModel
 from stream_app.pipeline.shadow import Shadow
+from stream_app.serving.models import Models
+from stream_app.serving.served import ServedModel
 
 CARD = ModelCard(name="m", version="7", labels=("ham", "spam"))
 PARTITIONS = [Partition("in", number) for number in range(3)]

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from stream_app.codecs import CODECS
 from stream_app.core.errors import ConfigError, RecordError, SourceError
 from stream_app.core.feedback import Feedback
-from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.messages import Message, ParseSpec, Partition, Record
-from stream_app.core.route_settings import RouteSettings
+from stream_app.core.settings.kafka import KafkaClientSettings
+from stream_app.core.settings.route import RouteSettings
 from training.feedback_set import (
     Correction,
     Pull,

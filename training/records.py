@@ -10,8 +10,8 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from stream_app.core.errors import BrokerError
-from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.messages import Partition, Record
+from stream_app.core.settings.kafka import KafkaClientSettings
 
 Offsets = Mapping[int, int]  # by partition
 

@@ -12,20 +12,20 @@ from typing import Annotated, Any
 
 import typer
 
-from stream_app.cli.sources import STDIN, Format, Found, Source
 from stream_app.codecs import CODECS
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, ParseSpec, Partition, Record
 from stream_app.core.settings import load_registry
 from stream_app.engine import load_engine
 from stream_app.model.artifact import Artifact
+from stream_app.model.encoder import Encoder
 from stream_app.model.ngrams import load_head
 from stream_app.model.references import resolve
 from stream_app.model.tokenizer import Tokenizer
 from stream_app.pipeline.classify import CANARY, Classifier
-from stream_app.pipeline.encode import Encoder
-from stream_app.pipeline.served import ServedModel
 from stream_app.pipeline.work import Work
+from stream_app.serving.served import ServedModel
+from stream_app.sources.files import STDIN, Format, Found, Source
 
 BATCH_TOKENS = 4096
 BATCH_RECORDS = 64

@@ -10,14 +10,13 @@ from typing import Annotated
 
 import typer
 
-from stream_app.cli.dead_letters import belongs, id_of, origin_of, read_topic
 from stream_app.cli.options import ConfigFile, RouteName, chosen_routes
-from stream_app.cli.replay import Outcome, replay
-from stream_app.cli.sources import STDIN
 from stream_app.core.errors import SourceError
 from stream_app.core.messages import Record
-from stream_app.core.route_settings import RouteSettings
 from stream_app.core.settings import Settings, load_settings
+from stream_app.core.settings.route import RouteSettings
+from stream_app.dead_letters.letters import belongs, id_of, origin_of, read_topic
+from stream_app.dead_letters.replay import Outcome, replay
 from stream_app.pipeline.dead_letter import (
     ATTEMPTS,
     ERROR,
@@ -25,6 +24,7 @@ from stream_app.pipeline.dead_letter import (
     VALUE_BYTES,
     VALUE_SHA256,
 )
+from stream_app.sources.files import STDIN
 
 dlq = typer.Typer(no_args_is_help=True, help="The records that could not be labelled.")
 

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from stream_app.core.route_settings import RouteSettings
 from stream_app.core.settings import (
     CONFIG_VARIABLE,
     KafkaSettings,
     Settings,
     load_kafka,
 )
+from stream_app.core.settings.route import RouteSettings
 
 ConfigFile = Annotated[
     Path,

@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from stream_app.cli.connect import require_topics
 from stream_app.cli.options import BootstrapServers, KafkaConfig, kafka_settings
-from stream_app.cli.sending import sending
-from stream_app.cli.sources import Format, Source
+from stream_app.kafka.connect import require_topics
+from stream_app.kafka.sending import sending
+from stream_app.sources.files import Format, Source
 
 
 def produce(

@@ -13,17 +13,17 @@ import typer
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from rich.console import Console
 
-from stream_app.cli.connect import connected, require_topics
-from stream_app.cli.dead_letters import read_topic
 from stream_app.cli.options import ConfigFile
-from stream_app.cli.sending import Sending, sending
 from stream_app.codecs import CODECS
 from stream_app.core.errors import ConfigError, RecordError
 from stream_app.core.feedback import Feedback
 from stream_app.core.label_record import origin_id
 from stream_app.core.messages import Message, ParseSpec, Record
-from stream_app.core.route_settings import RouteSettings
 from stream_app.core.settings import KafkaSettings, load_settings
+from stream_app.core.settings.route import RouteSettings
+from stream_app.dead_letters.letters import read_topic
+from stream_app.kafka.connect import connected, require_topics
+from stream_app.kafka.sending import Sending, sending
 from stream_app.model.references import resolve
 from stream_app.pipeline.review import CONFIDENCE, LABEL
 

@@ -16,7 +16,7 @@ from prometheus_client import Counter
 
 from stream_app.core.messages import Partition
 from stream_app.pipeline.dead_letter import Outgoing
-from stream_app.pipeline.send import Sender
+from stream_app.services.send import Sender
 
 log = logging.getLogger(__name__)
 

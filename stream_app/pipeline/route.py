@@ -16,17 +16,17 @@ from stream_app.core.errors import EngineSick, RecordError
 from stream_app.core.label_record import LabelRecord, cloud_event_headers, label_record
 from stream_app.core.messages import Message, Prediction, Record
 from stream_app.core.metrics import Metrics
-from stream_app.core.route_settings import RouteSettings
+from stream_app.core.settings.route import RouteSettings
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.admit import InFlight
 from stream_app.pipeline.batch import BatchLimits
 from stream_app.pipeline.dead_letter import Outgoing, dead_letter
-from stream_app.pipeline.models import Models
 from stream_app.pipeline.parse import Parser
 from stream_app.pipeline.publish import Publisher
-from stream_app.pipeline.served import ServedModel
 from stream_app.pipeline.shadow import Shadow
 from stream_app.pipeline.work import Batch, Work, by_model, encode
+from stream_app.serving.models import Models
+from stream_app.serving.served import ServedModel
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, Prediction, Record
-from stream_app.pipeline.served import ServedModel
+from stream_app.serving.served import ServedModel
 
 
 @dataclass(slots=True)

@@ -9,8 +9,8 @@ from stream_app.core.label_record import LabelRecord
 from stream_app.core.messages import Record
 from stream_app.engine.fake import FakeEngine
 from stream_app.pipeline.ack import AckTracker
-from stream_app.pipeline.models import place
 from stream_app.pipeline.route import Route
+from stream_app.serving.models import place
 from tests.fake_route import CARD, labels, make_route, run, served, texts
 
 

@@ -12,8 +12,8 @@ from stream_app.engine.fake import FakeEngine
 from stream_app.engine.protocol import Prior
 from stream_app.model.artifact import ModelCard
 from stream_app.pipeline.classify import Classifier
-from stream_app.pipeline.served import ServedModel
 from stream_app.pipeline.work import Work
+from stream_app.serving.served import ServedModel
 
 CARD = ModelCard(name="m", version="1", labels=("ham", "spam"))
 CANARY_TOKENS = [1, 2, 3]

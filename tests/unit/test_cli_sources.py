@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from stream_app.cli.sources import Format, Source, format_of
 from stream_app.core.errors import SourceError
+from stream_app.sources.files import Format, Source, format_of
 
 MAILS = [
     b"Subject: one\n\nFrom here on\n",

@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stream_app.core.drift_settings import DriftSettings
 from stream_app.core.errors import ModelError
 from stream_app.core.messages import Prediction
 from stream_app.core.metrics import Metrics
+from stream_app.core.settings.drift import DriftSettings
 from stream_app.model.artifact import load_artifact, write_card
 from stream_app.model.drift_reference import (
     Drift,
@@ -25,9 +25,9 @@ from stream_app.model.drift_reference import (
     projected_embeddings,
 )
 from stream_app.pipeline.route import Route
-from stream_app.pipeline.served import ServedModel
 from stream_app.pipeline.work import Work
 from stream_app.services.drift import DriftMonitor
+from stream_app.serving.served import ServedModel
 from tests.tiny_model import save_tiny_albert
 from training.data import Example
 from training.drift_reference import reference, write_reference

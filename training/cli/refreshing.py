@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from stream_app.core.route_settings import RouteSettings
 from stream_app.core.settings import CONFIG_VARIABLE, Settings
+from stream_app.core.settings.route import RouteSettings
 from training.cli.options import DataFolder, ModelReference, RecipeName, Report, tell
 
 ConfigFile = Annotated[

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from stream_app.core.section import Section
+from stream_app.core.settings.section import Section
 
 
 class RegistrySettings(Section):

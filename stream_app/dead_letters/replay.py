@@ -22,8 +22,11 @@ from typing import Any
 import typer
 from kafka import KafkaConsumer, TopicPartition
 
-from stream_app.cli.connect import connected, require_topics
-from stream_app.cli.dead_letters import (
+from stream_app.core.errors import BrokerError
+from stream_app.core.messages import Partition, Record
+from stream_app.core.settings import KafkaSettings
+from stream_app.core.settings.route import RouteSettings
+from stream_app.dead_letters.letters import (
     REPLAY_OF,
     attempts_of,
     belongs,
@@ -31,12 +34,9 @@ from stream_app.cli.dead_letters import (
     read_topic,
     replay_headers,
 )
-from stream_app.cli.replay_log import Replayed, ReplayLog
-from stream_app.cli.sending import Sending, sending
-from stream_app.core.errors import BrokerError
-from stream_app.core.messages import Partition, Record
-from stream_app.core.route_settings import RouteSettings
-from stream_app.core.settings import KafkaSettings
+from stream_app.dead_letters.replay_log import Replayed, ReplayLog
+from stream_app.kafka.connect import connected, require_topics
+from stream_app.kafka.sending import Sending, sending
 from stream_app.services.broker import ask_broker
 
 CHUNK = 100  # letters between two commits

@@ -12,8 +12,8 @@ from types import TracebackType
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from stream_app.cli.tether import tethered
 from stream_app.core.errors import BrokerError
+from stream_app.core.tether import tethered
 
 HOST = "127.0.0.1"
 START_SECONDS = 15.0

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from stream_app.core.section import Section
+from stream_app.core.settings.section import Section
 
 Role = Literal["title", "subject", "body", "text", "rating", "id"]
 

@@ -9,17 +9,17 @@ import numpy as np
 
 from stream_app.core.errors import EngineError, EngineSick
 from stream_app.core.label_record import ModelVersion
-from stream_app.core.route_settings import RouteSettings
 from stream_app.core.settings import EngineSettings
+from stream_app.core.settings.route import RouteSettings
 from stream_app.engine import load_engine
 from stream_app.engine.budget import measured_budget
 from stream_app.engine.protocol import Engine, Prior, TokenIds
 from stream_app.model.artifact import Artifact
 from stream_app.model.drift_reference import Drift, load_drift
+from stream_app.model.encoder import Encoder
 from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
 from stream_app.pipeline.classify import CANARY, Classifier
-from stream_app.pipeline.encode import Encoder
 
 
 @dataclass(frozen=True, eq=False, slots=True)

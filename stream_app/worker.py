@@ -30,7 +30,7 @@ from stream_app.services.consumer import GuardedConsumer, Guards, guarded_app, r
 from stream_app.services.drift import DriftMonitor
 from stream_app.services.lag import LagMonitor
 from stream_app.services.reload import ModelReloader, Watch, first_model
-from stream_app.services.review import ReviewCopier
+from stream_app.services.review_copier import ReviewCopier
 from stream_app.web.server import WebServer
 
 log = logging.getLogger(__name__)

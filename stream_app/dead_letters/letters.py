@@ -7,11 +7,11 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
-from stream_app.cli.connect import connected, require_topics
-from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.label_record import ORIGIN_ID
 from stream_app.core.messages import Headers, Record
-from stream_app.core.route_settings import RouteSettings
+from stream_app.core.settings.kafka import KafkaClientSettings
+from stream_app.core.settings.route import RouteSettings
+from stream_app.kafka.connect import connected, require_topics
 from stream_app.pipeline.dead_letter import ATTEMPTS, COUNT, ROUTE, SOURCE
 
 REPLAY_OF = "winnow-replay-of"  # of a record that was sent back: the id of its dead letter

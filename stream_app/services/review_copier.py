@@ -15,11 +15,11 @@ from mode import Service
 
 from stream_app.core.messages import Prediction, Record
 from stream_app.core.metrics import Metrics
-from stream_app.core.route_settings import RouteSettings
+from stream_app.core.settings.route import RouteSettings
 from stream_app.pipeline.review import review_headers, wanted
 from stream_app.pipeline.route import Route
-from stream_app.pipeline.send import FAILURES, started, stopped
 from stream_app.pipeline.work import Work
+from stream_app.services.send import FAILURES, started, stopped
 
 log = logging.getLogger(__name__)
 

@@ -24,14 +24,14 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from stream_app.core.drift_settings import DriftSettings
 from stream_app.core.errors import ConfigError
-from stream_app.core.feedback import FeedbackSettings
-from stream_app.core.kafka import KafkaClientSettings
-from stream_app.core.registry_settings import RegistrySettings
-from stream_app.core.route_settings import RouteSettings
-from stream_app.core.section import Section
-from stream_app.core.settings_errors import explain
+from stream_app.core.settings.drift import DriftSettings
+from stream_app.core.settings.explain import explain
+from stream_app.core.settings.feedback import FeedbackSettings
+from stream_app.core.settings.kafka import KafkaClientSettings
+from stream_app.core.settings.registry import RegistrySettings
+from stream_app.core.settings.route import RouteSettings
+from stream_app.core.settings.section import Section
 
 PREFIX = "WINNOW_"
 CONFIG_VARIABLE = "WINNOW_CONFIG"  # names the file itself, so it is not a key of it

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, model_validator
 
 from stream_app.core.errors import ConfigError
-from stream_app.core.section import Section
+from stream_app.core.settings.section import Section
 
 _NONE = SecretStr("")
 

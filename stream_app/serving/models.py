@@ -9,7 +9,7 @@ from threading import RLock
 
 from stream_app.core.label_record import origin_id
 from stream_app.core.messages import Record
-from stream_app.pipeline.served import ServedModel
+from stream_app.serving.served import ServedModel
 
 
 class Models:

@@ -10,10 +10,10 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
-from stream_app.cli.connect import connected
 from stream_app.core.errors import BrokerError
-from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.messages import Headers
+from stream_app.core.settings.kafka import KafkaClientSettings
+from stream_app.kafka.connect import connected
 
 MAX_RECORD_BYTES = 64 * 1024 * 1024
 MAX_UNCONFIRMED_BYTES = 32 * 1024 * 1024  # kafka-python itself has no bound

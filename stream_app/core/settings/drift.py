@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from stream_app.core.section import Section
+from stream_app.core.settings.section import Section
 
 
 class DriftSettings(Section):
