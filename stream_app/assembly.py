@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from stream_app.codecs import CODECS
-from stream_app.core.messages import ParseSpec
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings import Settings
-from stream_app.core.settings.route import RouteSettings
+from stream_app.core.settings import RouteSettings, Settings
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.admit import InFlight, Valve
 from stream_app.pipeline.parse import Parser
@@ -76,14 +74,11 @@ def assemble(
         metrics.in_flight_records.labels(name),
         metrics.in_flight_bytes.labels(name),
     )
-    names = {str(role): field for role, field in route.field_names.items()}
     sender = new_sender(settings.kafka, route, broker.idempotent_producers)
     return Route(
         settings=route,
         models=models,
-        parser=Parser(
-            CODECS[route.format], ParseSpec(names, route.pass_fields), route.max_record_bytes
-        ),
+        parser=Parser(CODECS[route.format], route.parse_spec, route.max_record_bytes),
         publisher=Publisher(name, sender, metrics.publish_failures.labels(name)),
         shadow=Shadow(
             route,

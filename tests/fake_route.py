@@ -9,7 +9,7 @@ from stream_app.codecs import CODECS
 from stream_app.core.label_record import LabelRecord, ModelVersion
 from stream_app.core.messages import ParseSpec, Partition, Record
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings.route import RouteSettings
+from stream_app.core.settings import RouteSettings
 from stream_app.engine.fake import FakeEngine
 from stream_app.model.artifact import ModelCard
 from stream_app.model.encoder import Encoder

@@ -14,9 +14,8 @@ from pydantic import ValidationError
 from stream_app.codecs import CODECS
 from stream_app.core.errors import ConfigError, RecordError, SourceError
 from stream_app.core.feedback import Feedback
-from stream_app.core.messages import Message, ParseSpec, Partition, Record
-from stream_app.core.settings.kafka import KafkaClientSettings
-from stream_app.core.settings.route import RouteSettings
+from stream_app.core.messages import Message, Partition, Record
+from stream_app.core.settings import KafkaClientSettings, RouteSettings
 from training.feedback_set import (
     Correction,
     Pull,
@@ -141,9 +140,8 @@ def _with_words(
 
 def _message(record: Record, route: RouteSettings) -> Message | str:
     """What the service read in a record, or why it could read nothing."""
-    names = {str(role): field_name for role, field_name in route.field_names.items()}
     try:
-        return CODECS[route.format](record.value or b"", ParseSpec(names))
+        return CODECS[route.format](record.value or b"", route.parse_spec)
     except RecordError:
         return "unreadable"
 

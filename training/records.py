@@ -11,7 +11,7 @@ from kafka.errors import KafkaError
 
 from stream_app.core.errors import BrokerError
 from stream_app.core.messages import Partition, Record
-from stream_app.core.settings.kafka import KafkaClientSettings
+from stream_app.core.settings import KafkaClientSettings
 
 Offsets = Mapping[int, int]  # by partition
 

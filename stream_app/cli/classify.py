@@ -16,7 +16,7 @@ from stream_app.codecs import CODECS
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, ParseSpec, Partition, Record
 from stream_app.core.settings import load_registry
-from stream_app.engine import load_engine
+from stream_app.engine import backends, load_engine
 from stream_app.model.artifact import Artifact
 from stream_app.model.encoder import Encoder
 from stream_app.model.ngrams import load_head
@@ -25,7 +25,7 @@ from stream_app.model.tokenizer import Tokenizer
 from stream_app.pipeline.classify import CANARY, Classifier
 from stream_app.pipeline.work import Work
 from stream_app.serving.served import ServedModel
-from stream_app.sources.files import STDIN, Format, Found, Source
+from stream_app.sources.files import STDIN, Found, Source
 
 BATCH_TOKENS = 4096
 BATCH_RECORDS = 64
@@ -46,12 +46,13 @@ def classify(
         list[Path] | None, typer.Argument(metavar="FILE", help="Default, or -: stdin.")
     ] = None,
     message_format: Annotated[
-        Format | None,
-        typer.Option("--format", help="Default: by each file's name; text for stdin."),
+        str | None,
+        typer.Option(
+            "--format",
+            help=f"{', '.join(CODECS)}. Default: by each file's name; text for stdin.",
+        ),
     ] = None,
-    engine: Annotated[
-        str, typer.Option(help="The backend: auto, packed, reference or fake.")
-    ] = "auto",
+    engine: Annotated[str, typer.Option(help=f"The backend: {', '.join(backends())}.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     min_confidence: Annotated[
         float, typer.Option(min=0, max=1, help="Below it the decision is unsure.")

@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 from stream_app.cli.options import ConfigFile, RouteName, chosen_routes
+from stream_app.configuration import load_settings
 from stream_app.core.errors import SourceError
 from stream_app.core.messages import Record
-from stream_app.core.settings import Settings, load_settings
-from stream_app.core.settings.route import RouteSettings
+from stream_app.core.settings import RouteSettings, Settings
 from stream_app.dead_letters.letters import belongs, id_of, origin_of, read_topic
 from stream_app.dead_letters.replay import Outcome, replay
 from stream_app.pipeline.dead_letter import (

@@ -9,8 +9,9 @@ import typer
 
 from stream_app.cli.options import ConfigFile, RouteName, chosen_routes
 from stream_app.cli.shadow_report import compared
+from stream_app.configuration import load_settings
 from stream_app.core.errors import ConfigError
-from stream_app.core.settings import CONFIG_VARIABLE, load_registry, load_settings
+from stream_app.core.settings import CONFIG_VARIABLE, load_registry
 from stream_app.model.registry import CHAMPION, RegisteredVersion, Registry
 
 models = typer.Typer(no_args_is_help=True, help="Which version of a model serves.")

@@ -11,10 +11,10 @@ import typer
 from stream_app.core.settings import (
     CONFIG_VARIABLE,
     KafkaSettings,
+    RouteSettings,
     Settings,
     load_kafka,
 )
-from stream_app.core.settings.route import RouteSettings
 
 ConfigFile = Annotated[
     Path,

@@ -15,12 +15,12 @@ from rich.console import Console
 
 from stream_app.cli.options import ConfigFile
 from stream_app.codecs import CODECS
+from stream_app.configuration import load_settings
 from stream_app.core.errors import ConfigError, RecordError
 from stream_app.core.feedback import Feedback
 from stream_app.core.label_record import origin_id
 from stream_app.core.messages import Message, ParseSpec, Record
-from stream_app.core.settings import KafkaSettings, load_settings
-from stream_app.core.settings.route import RouteSettings
+from stream_app.core.settings import KafkaSettings, RouteSettings
 from stream_app.dead_letters.letters import read_topic
 from stream_app.kafka.connect import connected, require_topics
 from stream_app.kafka.sending import Sending, sending
@@ -102,14 +102,13 @@ def _asker(
     console: Console, route: RouteSettings, labels: Sequence[str]
 ) -> Callable[[Record], str | None]:
     """Shows a record and asks: its label, None where it is skipped. Raises typer.Abort."""
-    names = {str(role): field for role, field in route.field_names.items()}
     numbers = {str(number): label for number, label in enumerate(labels, 1)}
     menu = "  ".join(f"{number} {label}" for number, label in numbers.items())
 
     def ask(record: Record) -> str | None:
         said = f"{record.header(LABEL)}, {float(record.header(CONFIDENCE) or 0):.0%}"
         console.rule(printable(f"{origin_id(record)}: {said}"))
-        message = _parsed(record, route.format, ParseSpec(names))
+        message = _parsed(record, route.format, route.parse_spec)
         console.print(printable(message.title), style="bold")
         console.print(printable(message.body[:SHOWN]))
         console.print(f"\n{menu}  {SKIP} skip  {QUIT} stop", style="cyan")

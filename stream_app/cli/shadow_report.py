@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from stream_app.core.label_record import LabelRecord
-from stream_app.core.settings.kafka import KafkaClientSettings
-from stream_app.core.settings.route import RouteSettings
+from stream_app.core.settings import KafkaClientSettings, RouteSettings
 from stream_app.dead_letters.letters import read_topic
 from stream_app.pipeline.shadow import CHAMPION_LABEL, CHAMPION_MODEL
 

@@ -7,8 +7,9 @@ from kafka import KafkaAdminClient
 from kafka.errors import TopicAlreadyExistsError, for_code
 
 from stream_app.cli.options import ConfigFile
+from stream_app.configuration import load_settings
 from stream_app.core.errors import BrokerError
-from stream_app.core.settings import Settings, load_settings
+from stream_app.core.settings import Settings
 from stream_app.kafka.connect import connected
 
 topics = typer.Typer(no_args_is_help=True, help="The topics that the routes need.")

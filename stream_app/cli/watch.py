@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.text import Text
 
 from stream_app.cli.options import BootstrapServers, RouteName, chosen_routes, kafka_settings
+from stream_app.configuration import load_settings
 from stream_app.core.label_record import LabelRecord
-from stream_app.core.settings import CONFIG_VARIABLE, load_settings
-from stream_app.core.settings.kafka import KafkaClientSettings
+from stream_app.core.settings import CONFIG_VARIABLE, KafkaClientSettings
 from stream_app.kafka.connect import connected, require_topics
 from stream_app.model.decision import UNSURE
 

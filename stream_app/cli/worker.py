@@ -13,9 +13,10 @@ from typing import Annotated, Literal
 import typer
 
 from stream_app.cli.options import ConfigFile
+from stream_app.configuration import load_settings
 from stream_app.core.logs import configure_logging
 from stream_app.core.machine import cores
-from stream_app.core.settings import PREFIX, Settings, load_settings
+from stream_app.core.settings import PREFIX, Settings
 from stream_app.core.tether import tethered
 
 LogLevel = Literal["debug", "info", "warning", "error"]

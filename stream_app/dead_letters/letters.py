@@ -9,8 +9,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from stream_app.core.label_record import ORIGIN_ID
 from stream_app.core.messages import Headers, Record
-from stream_app.core.settings.kafka import KafkaClientSettings
-from stream_app.core.settings.route import RouteSettings
+from stream_app.core.settings import KafkaClientSettings, RouteSettings
 from stream_app.kafka.connect import connected, require_topics
 from stream_app.pipeline.dead_letter import ATTEMPTS, COUNT, ROUTE, SOURCE
 

@@ -24,8 +24,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from stream_app.core.errors import BrokerError
 from stream_app.core.messages import Partition, Record
-from stream_app.core.settings import KafkaSettings
-from stream_app.core.settings.route import RouteSettings
+from stream_app.core.settings import KafkaSettings, RouteSettings
 from stream_app.dead_letters.letters import (
     REPLAY_OF,
     attempts_of,

@@ -21,7 +21,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataRequest
 
 from stream_app.core.errors import AccessError
-from stream_app.core.settings.kafka import KafkaClientSettings
+from stream_app.core.settings import KafkaClientSettings
 
 TIMEOUT_MS = 5000
 _TLS_ALERT = 0x15  # first byte of the record a TLS listener answers to what is not TLS

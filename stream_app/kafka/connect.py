@@ -12,7 +12,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from stream_app.core.errors import BrokerError
-from stream_app.core.settings.kafka import KafkaClientSettings
+from stream_app.core.settings import KafkaClientSettings
 from stream_app.kafka.access import get_in, unreachable
 
 CONNECT_SECONDS = 5.0

@@ -12,7 +12,7 @@ from kafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from stream_app.core.errors import BrokerError
 from stream_app.core.messages import Headers
-from stream_app.core.settings.kafka import KafkaClientSettings
+from stream_app.core.settings import KafkaClientSettings
 from stream_app.kafka.connect import connected
 
 MAX_RECORD_BYTES = 64 * 1024 * 1024

@@ -10,7 +10,7 @@ import hashlib
 
 from stream_app.core.label_record import ORIGIN_ID, origin_id
 from stream_app.core.messages import Headers, Prediction, Record
-from stream_app.core.settings.route import RouteSettings
+from stream_app.core.settings import RouteSettings
 from stream_app.model.decision import UNSURE
 from stream_app.pipeline.dead_letter import ROUTE
 

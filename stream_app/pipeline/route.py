@@ -16,7 +16,7 @@ from stream_app.core.errors import EngineSick, RecordError
 from stream_app.core.label_record import LabelRecord, cloud_event_headers, label_record
 from stream_app.core.messages import Message, Prediction, Record
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings.route import RouteSettings
+from stream_app.core.settings import RouteSettings
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.admit import InFlight
 from stream_app.pipeline.batch import BatchLimits

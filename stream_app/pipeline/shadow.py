@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from stream_app.core.errors import WinnowError
 from stream_app.core.label_record import cloud_event_headers, label_record
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings.route import RouteSettings
+from stream_app.core.settings import RouteSettings
 from stream_app.pipeline.admit import InFlight
 from stream_app.pipeline.dead_letter import Outgoing
 from stream_app.pipeline.work import Work, by_model, encode

@@ -21,8 +21,7 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 from stream_app.core.errors import BrokerError
 from stream_app.core.health import Health
 from stream_app.core.messages import Partition
-from stream_app.core.settings import Settings
-from stream_app.core.settings.kafka import KafkaClientSettings
+from stream_app.core.settings import KafkaClientSettings, Settings
 from stream_app.kafka.access import TIMEOUT_MS, get_in, unreachable
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,7 @@ from aiokafka import AIOKafkaProducer
 
 from stream_app.core.errors import BrokerError
 from stream_app.core.messages import Partition
-from stream_app.core.settings import KafkaSettings
-from stream_app.core.settings.route import RouteSettings
+from stream_app.core.settings import KafkaSettings, RouteSettings
 from stream_app.services.broker import committed_offset
 from stream_app.services.send import IdempotentSender, Sender
 from stream_app.services.transact import TRANSACTION_TIMEOUT_MS, TransactionalSender

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from mode import Service
 
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings.drift import DriftSettings
+from stream_app.core.settings import DriftSettings
 from stream_app.model.drift_reference import Drift, Labelled
 from stream_app.pipeline.route import Route
 from stream_app.pipeline.work import Work

@@ -15,7 +15,7 @@ from mode import Service
 
 from stream_app.core.messages import Prediction, Record
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings.route import RouteSettings
+from stream_app.core.settings import RouteSettings
 from stream_app.pipeline.review import review_headers, wanted
 from stream_app.pipeline.route import Route
 from stream_app.pipeline.work import Work

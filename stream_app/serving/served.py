@@ -9,8 +9,7 @@ import numpy as np
 
 from stream_app.core.errors import EngineError, EngineSick
 from stream_app.core.label_record import ModelVersion
-from stream_app.core.settings import EngineSettings
-from stream_app.core.settings.route import RouteSettings
+from stream_app.core.settings import EngineSettings, RouteSettings
 from stream_app.engine import load_engine
 from stream_app.engine.budget import measured_budget
 from stream_app.engine.protocol import Engine, Prior, TokenIds

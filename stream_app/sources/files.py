@@ -8,6 +8,7 @@
 | format json                      | each line; of a `.csv`, each row as an object          |
 | format feed                      | the file where it is XML, else each line               |
 | format text                      | each line                                              |
+| any other format                 | the file, or each line where its row in `CODECS` says  |
 
 Compressed files (`.gz .bz2 .xz`) are read through. Hidden files and empty lines are no messages.
 """
@@ -29,11 +30,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO, Literal, Protocol, cast
+from typing import IO, Protocol, cast
 
-from stream_app.core.errors import SourceError
-
-Format = Literal["rfc822", "json", "feed", "text"]
+from stream_app.codecs import CODECS
+from stream_app.core.errors import ConfigError, SourceError
 
 STDIN = Path("-")
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # what is longer is cut there: no broker would take it
@@ -46,16 +46,6 @@ class Stream(Protocol):
     def readline(self, size: int, /) -> bytes: ...
 
 
-_SUFFIXES: Mapping[str, Format] = {
-    ".jsonl": "json",
-    ".ndjson": "json",
-    ".json": "json",
-    ".csv": "json",
-    ".xml": "feed",
-    ".rss": "feed",
-    ".atom": "feed",
-    ".txt": "text",
-}
 _OPENERS: Mapping[str, Callable[[IO[bytes]], Stream]] = {
     ".gz": lambda stream: gzip.GzipFile(fileobj=stream),
     ".bz2": bz2.BZ2File,
@@ -73,14 +63,15 @@ class Found:
 
     name: str
     value: bytes
-    format: Format
+    format: str
 
 
-def format_of(path: Path) -> Format:
+def format_of(path: Path) -> str:
     """The format that the name of a file speaks of; raw mail where it speaks of none."""
     if path == STDIN:
         return "text"
-    return _SUFFIXES.get(_suffixes(path.name)[0], "rfc822")
+    held = _suffixes(path.name)[0]
+    return next((name for name, codec in CODECS.items() if held in codec.suffixes), "rfc822")
 
 
 def _suffixes(name: str) -> tuple[str, str]:
@@ -94,11 +85,16 @@ def _suffixes(name: str) -> tuple[str, str]:
 class Source:
     """The messages of some paths, in order; folders by name. Nothing is read ahead.
 
-    Without a `message_format` the name of each path decides (see `format_of`). Raises SourceError
-    for a path that does not exist, and while iterating for one that is damaged or unreadable.
+    Without a `message_format` the name of each path decides (see `format_of`). Raises ConfigError
+    for a format that does not exist, SourceError for a path that does not, and while iterating for
+    one that is damaged or unreadable.
     """
 
-    def __init__(self, paths: Sequence[Path], message_format: Format | None) -> None:
+    def __init__(self, paths: Sequence[Path], message_format: str | None) -> None:
+        if message_format is not None and message_format not in CODECS:
+            raise ConfigError(
+                f"format {message_format!r} does not exist; there are: {', '.join(CODECS)}"
+            )
         for path in paths:
             if path != STDIN and not path.exists():
                 raise SourceError(f"{path}: there is no such file or folder")
@@ -123,7 +119,7 @@ class Source:
         tell = self._file.tell() if self._file and self._file.seekable() else 0
         return self._done + tell
 
-    def _messages(self, file: Path, kind: Format, one_of_many: bool) -> Iterator[Found]:
+    def _messages(self, file: Path, kind: str, one_of_many: bool) -> Iterator[Found]:
         name = "stdin" if file == STDIN else str(file)
         try:
             with _open_stdin() if file == STDIN else file.open("rb") as stream:
@@ -158,7 +154,7 @@ def _size(file: Path) -> int:
     return 0 if file == STDIN else file.stat().st_size
 
 
-def _archive(name: str, stream: Stream, kind: Format) -> Iterator[Found]:
+def _archive(name: str, stream: Stream, kind: str) -> Iterator[Found]:
     # tarfile's own decompression takes an archive that was cut off for a whole one
     with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as archive:
         while (member := archive.next()) is not None:
@@ -168,7 +164,7 @@ def _archive(name: str, stream: Stream, kind: Format) -> Iterator[Found]:
                 yield from _split(f"{name}:{member.name}", content, kind, one_of_many=True)
 
 
-def _split(name: str, packed: IO[bytes], kind: Format, one_of_many: bool) -> Iterator[Found]:
+def _split(name: str, packed: IO[bytes], kind: str, one_of_many: bool) -> Iterator[Found]:
     """The messages of one file. A mail among many files is never an mbox: it may look like one."""
     held, compression = _suffixes(name)
     stream: Stream = _OPENERS[compression](packed) if compression else packed
@@ -182,10 +178,10 @@ def _split(name: str, packed: IO[bytes], kind: Format, one_of_many: bool) -> Ite
     first = next(lines, b"")
     if kind == "rfc822" and first.startswith(b"From ") and not one_of_many:
         yield from _mbox(name, lines)
-    elif kind == "rfc822" or (kind == "feed" and first.lstrip().startswith(b"<")):
-        yield Found(name, first + stream.read(MAX_MESSAGE_BYTES - len(first)), kind)
-    else:
+    elif CODECS[kind].by_line(first):
         yield from _lines(name, chain([first], lines), kind)
+    else:
+        yield Found(name, first + stream.read(MAX_MESSAGE_BYTES - len(first)), kind)
 
 
 def _mbox(name: str, lines: Iterator[bytes]) -> Iterator[Found]:
@@ -202,7 +198,7 @@ def _mbox(name: str, lines: Iterator[bytes]) -> Iterator[Found]:
     yield Found(f"{name}:{number}", b"".join(mail), "rfc822")
 
 
-def _lines(name: str, lines: Iterator[bytes], kind: Format) -> Iterator[Found]:
+def _lines(name: str, lines: Iterator[bytes], kind: str) -> Iterator[Found]:
     for number, line in enumerate(lines, 1):
         if len(line) == MAX_MESSAGE_BYTES:
             raise SourceError(f"{name}:{number}: this line is too long to be a message")

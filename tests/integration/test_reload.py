@@ -22,8 +22,7 @@ from typing import Any
 
 import pytest
 
-from stream_app.core.settings import EngineSettings
-from stream_app.core.settings.route import RouteSettings
+from stream_app.core.settings import EngineSettings, RouteSettings
 from stream_app.model.artifact import CARD, ModelCard, load_artifact, write_card
 from stream_app.model.decision import decide
 from stream_app.model.registry import CHALLENGER, CHAMPION

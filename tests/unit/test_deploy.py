@@ -19,10 +19,10 @@ from pydantic import BaseModel, SecretStr
 from typer.testing import CliRunner
 
 from stream_app.__main__ import app
+from stream_app.configuration import load_settings
 from stream_app.core.health import Health
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings import Settings, load_settings
-from stream_app.core.settings.route import RouteSettings
+from stream_app.core.settings import RouteSettings, Settings
 from stream_app.web.server import WebServer
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from stream_app.core.errors import ModelError
 from stream_app.core.messages import Prediction
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings.drift import DriftSettings
+from stream_app.core.settings import DriftSettings
 from stream_app.model.artifact import load_artifact, write_card
 from stream_app.model.drift_reference import (
     Drift,

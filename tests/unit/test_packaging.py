@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_app.core.settings import KafkaSettings
-from stream_app.core.settings.route import RouteSettings
+from stream_app.core.settings import KafkaSettings, RouteSettings
 from stream_app.services.delivery import new_producer
 
 PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())

@@ -13,8 +13,7 @@ from pydantic import ValidationError
 from stream_app.cli.review import printable
 from stream_app.core.messages import Partition, Prediction, Record
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings import Settings
-from stream_app.core.settings.route import RouteSettings
+from stream_app.core.settings import RouteSettings, Settings
 from stream_app.pipeline.review import review_headers, wanted
 from stream_app.pipeline.route import Route
 from stream_app.pipeline.work import Work

@@ -23,8 +23,9 @@ from stream_app.cli.demo.samples import Sample, examples_folder, load_samples
 from stream_app.cli.demo.traffic import Traffic
 from stream_app.cli.topics import create_topics
 from stream_app.cli.worker import worker_command
+from stream_app.configuration import load_settings
 from stream_app.core.errors import BrokerError, WinnowError
-from stream_app.core.settings import PREFIX, Settings, load_settings
+from stream_app.core.settings import PREFIX, Settings
 from stream_app.core.tether import stop
 from stream_app.kafka.connect import connected
 from stream_app.kafka.embedded_broker import EmbeddedBroker, usable_port

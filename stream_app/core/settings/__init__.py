@@ -1,29 +1,38 @@
-"""The configuration: one TOML file, every key also from the environment, wrong values refused."""
+"""The configuration: one TOML file, every key also from the environment, wrong values refused.
 
-from stream_app.core.settings.configuration import (
-    CONFIG_VARIABLE,
-    PREFIX,
-    Connections,
+`stream_app.configuration.load_settings` reads a whole one: it knows the codecs and the engines.
+"""
+
+from stream_app.core.settings.kafka import KafkaClientSettings, KafkaSettings
+from stream_app.core.settings.loading import from_options, load_kafka, load_registry, read_settings
+from stream_app.core.settings.route import LabelSettings, RouteSettings
+from stream_app.core.settings.sections import (
+    DriftSettings,
     EngineSettings,
-    KafkaSettings,
+    FeedbackSettings,
     MetricsSettings,
-    Settings,
+    RegistrySettings,
     TopicSettings,
-    load_kafka,
-    load_registry,
-    load_settings,
 )
+from stream_app.core.settings.settings import CONFIG_VARIABLE, PREFIX, Connections, Settings
 
 __all__ = [
     "CONFIG_VARIABLE",
     "PREFIX",
     "Connections",
+    "DriftSettings",
     "EngineSettings",
+    "FeedbackSettings",
+    "KafkaClientSettings",
     "KafkaSettings",
+    "LabelSettings",
     "MetricsSettings",
+    "RegistrySettings",
+    "RouteSettings",
     "Settings",
     "TopicSettings",
+    "from_options",
     "load_kafka",
     "load_registry",
-    "load_settings",
+    "read_settings",
 ]

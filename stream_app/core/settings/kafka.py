@@ -1,7 +1,7 @@
-"""How to reach the broker and get in: the one place that turns settings into client arguments.
+"""`[kafka]`: the broker, how to get in, the consumer group.
 
-`client_arguments()` is what aiokafka and kafka-python both take, by the same names; Faust's
-credentials are made of them in `services/consumer.py`.
+`client_arguments()` is the one place that turns settings into arguments of a client: aiokafka and
+kafka-python take the same. Faust's credentials are made of them in `services/consumer.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, model_validator
 
 from stream_app.core.errors import ConfigError
-from stream_app.core.settings.section import Section
+from stream_app.core.settings.sections import Section
 
 _NONE = SecretStr("")
 
@@ -120,6 +120,25 @@ class KafkaClientSettings(Section):
                 names = " and ".join(filter(None, (self.ssl_certificate_file, key)))
                 raise ConfigError(_unusable("ssl_certificate_file", names, error)) from None
         return context
+
+
+class KafkaSettings(KafkaClientSettings):
+    """`[kafka]`: where the broker is, how to get in, and how the consumer group behaves."""
+
+    group_id: str = Field("winnow", min_length=1)
+    auto_offset_reset: Literal["earliest", "latest"] = "earliest"
+    # a dead worker's partitions move after this long; 60 s, Faust's default, is too long for mail
+    session_timeout_seconds: float = Field(10.0, ge=1, le=300)
+    heartbeat_interval_seconds: float = Field(2.0, gt=0)
+    commit_interval_seconds: float = Field(0.5, gt=0)
+
+    @model_validator(mode="after")
+    def _heartbeats_fit(self) -> KafkaSettings:
+        if self.heartbeat_interval_seconds * 3 > self.session_timeout_seconds:
+            raise ValueError(
+                "heartbeat_interval_seconds must be at most a third of session_timeout_seconds"
+            )
+        return self
 
 
 def _unusable(key: str, files: str, error: OSError) -> str:

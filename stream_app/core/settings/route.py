@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from stream_app.core.settings.section import Section
+from stream_app.core.messages import ParseSpec
+from stream_app.core.settings.sections import Section
 
 Role = Literal["title", "subject", "body", "text", "rating", "id"]
 
@@ -28,12 +29,32 @@ def _names(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]  # a list, or "a, b" (environment)
 
 
-class RouteSettings(Section):
-    """What a route reads, what labels it, what it writes and how much of it at once."""
+class LabelSettings(Section):
+    """What turns the bytes of a record into a decision, and how much of that at once."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
-    format: Literal["rfc822", "json", "feed", "text"]
+    format: str  # a name in `stream_app.codecs.CODECS`
     model: str = Field(min_length=1)
+    field_names: dict[Role, str] = Field(default_factory=dict)  # format json: role -> field name
+    pass_fields: Names = ()
+    min_confidence: float = Field(0.0, ge=0, le=1)  # below it the decision is "unsure"
+    max_record_bytes: int = Field(10 * 1024 * 1024, gt=0)
+    max_batch_tokens: int = Field(0, ge=0)  # 0: measured when the model is warm
+    max_batch_records: int = Field(64, gt=0)
+    max_batch_delay_seconds: float = Field(0.02, ge=0, le=5)
+    max_in_flight_records: int = Field(512, gt=0)
+    max_in_flight_bytes: int = Field(64 * 1024 * 1024, gt=0)
+
+    @property
+    def parse_spec(self) -> ParseSpec:
+        """What its codec is asked for."""
+        names = {str(role): field for role, field in self.field_names.items()}
+        return ParseSpec(names, self.pass_fields)
+
+
+class RouteSettings(LabelSettings):
+    """And which topics it reads and writes, by which guarantee, beside which other model."""
+
     challenger: str = ""  # a second model, tried on live traffic: for comparison only, or for real
     shadow_share: float = Field(0.0, ge=0, le=1)  # of the records, by key
     canary_share: float = Field(0.0, ge=0, le=1)
@@ -41,17 +62,8 @@ class RouteSettings(Section):
     output_topic: Topic
     dead_letter_topic: Topic = ""  # <input_topic>.dlq where not given
     delivery: Literal["at_least_once", "effectively_once"] = "at_least_once"
-    pass_fields: Names = ()
-    field_names: dict[Role, str] = Field(default_factory=dict)  # format json: role -> field name
-    min_confidence: float = Field(0.0, ge=0, le=1)  # below it the decision is "unsure"
     review_share: float = Field(0.0, ge=0, le=1)  # of the records, copied to <input_topic>.review
     review_unsure: bool = False  # and those whose decision is "unsure"
-    max_record_bytes: int = Field(10 * 1024 * 1024, gt=0)
-    max_batch_tokens: int = Field(0, ge=0)  # 0: measured when the model is warm
-    max_batch_records: int = Field(64, gt=0)
-    max_batch_delay_seconds: float = Field(0.02, ge=0, le=5)
-    max_in_flight_records: int = Field(512, gt=0)
-    max_in_flight_bytes: int = Field(64 * 1024 * 1024, gt=0)
 
     @model_validator(mode="before")
     @classmethod
