@@ -8,13 +8,13 @@ from functools import partial
 from stream_app.codecs import CODECS
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import RouteSettings, Settings
+from stream_app.kafka.broker import Broker
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.admit import InFlight, Valve
 from stream_app.pipeline.parse import Parser
 from stream_app.pipeline.publish import Publisher
 from stream_app.pipeline.route import Observer, Route, new_threads
 from stream_app.pipeline.shadow import Shadow
-from stream_app.services.broker import Broker
 from stream_app.services.delivery import idempotent_sender, new_producer, new_sender
 from stream_app.services.model_source import ModelSource
 from stream_app.services.reload import Watch

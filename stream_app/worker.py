@@ -23,9 +23,10 @@ from stream_app.core.errors import BrokerError, WinnowError
 from stream_app.core.health import STUCK_SECONDS, Health
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import Settings
+from stream_app.kafka.broker import ask_broker
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.route import Route
-from stream_app.services.broker import RETRY_SECONDS, ask_broker, await_broker
+from stream_app.services.broker import RETRY_SECONDS, await_broker
 from stream_app.services.consumer import GuardedConsumer, Guards, guarded_app, records
 from stream_app.services.drift import DriftMonitor
 from stream_app.services.lag import LagMonitor
@@ -186,7 +187,7 @@ class Worker:
     def _lag_monitor(self) -> LagMonitor:
         return LagMonitor(
             self._consumer(),
-            partial(ask_broker, self._settings.kafka),
+            partial(asyncio.to_thread, ask_broker, self._settings.kafka),
             {route.input_topic: route.name for route in self._settings.routes},
             {name: route.publisher for name, route in self._routes.items()},
             self._acks,

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from stream_app.cli.options import BootstrapServers, KafkaConfig, kafka_settings
 from stream_app.codecs import CODECS
-from stream_app.kafka.connect import require_topics
 from stream_app.kafka.sending import sending
+from stream_app.kafka.topics import require_topics
 from stream_app.sources.files import Source
 
 

@@ -18,14 +18,14 @@ from stream_app.codecs import CODECS
 from stream_app.configuration import load_settings
 from stream_app.core.errors import ConfigError, RecordError
 from stream_app.core.feedback import Feedback
-from stream_app.core.label_record import origin_id
+from stream_app.core.headers import CONFIDENCE, LABEL, origin_id
 from stream_app.core.messages import Message, ParseSpec, Record
 from stream_app.core.settings import KafkaSettings, RouteSettings
-from stream_app.dead_letters.letters import read_topic
-from stream_app.kafka.connect import connected, require_topics
+from stream_app.kafka.connect import connected
+from stream_app.kafka.reading import partitions_of, read_topic
 from stream_app.kafka.sending import Sending, sending
+from stream_app.kafka.topics import require_topics
 from stream_app.model.references import resolve
-from stream_app.pipeline.review import CONFIDENCE, LABEL
 
 SHOWN = 1500  # characters of a body
 SKIP, QUIT = "s", "q"
@@ -78,9 +78,8 @@ def _memory(kafka: KafkaSettings, route: RouteSettings) -> Iterator[Any]:
 
 def _unseen(kafka: KafkaSettings, route: RouteSettings, memory: Any) -> Iterator[Record]:
     topic = route.review_topic
-    numbers = sorted(memory.partitions_for_topic(topic))
-    first = {number: memory.committed(TopicPartition(topic, number)) or 0 for number in numbers}
-    return read_topic(kafka, topic, first=first)
+    seen = {each.partition: memory.committed(each) or 0 for each in partitions_of(memory, topic)}
+    return read_topic(kafka, topic, starts=seen)
 
 
 def _remember(memory: Any, record: Record) -> None:

@@ -11,7 +11,8 @@ WinnowError
 │   ├── OutOfMemory  ... because the device ran out of memory: a smaller batch may pass
 │   └── EngineSick   ... and the canary fails too: the process must end, nothing is acked
 └── BrokerError      the broker, or a topic on it, is not usable
-    └── AccessError  ... because it refuses our credentials, or we its certificate: no outage
+    ├── BrokerUnreachable  ... because it does not answer: waiting may mend it
+    └── AccessError        ... because it refuses our credentials, or we its certificate: no outage
 
 A message says what happened, to which route or file, and what to do. It never holds message text.
 """
@@ -69,6 +70,10 @@ class EngineSick(EngineError):
 
 class BrokerError(WinnowError):
     """The broker, or a topic on it, is not usable."""
+
+
+class BrokerUnreachable(BrokerError):
+    """The broker does not answer."""
 
 
 class AccessError(BrokerError):

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,24 +18,19 @@ from dataclasses import dataclass, field
 from itertools import count, groupby
 from typing import Any
 
-import typer
 from kafka import KafkaConsumer, TopicPartition
 
 from stream_app.core.errors import BrokerError
+from stream_app.core.headers import REPLAY_OF
 from stream_app.core.messages import Partition, Record
 from stream_app.core.settings import KafkaSettings, RouteSettings
-from stream_app.dead_letters.letters import (
-    REPLAY_OF,
-    attempts_of,
-    belongs,
-    id_of,
-    read_topic,
-    replay_headers,
-)
+from stream_app.dead_letters.letters import attempts_of, belongs, id_of, replay_headers
 from stream_app.dead_letters.replay_log import Replayed, ReplayLog
-from stream_app.kafka.connect import connected, require_topics
+from stream_app.kafka.broker import ask_broker
+from stream_app.kafka.connect import connected
+from stream_app.kafka.reading import partitions_of, read_topic
 from stream_app.kafka.sending import Sending, sending
-from stream_app.services.broker import ask_broker
+from stream_app.kafka.topics import require_topics
 
 CHUNK = 100  # letters between two commits
 MAX_MARK_CHARS = 4000  # a broker's offset.metadata.max.bytes is 4096 by default
@@ -62,19 +56,21 @@ def replay(
     route: RouteSettings,
     wanted: Callable[[Record], bool],
     max_attempts: int,
+    say: Callable[[str], None],
 ) -> Outcome:
     """Send the route's wanted dead letters that were not replayed yet back to its input topic.
 
-    Those that have died `max_attempts` times or more are refused. Raises BrokerError.
+    Those that have died `max_attempts` times or more are refused. `say` is told what it waits for.
+    Raises BrokerError.
     """
     outcome, topic = Outcome(), route.dead_letter_topic
     require_topics(kafka, [topic, route.input_topic])
     with (
-        _alone(kafka, route) as consumer,
+        _alone(kafka, route, say) as consumer,
         sending(kafka, route.input_topic, retries=0) as records,
     ):
         log = ReplayLog(consumer, round(time.time() * 1000))
-        done = _begin(log, kafka, route, sorted(consumer.partitions_for_topic(topic)))
+        done = _begin(log, kafka, route, [n for _, n in partitions_of(consumer, topic)])
         letters = (letter for letter in read_topic(kafka, topic) if belongs(letter, route))
         for partition, found in groupby(letters, key=lambda letter: letter.partition):
             chosen = _chosen(found, wanted, max_attempts, done[partition], outcome)
@@ -89,13 +85,13 @@ def replay(
 
 
 @contextmanager
-def _alone(kafka: KafkaSettings, route: RouteSettings) -> Iterator[Any]:
+def _alone(kafka: KafkaSettings, route: RouteSettings, say: Callable[[str], None]) -> Iterator[Any]:
     """The consumer that remembers, once it is the only one at work: it owns the first partition.
 
     Another that comes meanwhile waits for this one, which answers no rebalance until it is done.
     The embedded broker, for trials only, takes half a minute for a join: there nobody is kept out.
     """
-    lockable = asyncio.run(ask_broker(kafka)).idempotent_producers
+    lockable = ask_broker(kafka).idempotent_producers
     group, topic = f"{kafka.group_id}-dlq-replay-{route.name}", route.dead_letter_topic
     with connected(
         KafkaConsumer,
@@ -113,9 +109,7 @@ def _alone(kafka: KafkaSettings, route: RouteSettings) -> Iterator[Any]:
                 if TopicPartition(topic, 0) in consumer.assignment():
                     break
                 if polls == _PATIENT_POLLS:
-                    typer.echo(
-                        f"winnow: another replay of {route.name} is at work, or was", err=True
-                    )
+                    say(f"another replay of {route.name} is at work, or was")
             consumer.pause(*consumer.assignment())  # its records are read elsewhere
         yield consumer
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from stream_app.core.errors import WinnowError
+from stream_app.core.headers import CHAMPION_LABEL, CHAMPION_MODEL, encoded
 from stream_app.core.label_record import cloud_event_headers, label_record
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import RouteSettings
@@ -29,8 +30,6 @@ log = logging.getLogger(__name__)
 RECORDS = 256  # that wait for the challenger
 BYTES = 8 * 1024 * 1024
 CHUNK = 32
-CHAMPION_LABEL = "winnow-champion-label"  # headers of a shadow record
-CHAMPION_MODEL = "winnow-champion-model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +156,9 @@ class Shadow:
             datetime.now(UTC),
         )
         version = champion.model.version
-        told = (
-            (CHAMPION_LABEL, champion.prediction.label.encode()),
-            (CHAMPION_MODEL, f"{version.name}/{version.version}".encode()),
+        told = encoded(
+            (CHAMPION_LABEL, champion.prediction.label),
+            (CHAMPION_MODEL, f"{version.name}/{version.version}"),
         )
         return Outgoing(
             self._route.shadow_topic,

@@ -1,22 +1,35 @@
 """Copies records to the review topics, on the side: a label never waits for its copy.
 
-So a copy may be lost: where the broker refuses it, where more are wanted than the broker takes, or
+A random share shows how good the model is; those it is unsure of teach it most. The choice hangs on
+the record's id alone, so that a record that is labelled again after a crash is not drawn anew.
+
+A copy may be lost: where the broker refuses it, where more are wanted than the broker takes, or
 where the worker ends. Lost ones are counted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 
 from aiokafka import AIOKafkaProducer
 from mode import Service
 
-from stream_app.core.messages import Prediction, Record
+from stream_app.core.headers import (
+    CONFIDENCE,
+    LABEL,
+    ORIGIN_ID,
+    ROUTE,
+    encoded,
+    foreign,
+    origin_id,
+)
+from stream_app.core.messages import Headers, Prediction, Record
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import RouteSettings
-from stream_app.pipeline.review import review_headers, wanted
+from stream_app.model.decision import UNSURE
 from stream_app.pipeline.route import Route
 from stream_app.pipeline.work import Work
 from stream_app.services.send import FAILURES, started, stopped
@@ -25,6 +38,25 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 MAX_WAITING_RECORDS = 1000
+
+
+def wanted(record: Record, prediction: Prediction, route: RouteSettings) -> bool:
+    """Whether a person should look at it."""
+    if route.review_unsure and prediction.decision == UNSURE:
+        return True
+    drawn = hashlib.blake2b(origin_id(record).encode(), digest_size=8).digest()
+    return int.from_bytes(drawn) < route.review_share * 2**64
+
+
+def review_headers(record: Record, prediction: Prediction, route: str) -> Headers:
+    """The record's own, the id of its label record, and what the model said."""
+    told = encoded(
+        (ORIGIN_ID, origin_id(record)),
+        (ROUTE, route),
+        (LABEL, prediction.label),
+        (CONFIDENCE, f"{prediction.confidence:.4f}"),
+    )
+    return (*foreign(record.headers), *told)
 
 
 class ReviewCopier(Service):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from threading import RLock
 
-from stream_app.core.label_record import origin_id
+from stream_app.core.headers import origin_id
 from stream_app.core.messages import Record
 from stream_app.serving.served import ServedModel
 

@@ -14,10 +14,14 @@ from stream_app.cli.review import printable
 from stream_app.core.messages import Partition, Prediction, Record
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import RouteSettings, Settings
-from stream_app.pipeline.review import review_headers, wanted
 from stream_app.pipeline.route import Route
 from stream_app.pipeline.work import Work
-from stream_app.services.review_copier import MAX_WAITING_RECORDS, ReviewCopier
+from stream_app.services.review_copier import (
+    MAX_WAITING_RECORDS,
+    ReviewCopier,
+    review_headers,
+    wanted,
+)
 
 SURE = Prediction("spam", ("spam",), 0.98, {"spam": 0.98}, "spam")
 UNSURE = Prediction("spam", ("spam",), 0.6, {"spam": 0.6}, "unsure")

@@ -100,6 +100,12 @@ class Settings(Connections):
                 )
         return self
 
+    @property
+    def all_topics(self) -> tuple[str, ...]:
+        """Every topic that routes and feedback need."""
+        of_routes = [topic for route in self.routes for topic in route.topics]
+        return (*of_routes, self.feedback.topic)
+
     def route(self, name: str) -> RouteSettings:
         """The route called `name`. Raises ConfigError where there is none."""
         for route in self.routes:
