@@ -1,4 +1,6 @@
-"""The composition root: the only place where the parts of a worker are wired together."""
+"""A worker process from start to end: broker, models, consumer, the way out. See assembly.py for
+how a route is put together, and agent.py for what it does.
+"""
 
 from __future__ import annotations
 
@@ -18,20 +20,18 @@ from aiokafka.errors import KafkaError
 from faust.types import StreamT
 
 from stream_app.agent import label_records
-from stream_app.assembly import assemble, model_source, review_copiers, watches
-from stream_app.core.errors import BrokerError, WinnowError
+from stream_app.assembly import Assembled, Assembly
+from stream_app.core.errors import BrokerError, WinnowError, cause_of
 from stream_app.core.health import STUCK_SECONDS, Health
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import Settings
 from stream_app.kafka.broker import ask_broker
 from stream_app.pipeline.ack import AckTracker
-from stream_app.pipeline.route import Route
 from stream_app.services.broker import RETRY_SECONDS, await_broker
 from stream_app.services.consumer import GuardedConsumer, Guards, guarded_app, records
 from stream_app.services.drift import DriftMonitor
 from stream_app.services.lag import LagMonitor
-from stream_app.services.reload import ModelReloader, Watch, first_model
-from stream_app.services.review_copier import ReviewCopier
+from stream_app.services.reload import ModelReloader, first_model
 from stream_app.web.server import WebServer
 
 log = logging.getLogger(__name__)
@@ -49,10 +49,8 @@ class Worker:
         # a rebalance may last a session's timeout, and nothing moves meanwhile
         self._health = Health(max(STUCK_SECONDS, 2 * settings.kafka.session_timeout_seconds))
         self._acks = AckTracker()
-        self._routes: dict[str, Route] = {}
-        self._watches: list[Watch] = []
+        self._routes: dict[str, Assembled] = {}
         self._drift = DriftMonitor(settings.drift, self._metrics)
-        self._copiers: list[ReviewCopier] = []
         self._failure: WinnowError | None = None
         self._stop = asyncio.Event()
         self._stuck: list[str] = []  # what does not end by itself
@@ -103,20 +101,16 @@ class Worker:
         return True
 
     async def _load_routes(self) -> None:
-        settings, metrics = self._settings, self._metrics
+        settings = self._settings
         broker = await await_broker(settings, self._health)
+        assembly = Assembly(
+            settings, broker, self._acks, self._consumer, self._drift, self._metrics
+        )
         for route in settings.routes:
             log.info("route %s: loading %s", route.name, route.model)
-            source = model_source(settings, route, route.model, metrics)
+            source = assembly.source(route, route.model)
             model = await first_model(source, route.name, self._health)
-            copiers = review_copiers(settings, route, metrics)
-            observers = [self._drift.observe, *(copier.observe for copier in copiers)]
-            built = assemble(
-                settings, route, broker, model, self._acks, self._consumer, metrics, observers
-            )
-            self._routes[route.name] = built
-            self._watches += watches(settings, built, source, metrics)
-            self._copiers += copiers
+            self._routes[route.name] = assembly.route(route, source, model)
             log.info("route %s: ready, batches of %d tokens", route.name, model.batch_tokens)
 
     @contextlib.asynccontextmanager
@@ -127,10 +121,14 @@ class Worker:
             if app is None:
                 yield
                 return
+            routes = self._routes.values()
             reloader = ModelReloader(
-                self._watches, self._settings.registry.poll_seconds, self._metrics
+                [watch for route in routes for watch in route.watches],
+                self._settings.registry.poll_seconds,
+                self._metrics,
             )
-            services = [self._lag_monitor(), reloader, self._drift, *self._copiers]
+            beside = [service for route in routes for service in route.services]
+            services = [self._lag_monitor(), reloader, self._drift, *beside]
             for service in services:
                 await service.start()
             crashed = asyncio.create_task(self._watch_crash(app))
@@ -195,7 +193,7 @@ class Worker:
             self._health,
         )
 
-    def _add_agent(self, app: faust.App, route: Route) -> None:
+    def _add_agent(self, app: faust.App, route: Assembled) -> None:
         topic = app.topic(
             route.settings.input_topic,
             key_type=bytes,
@@ -207,7 +205,7 @@ class Worker:
         async def agent(stream: StreamT[bytes]) -> None:
             assert isinstance(stream, faust.Stream)
             try:
-                await label_records(records(stream, app), route)
+                await label_records(records(stream, app), route.route)
             except Exception as error:
                 self._fail(error, route.settings.name)
 
@@ -215,8 +213,7 @@ class Worker:
 
     def _fail(self, error: BaseException, route: str) -> None:
         """Nothing more may be acked: remember why, and stop the worker."""
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
+        error = cause_of(error)
         if isinstance(error, WinnowError):
             error.args = (f"route {route}: {error}",)
             self._failure = error

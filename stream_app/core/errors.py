@@ -78,3 +78,10 @@ class BrokerUnreachable(BrokerError):
 
 class AccessError(BrokerError):
     """The broker is there, but one side does not trust the other: waiting will not mend it."""
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """The first error of those that ended a group of tasks, or the error itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,4 +1,4 @@
-"""Encode: Message -> token ids, with the model's own text preparation, tokenizer and head."""
+"""The encoder: a message to what an engine reads, by the model's own preparation and tokenizer."""
 
 from __future__ import annotations
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from stream_app.core.errors import RecordError
 from stream_app.core.headers import (
@@ -23,18 +21,7 @@ from stream_app.core.headers import (
     foreign,
 )
 from stream_app.core.messages import Headers, Record
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A record to publish. `fallback` takes its place where the topic refuses it as too large."""
-
-    topic: str
-    source: Record  # the input it answers: its partition's number is the output's as well
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    fallback: Callable[[], Outgoing] | None = None
+from stream_app.pipeline.outgoing import Outgoing
 
 
 def dead_letter(record: Record, error: RecordError, topic: str, route: str, model: str) -> Outgoing:

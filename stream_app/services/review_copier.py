@@ -30,7 +30,6 @@ from stream_app.core.messages import Headers, Prediction, Record
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import RouteSettings
 from stream_app.model.decision import UNSURE
-from stream_app.pipeline.route import Route
 from stream_app.pipeline.work import Work
 from stream_app.services.send import FAILURES, started, stopped
 
@@ -76,7 +75,7 @@ class ReviewCopier(Service):
         self._waiting: asyncio.Queue[tuple[Record, Prediction]] = asyncio.Queue(MAX_WAITING_RECORDS)
         self._bytes = 0
 
-    def observe(self, _: Route, works: Sequence[Work]) -> None:
+    def observe(self, works: Sequence[Work]) -> None:
         """Take in works whose labels are confirmed. On the event loop; never waits."""
         for work in works:
             if work.prediction is not None and wanted(work.record, work.prediction, self._route):

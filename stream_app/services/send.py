@@ -1,4 +1,4 @@
-"""Send: a batch to the broker, once. What to do about a failure is the publisher's (publish.py)."""
+"""Send: a batch to the broker, once. What to do about a failure is pipeline/publisher.py's."""
 
 from __future__ import annotations
 
@@ -6,37 +6,16 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from stream_app.pipeline.dead_letter import Outgoing
+from stream_app.pipeline.outgoing import Outgoing
 
 log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 5.0
 FAILURES = (KafkaError, OSError, TimeoutError)  # what a broker that is away or unwilling raises
-
-
-class Sender(Protocol):
-    """One try at a delivery guarantee."""
-
-    async def send(self, batch: Sequence[Outgoing]) -> list[BaseException | None]:
-        """One result an item, in order: None once the broker has it for good, else the error.
-
-        An error says nothing about what the broker has. Raises BrokerError where going on would
-        lose records.
-        """
-        ...
-
-    def forget(self) -> None:
-        """All partitions were revoked: what is in flight is somebody else's."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of every producer: its state is in doubt. The next `send` makes new ones."""
-        ...
 
 
 class IdempotentSender:

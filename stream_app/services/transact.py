@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from stream_app.core.errors import BrokerError
 from stream_app.core.messages import Partition
-from stream_app.pipeline.dead_letter import Outgoing
+from stream_app.pipeline.outgoing import Outgoing
 from stream_app.services.send import FAILURES, enqueue, started, stopped
 
 TRANSACTION_TIMEOUT_MS = 15_000  # the broker aborts a transaction that its producer left open

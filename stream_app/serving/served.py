@@ -9,7 +9,7 @@ import numpy as np
 
 from stream_app.core.errors import EngineError, EngineSick
 from stream_app.core.label_record import ModelVersion
-from stream_app.core.settings import EngineSettings, RouteSettings
+from stream_app.core.settings import EngineSettings, LabelSettings
 from stream_app.engine import load_engine
 from stream_app.engine.budget import measured_budget
 from stream_app.engine.protocol import Engine, Prior, TokenIds
@@ -18,7 +18,9 @@ from stream_app.model.drift_reference import Drift, load_drift
 from stream_app.model.encoder import Encoder
 from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
-from stream_app.pipeline.classify import CANARY, Classifier
+from stream_app.serving.classifier import Classifier
+
+CANARY = "a short text that any working model can score"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -37,7 +39,7 @@ class ServedModel:
 class ModelLoader:
     """How a route's models are loaded. Takes seconds, so it runs off the event loop."""
 
-    route: RouteSettings
+    settings: LabelSettings
     how: EngineSettings
     failed: Callable[[str], None]  # counts what was done about a batch that failed
 
@@ -55,7 +57,7 @@ class ModelLoader:
         engine = load_engine(
             how.backend, artifact, how.device, how.precision, how.threads, how.early_exit
         )
-        tokens = self.route.max_batch_tokens or batch_tokens
+        tokens = self.settings.max_batch_tokens or batch_tokens
         try:
             engine.warm_up()
             _try(engine, canary, None if head is None else head.logits([CANARY]), len(card.labels))
@@ -67,7 +69,7 @@ class ModelLoader:
                 f"the engine fails its canary ({why}): check the device and the model files"
             ) from error
         encoder = Encoder(tokenizer, card.preparation, head)
-        classifier = Classifier(engine, card, self.route.min_confidence, canary, self.failed)
+        classifier = Classifier(engine, card, self.settings.min_confidence, canary, self.failed)
         return ServedModel(version, tokens, encoder, engine, classifier, drift)
 
 

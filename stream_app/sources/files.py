@@ -109,6 +109,11 @@ class Source:
                 yield from self._messages(file, self._format or format_of(path), file != path)
 
     @property
+    def formats(self) -> set[str]:
+        """Those that its messages may have."""
+        return {self._format or format_of(path) for path in self._paths}
+
+    @property
     def size(self) -> int:
         """Bytes on disk of all files."""
         return sum(_size(file) for path in self._paths for file in _files(path))

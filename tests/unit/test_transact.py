@@ -12,8 +12,8 @@ from prometheus_client import Counter
 from stream_app.core.errors import BrokerError
 from stream_app.core.messages import Partition, Record
 from stream_app.core.settings import KafkaSettings, RouteSettings
-from stream_app.pipeline.dead_letter import Outgoing
-from stream_app.pipeline.publish import Publisher
+from stream_app.pipeline.outgoing import Outgoing
+from stream_app.pipeline.publisher import Publisher
 from stream_app.services.delivery import new_sender
 from stream_app.services.transact import TransactionalSender
 

@@ -22,9 +22,9 @@ from stream_app.core.settings import Settings
 from stream_app.engine.protocol import Prior, TokenIds
 from stream_app.model.artifact import Artifact
 from stream_app.model.tokenizer import Tokenizer
-from stream_app.pipeline.classify import CANARY
 from stream_app.services import consumer
 from stream_app.serving import served
+from stream_app.serving.served import CANARY
 
 FITS = 4  # records that fit the "device" when it is short of memory
 

@@ -10,18 +10,18 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+
+from mode import Service
 
 from stream_app.core.errors import WinnowError
 from stream_app.core.headers import CHAMPION_LABEL, CHAMPION_MODEL, encoded
-from stream_app.core.label_record import cloud_event_headers, label_record
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import RouteSettings
 from stream_app.pipeline.admit import InFlight
-from stream_app.pipeline.dead_letter import Outgoing
-from stream_app.pipeline.work import Work, by_model, encode
-from stream_app.services.send import Sender
+from stream_app.pipeline.encode import encode
+from stream_app.pipeline.outgoing import Outgoing, Sender, label_of
+from stream_app.pipeline.work import Work, by_model
 from stream_app.serving.models import Models, place
 from stream_app.serving.served import ServedModel
 
@@ -40,8 +40,8 @@ class Pair:
     challenger: Work
 
 
-class Shadow:
-    """One route's comparison. `offer` is called on the event loop, `run` beside the other steps."""
+class Shadow(Service):
+    """One route's comparison. Nothing that goes wrong here escapes."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class Shadow:
         thread: ThreadPoolExecutor,
         metrics: Metrics,
     ) -> None:
+        super().__init__()
         self._route = route
         self._models = models
         self._in_flight = in_flight
@@ -61,27 +62,26 @@ class Shadow:
         self._waiting: asyncio.Queue[Pair] = asyncio.Queue()  # bounded by RECORDS and BYTES
         self._bytes = 0
 
-    def offer(self, works: Sequence[Work]) -> None:
-        """Take the share of these labelled works that there is room for."""
-        if not self._route.shadow_share:
-            return
+    def observe(self, works: Sequence[Work]) -> None:
+        """Take the share of these labelled works that there is room for. Never waits."""
         for work in works:
             chosen = place(work.record) < self._route.shadow_share
             if chosen and work.prediction is not None:
                 self._take(work)
 
-    async def run(self) -> None:
-        """Compare for ever. Nothing that goes wrong here escapes."""
-        try:
-            while True:
-                pairs = await self._chunk()
-                try:
-                    await self._compare(pairs)
-                finally:
-                    for pair in pairs:
-                        self._models.end(pair.challenger.model)
-        finally:
-            await self._sender.close()
+    async def on_shutdown(self) -> None:
+        """Nothing is compared any more."""
+        await self._sender.close()
+
+    @Service.task
+    async def _compare_all(self) -> None:
+        while not self.should_stop:
+            pairs = await self._chunk()
+            try:
+                await self._compare(pairs)
+            finally:
+                for pair in pairs:
+                    self._models.end(pair.challenger.model)
 
     def _take(self, work: Work) -> None:
         challenger = self._models.begin_challenge()
@@ -143,30 +143,14 @@ class Shadow:
             await self._sender.close()
 
     def _outgoing(self, pair: Pair) -> Outgoing:
-        work, champion = pair.challenger, pair.champion
-        assert work.message is not None
-        assert work.prediction is not None
-        assert champion.prediction is not None
-        label = label_record(
-            work.record,
-            work.message,
-            work.prediction,
-            self._route.name,
-            work.model.version,
-            datetime.now(UTC),
-        )
-        version = champion.model.version
+        assert pair.champion.prediction is not None
+        version = pair.champion.model.version
         told = encoded(
-            (CHAMPION_LABEL, champion.prediction.label),
+            (CHAMPION_LABEL, pair.champion.prediction.label),
             (CHAMPION_MODEL, f"{version.name}/{version.version}"),
         )
-        return Outgoing(
-            self._route.shadow_topic,
-            work.record,
-            work.record.key,
-            label.model_dump_json().encode(),
-            (*cloud_event_headers(label, work.record.headers), *told),
-        )
+        label = label_of(pair.challenger, self._route.name, self._route.shadow_topic)
+        return replace(label, headers=(*label.headers, *told))
 
     def _count(self, model: ServedModel, outcome: str) -> None:
         version = model.version.version

@@ -11,8 +11,8 @@ from stream_app.core.messages import Partition, Record
 from stream_app.engine.fake import FakeEngine
 from stream_app.engine.protocol import Prior
 from stream_app.model.artifact import ModelCard
-from stream_app.pipeline.classify import Classifier
 from stream_app.pipeline.work import Work
+from stream_app.serving.classifier import Classifier
 from stream_app.serving.served import ServedModel
 
 CARD = ModelCard(name="m", version="1", labels=("ham", "spam"))
