@@ -1,4 +1,4 @@
-"""Layer 2: bytes -> Message, one file a format.
+"""Bytes -> Message, one file a format.
 
 A new format is one file here and one row in `CODECS`: routes, `winnow classify` and `winnow
 produce` take it by its name.

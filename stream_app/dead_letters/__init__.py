@@ -1,1 +1,1 @@
-"""Layer 2: records that could not be labelled: reading them, and sending them back."""
+"""Records that could not be labelled: reading them, and sending them back."""

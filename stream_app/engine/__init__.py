@@ -1,4 +1,4 @@
-"""Layer 2: a batch of token ids -> logits. One protocol, one file a backend, a shipped fake.
+"""A batch of token ids -> logits. One protocol, one file a backend, a shipped fake.
 
 A new backend is one file here and one row in `ENGINES`: `[engine] backend` and `winnow classify
 --engine` take it by its name.

@@ -1,1 +1,1 @@
-"""Layer 1: Kafka by kafka-python, for commands and the trainer; the worker consumes by Faust."""
+"""Kafka by kafka-python, for commands and the trainer; the worker consumes by Faust."""

@@ -1,1 +1,1 @@
-"""Layer 3: a model that serves: loaded, warmed up, tried on a canary, replaced by another."""
+"""A model that serves: loaded, warmed up, tried on a canary, replaced by another."""

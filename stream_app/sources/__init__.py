@@ -1,1 +1,1 @@
-"""Layer 3: where messages come from that are not on a topic yet."""
+"""Where messages come from that are not on a topic yet."""
