@@ -27,8 +27,8 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from bench.mail_in_order import base_model, stream
 from bench.refresh_demo_plot import draw
-from stream_app.cli.embedded_broker import EmbeddedBroker, usable_port
 from stream_app.core.feedback import Feedback
+from stream_app.kafka.embedded_broker import EmbeddedBroker, usable_port
 from training.data import Example
 
 PARTITIONS = 2

@@ -25,7 +25,7 @@ import tomli_w
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
-from stream_app.cli.embedded_broker import EmbeddedBroker
+from stream_app.kafka.embedded_broker import EmbeddedBroker
 from training.data import held_out_messages
 from training.recipe import load_recipe
 

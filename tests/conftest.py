@@ -16,7 +16,7 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from stream_app.cli.embedded_broker import EmbeddedBroker
+from stream_app.kafka.embedded_broker import EmbeddedBroker
 
 pytest_plugins = ["tests.registries"]
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from stream_app.codecs import CODECS
 from stream_app.core.errors import ConfigError, RecordError, SourceError
 from stream_app.core.feedback import Feedback
-from stream_app.core.kafka import KafkaClientSettings
-from stream_app.core.messages import Message, ParseSpec, Partition, Record
-from stream_app.core.route_settings import RouteSettings
+from stream_app.core.messages import Message, Partition, Record
+from stream_app.core.settings import KafkaClientSettings, RouteSettings
+from stream_app.kafka.reading import Offsets, Reader, reading
+from stream_app.kafka.topics import require_topics
 from training.feedback_set import (
     Correction,
     Pull,
@@ -26,7 +27,6 @@ from training.feedback_set import (
     tally,
     write_pull,
 )
-from training.records import Offsets, Records, open_records
 
 _log = logging.getLogger(__name__)
 _NAMED = 20  # refused records of a kind that the manifest names
@@ -66,7 +66,8 @@ def pull(source: FeedbackSource, folder: Path) -> Pull | None:
     before = pulls(folder)
     _check(source, before, folder)
     outcomes = _Outcomes()
-    with open_records(source.kafka) as records:
+    require_topics(source.kafka, [source.topic])
+    with reading(source.kafka) as records:
         starts, ends = next_offsets(before), records.ends(source.topic)
         _check_grown(source.topic, starts, ends)
         if all(starts.get(number, 0) == end for number, end in ends.items()):
@@ -117,7 +118,7 @@ def _understood(
 
 
 def _with_words(
-    said: Sequence[_Said], route: RouteSettings, records: Records, outcomes: _Outcomes
+    said: Sequence[_Said], route: RouteSettings, records: Reader, outcomes: _Outcomes
 ) -> Iterator[Correction]:
     """Each with the words it is about, read from the route's input where it gives an id."""
     by_record: defaultdict[Partition, defaultdict[int, list[_Said]]] = defaultdict(
@@ -141,9 +142,8 @@ def _with_words(
 
 def _message(record: Record, route: RouteSettings) -> Message | str:
     """What the service read in a record, or why it could read nothing."""
-    names = {str(role): field_name for role, field_name in route.field_names.items()}
     try:
-        return CODECS[route.format](record.value or b"", ParseSpec(names))
+        return CODECS[route.format](record.value or b"", route.parse_spec)
     except RecordError:
         return "unreadable"
 

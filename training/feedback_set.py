@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stream_app.core.errors import SourceError
+from stream_app.kafka.reading import Offsets
 from stream_app.model.artifact import sha256
-from training.records import Offsets
 
 _COLUMNS = pa.schema(
     [

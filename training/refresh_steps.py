@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from stream_app.core.errors import ConfigError
-from stream_app.core.route_settings import RouteSettings
-from stream_app.core.settings import Settings
+from stream_app.core.settings import RouteSettings, Settings
 from stream_app.model.artifact import NGRAMS, Artifact, ModelCard, load_artifact
 from stream_app.model.references import registered
 from stream_app.model.registry import CHALLENGER, CHAMPION, Registry

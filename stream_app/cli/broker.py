@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from stream_app.cli.embedded_broker import EmbeddedBroker
 from stream_app.core.errors import BrokerError
+from stream_app.kafka.embedded_broker import EmbeddedBroker
 
 
 def broker(

@@ -6,8 +6,8 @@ import tomli_w
 import typer
 
 from stream_app.cli.options import ConfigFile
+from stream_app.configuration import load_settings
 from stream_app.core.errors import ModelError
-from stream_app.core.settings import load_settings
 from stream_app.model.references import resolve
 
 config = typer.Typer(no_args_is_help=True, help="What a worker would run with.")

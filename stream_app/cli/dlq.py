@@ -10,21 +10,16 @@ from typing import Annotated
 
 import typer
 
-from stream_app.cli.dead_letters import belongs, id_of, origin_of, read_topic
 from stream_app.cli.options import ConfigFile, RouteName, chosen_routes
-from stream_app.cli.replay import Outcome, replay
-from stream_app.cli.sources import STDIN
+from stream_app.configuration import load_settings
 from stream_app.core.errors import SourceError
+from stream_app.core.headers import ATTEMPTS, ERROR, REASON, VALUE_BYTES, VALUE_SHA256
 from stream_app.core.messages import Record
-from stream_app.core.route_settings import RouteSettings
-from stream_app.core.settings import Settings, load_settings
-from stream_app.pipeline.dead_letter import (
-    ATTEMPTS,
-    ERROR,
-    REASON,
-    VALUE_BYTES,
-    VALUE_SHA256,
-)
+from stream_app.core.settings import RouteSettings, Settings
+from stream_app.dead_letters.letters import belongs, id_of, origin_of
+from stream_app.dead_letters.replay import Outcome, replay
+from stream_app.kafka.reading import read_topic
+from stream_app.sources.files import STDIN
 
 dlq = typer.Typer(no_args_is_help=True, help="The records that could not be labelled.")
 
@@ -99,7 +94,7 @@ def replay_letters(
 
     failed = False
     for chosen in chosen_routes(settings, route):
-        failed |= _report(chosen, replay(settings.kafka, chosen, wanted, max_attempts))
+        failed |= _report(chosen, replay(settings.kafka, chosen, wanted, max_attempts, _warn))
     for missing in sorted(unseen):
         raise _not_found(missing)
     if failed:
@@ -153,13 +148,16 @@ def _report(route: RouteSettings, outcome: Outcome) -> bool:
     """Say what a replay did; True where one could not be replayed."""
     typer.echo(f"{route.name}: {outcome.sent} sent back to {route.input_topic}")
     for letter_id in outcome.without_value:
-        typer.echo(f"winnow: {letter_id} has no value, so it cannot be replayed", err=True)
+        _warn(f"{letter_id} has no value, so it cannot be replayed")
     for letter_id in outcome.too_large:
-        typer.echo(f"winnow: {letter_id} is too large for {route.input_topic}", err=True)
+        _warn(f"{letter_id} is too large for {route.input_topic}")
     for letter_id in outcome.refused:
-        typer.echo(
-            f"winnow: {letter_id} has died too often to be sent back: mend the cause, then raise "
-            "--max-attempts",
-            err=True,
+        _warn(
+            f"{letter_id} has died too often to be sent back: mend the cause, then raise "
+            "--max-attempts"
         )
     return bool(outcome.without_value or outcome.too_large or outcome.refused)
+
+
+def _warn(text: str) -> None:
+    typer.echo(f"winnow: {text}", err=True)

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from stream_app.core.route_settings import RouteSettings
 from stream_app.core.settings import (
     CONFIG_VARIABLE,
     KafkaSettings,
+    RouteSettings,
     Settings,
     load_kafka,
 )

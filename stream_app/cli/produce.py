@@ -12,10 +12,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from stream_app.cli.connect import require_topics
 from stream_app.cli.options import BootstrapServers, KafkaConfig, kafka_settings
-from stream_app.cli.sending import sending
-from stream_app.cli.sources import Format, Source
+from stream_app.codecs import CODECS
+from stream_app.kafka.sending import sending
+from stream_app.kafka.topics import require_topics
+from stream_app.sources.files import Source
 
 
 def produce(
@@ -24,8 +25,11 @@ def produce(
     config: KafkaConfig = None,
     bootstrap_servers: BootstrapServers = None,
     message_format: Annotated[
-        Format | None,
-        typer.Option("--format", help="Default: by each path's name; rfc822 for the rest."),
+        str | None,
+        typer.Option(
+            "--format",
+            help=f"{', '.join(CODECS)}. Default: by each path's name; rfc822 for the rest.",
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many messages.")] = None,
 ) -> None:

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
-from stream_app.cli.connect import connected, require_topics
 from stream_app.cli.options import BootstrapServers, RouteName, chosen_routes, kafka_settings
-from stream_app.core.kafka import KafkaClientSettings
+from stream_app.configuration import load_settings
 from stream_app.core.label_record import LabelRecord
-from stream_app.core.settings import CONFIG_VARIABLE, load_settings
+from stream_app.core.settings import CONFIG_VARIABLE, KafkaClientSettings
+from stream_app.kafka.connect import connected
+from stream_app.kafka.reading import take
+from stream_app.kafka.topics import require_topics
 from stream_app.model.decision import UNSURE
 
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
@@ -63,13 +65,7 @@ def _labels(
     """Records of the topics, for ever."""
     require_topics(kafka, topics)
     with connected(KafkaConsumer, kafka, isolation_level="read_committed") as consumer:
-        partitions = [
-            TopicPartition(topic, number)
-            for topic in topics
-            for number in sorted(consumer.partitions_for_topic(topic))
-        ]
-        consumer.assign(partitions)
-        (consumer.seek_to_beginning if from_beginning else consumer.seek_to_end)(*partitions)
+        take(consumer, topics, from_beginning)
         yield from consumer
 
 

@@ -13,10 +13,11 @@ from typing import Annotated, Literal
 import typer
 
 from stream_app.cli.options import ConfigFile
-from stream_app.cli.tether import tethered
+from stream_app.configuration import load_settings
 from stream_app.core.logs import configure_logging
 from stream_app.core.machine import cores
-from stream_app.core.settings import PREFIX, Settings, load_settings
+from stream_app.core.settings import PREFIX, Settings
+from stream_app.core.tether import tethered
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -38,7 +39,9 @@ def worker(
     settings = load_settings(config)
     if processes > 1:
         raise typer.Exit(asyncio.run(_supervise(config, log_level, _shares(settings, processes))))
-    from stream_app.app import run_worker  # Faust and its like: a second that --help has no use for
+    from stream_app.worker import (
+        run_worker,  # Faust and its like: a second that --help has no use for
+    )
 
     configure_logging(log_level)
     raise typer.Exit(run_worker(settings))

@@ -11,7 +11,8 @@ WinnowError
 │   ├── OutOfMemory  ... because the device ran out of memory: a smaller batch may pass
 │   └── EngineSick   ... and the canary fails too: the process must end, nothing is acked
 └── BrokerError      the broker, or a topic on it, is not usable
-    └── AccessError  ... because it refuses our credentials, or we its certificate: no outage
+    ├── BrokerUnreachable  ... because it does not answer: waiting may mend it
+    └── AccessError        ... because it refuses our credentials, or we its certificate: no outage
 
 A message says what happened, to which route or file, and what to do. It never holds message text.
 """
@@ -71,5 +72,16 @@ class BrokerError(WinnowError):
     """The broker, or a topic on it, is not usable."""
 
 
+class BrokerUnreachable(BrokerError):
+    """The broker does not answer."""
+
+
 class AccessError(BrokerError):
     """The broker is there, but one side does not trust the other: waiting will not mend it."""
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """The first error of those that ended a group of tasks, or the error itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

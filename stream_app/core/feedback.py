@@ -4,16 +4,6 @@ from __future__ import annotations
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from stream_app.core.section import Section
-
-_TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
-
-
-class FeedbackSettings(Section):
-    """`[feedback]`: where corrections are sent."""
-
-    topic: str = Field("feedback", pattern=_TOPIC)
-
 
 class Feedback(BaseModel):
     """One correction, or confirmation: the value of a record of the feedback topic, as JSON.

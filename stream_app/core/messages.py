@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 Headers = tuple[tuple[str, bytes], ...]
 Scalar = str | int | float | bool | None
@@ -27,18 +27,6 @@ class Record:
     value: bytes | None
     headers: Headers = ()
     timestamp: int | None = None
-
-    @classmethod
-    def polled(cls, found: Any) -> Record:
-        """Of one that kafka-python polled; a header's null value, which Kafka allows, is empty."""
-        return cls(
-            Partition(found.topic, found.partition),
-            found.offset,
-            found.key,
-            found.value,
-            tuple((name, value or b"") for name, value in found.headers),
-            found.timestamp,
-        )
 
     @property
     def id(self) -> str:

@@ -1,6 +1,7 @@
-"""Layer 2: a batch of token ids -> logits. One protocol, one file a backend, a shipped fake.
+"""A batch of token ids -> logits. One protocol, one file a backend, a shipped fake.
 
-A new backend is one file here and one row in `ENGINES`; the shared engine tests pick it up.
+A new backend is one file here and one row in `ENGINES`: `[engine] backend` and `winnow classify
+--engine` take it by its name.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ _PACKED_CUDA = "stream_app.engine.packed_cuda:load"
 Load = Callable[[Artifact, str, str, int], Engine]
 
 
+def backends() -> list[str]:
+    """What may be asked for: each backend, and `auto`."""
+    return ["auto", *ENGINES]
+
+
 def load_engine(
     name: str,
     artifact: Artifact,
@@ -53,7 +59,7 @@ def load_engine(
     if name == "auto":
         name = _best(artifact, on_gpu)
     if name not in ENGINES:
-        raise ConfigError(f"engine {name!r} does not exist; there are: auto, {', '.join(ENGINES)}")
+        raise ConfigError(f"engine {name!r} does not exist; there are: {', '.join(backends())}")
     target = _PACKED_CUDA if name == "packed" and on_gpu else ENGINES[name]
     module, _, function = target.partition(":")
     load: Load = getattr(import_module(module), function)

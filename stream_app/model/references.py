@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from stream_app.core.errors import ModelError
-from stream_app.core.registry_settings import RegistrySettings
+from stream_app.core.settings import RegistrySettings
 from stream_app.model.artifact import Artifact, load_artifact
 from stream_app.model.registry import Registry
 

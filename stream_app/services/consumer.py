@@ -33,9 +33,8 @@ from faust.types import TP, ConsumerMessage
 from faust.types.auth import CredentialsT
 from yarl import URL
 
-from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.messages import Headers, Partition, Record
-from stream_app.core.settings import Settings
+from stream_app.core.settings import KafkaClientSettings, Settings
 from stream_app.pipeline.ack import AckTracker
 
 NEVER = 100_000_000.0  # seconds; Faust takes 0 literally

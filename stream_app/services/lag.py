@@ -13,7 +13,7 @@ from stream_app.core.health import Health
 from stream_app.core.messages import Partition, Record
 from stream_app.core.metrics import Metrics
 from stream_app.pipeline.ack import AckTracker
-from stream_app.pipeline.publish import Publisher
+from stream_app.pipeline.publisher import Publisher
 from stream_app.services.consumer import GuardedConsumer
 
 EVERY_SECONDS = 2.0

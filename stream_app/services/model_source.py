@@ -15,11 +15,11 @@ from pathlib import Path
 
 from stream_app.core.errors import ModelError, RegistryUnreachable, WinnowError
 from stream_app.core.label_record import ModelVersion
-from stream_app.core.registry_settings import RegistrySettings
+from stream_app.core.settings import RegistrySettings
 from stream_app.model.artifact import Artifact
 from stream_app.model.references import registered, resolve
 from stream_app.model.registry import RegisteredVersion, Registry
-from stream_app.pipeline.served import ServedModel
+from stream_app.serving.served import ServedModel
 
 log = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from kafka import KafkaAdminClient
 from typer.testing import CliRunner
 
 from stream_app.__main__ import app
-from stream_app.cli import embedded_broker
 from stream_app.cli.demo.samples import examples_folder, load_samples
-from stream_app.cli.embedded_broker import EmbeddedBroker
 from stream_app.core.errors import BrokerError
+from stream_app.kafka import embedded_broker
+from stream_app.kafka.embedded_broker import EmbeddedBroker
 from tests.conftest import free_port
 from tests.tiny_model import save_tiny_albert
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from stream_app.cli.embedded_broker import EmbeddedBroker
+from stream_app.kafka.embedded_broker import EmbeddedBroker
 from tests.conftest import apache_kafka, free_port
 from tests.integration.harness import Stage, distinct, send, wait_until_ready
 

@@ -22,12 +22,11 @@ from typing import Any
 
 import pytest
 
-from stream_app.core.route_settings import RouteSettings
-from stream_app.core.settings import EngineSettings
+from stream_app.core.settings import EngineSettings, RouteSettings
 from stream_app.model.artifact import CARD, ModelCard, load_artifact, write_card
 from stream_app.model.decision import decide
 from stream_app.model.registry import CHALLENGER, CHAMPION
-from stream_app.pipeline.served import ModelLoader, ServedModel
+from stream_app.serving.served import ModelLoader, ServedModel
 from tests.conftest import free_port
 from tests.integration.harness import Stage, distinct, get, wait_until_ready
 from tests.registries import NAME, WORD, OwnRegistry

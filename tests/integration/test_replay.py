@@ -13,9 +13,9 @@ from kafka import TopicPartition
 from typer.testing import CliRunner
 
 from stream_app.__main__ import app
-from stream_app.cli.dead_letters import read_topic
-from stream_app.cli.replay_log import ReplayLog
 from stream_app.core.settings import load_kafka
+from stream_app.dead_letters.replay_log import ReplayLog
+from stream_app.kafka.reading import read_topic
 from tests.integration.harness import Stage
 
 LETTERS = 8_000

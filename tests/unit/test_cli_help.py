@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from stream_app import __version__
 from stream_app.__main__ import app
-from stream_app.cli import connect
 from stream_app.core.errors import BrokerError
+from stream_app.kafka import connect
 
 COMMANDS = [
     "demo",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.cli.dead_letters import origin_of, replay_headers
-from stream_app.cli.replay_log import Replayed
 from stream_app.core.messages import Headers, Partition, Record
+from stream_app.dead_letters.letters import origin_of, replay_headers
+from stream_app.dead_letters.replay_log import Replayed
 
 
 @given(st.lists(st.integers(0, 60)), st.integers(0, 20))

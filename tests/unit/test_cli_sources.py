@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from stream_app.cli.sources import Format, Source, format_of
 from stream_app.core.errors import SourceError
+from stream_app.sources.files import Source, format_of
 
 MAILS = [
     b"Subject: one\n\nFrom here on\n",
@@ -22,7 +22,7 @@ MAILS = [
 ]
 
 
-def found(path: Path, message_format: Format | None = None) -> dict[str, bytes]:
+def found(path: Path, message_format: str | None = None) -> dict[str, bytes]:
     """Messages by the end of their names."""
     source = Source([path], message_format)
     return {item.name.removeprefix(str(path)): item.value for item in source}

@@ -17,9 +17,10 @@ import yaml
 from typer.testing import CliRunner
 
 from stream_app.__main__ import app
+from stream_app.configuration import load_settings
 from stream_app.core.health import Health
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings import Settings, load_settings
+from stream_app.core.settings import Settings
 from stream_app.web.server import WebServer
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,9 +16,9 @@ from stream_app.core.messages import Message
 from stream_app.engine import load_engine
 from stream_app.engine.native_library import find_kernels
 from stream_app.model.artifact import NGRAMS, Artifact, load_artifact, write_card
+from stream_app.model.encoder import Encoder
 from stream_app.model.ngrams import Features, NgramHead, load_head
 from stream_app.model.tokenizer import Tokenizer
-from stream_app.pipeline.encode import Encoder
 from tests.kernels import COMPILED
 from tests.tiny_model import save_tiny_albert
 from training.data import Example

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stream_app.core.route_settings import RouteSettings
-from stream_app.core.settings import CONFIG_VARIABLE, Settings
+from stream_app.core.settings import CONFIG_VARIABLE, RouteSettings, Settings
 from training.cli.options import DataFolder, ModelReference, RecipeName, Report, tell
 
 ConfigFile = Annotated[
@@ -139,7 +138,7 @@ def refresh(
 
 def _settings(config: Path, name: str) -> tuple[Settings, RouteSettings]:
     """The configuration and the route called `name`. Raises ConfigError without one."""
-    from stream_app.core.settings import load_settings
+    from stream_app.configuration import load_settings
 
     settings = load_settings(config)
     return settings, settings.route(name)

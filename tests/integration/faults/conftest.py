@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_app.cli.embedded_broker import EmbeddedBroker
+from stream_app.kafka.embedded_broker import EmbeddedBroker
 from tests.integration.faults.account import Result
 from tests.integration.faults.brokers import Broker
 from tests.integration.faults.registry import Fault
