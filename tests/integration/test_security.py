@@ -23,6 +23,7 @@ from tests.secured_kafka import (
     Secured,
     secured_kafka,
 )
+from training.__main__ import app as trainer
 
 SECRETS = (PLAIN_PASSWORD, SCRAM_PASSWORD, KEY_PASSWORD)
 WAYS = ["plain", "plain_tls", "scram_256", "scram_512_tls", "mutual_tls"]
@@ -143,6 +144,15 @@ def test_a_refusal_is_said_by_every_command(secured: Secured, stage: Stage, name
         assert isinstance(done.exception, AccessError), (command, done.exception)
         assert reason in str(done.exception)
         assert not leaked(str(done.exception) + done.output)
+
+
+def test_a_refusal_is_said_by_the_trainer(secured: Secured, stage: Stage, tmp_path: Path):
+    stage.sections["kafka"], reason = refused(secured, "scram_password")
+    command = ["feedback", "pull", "--route", "text", "--out", str(tmp_path / "set")]
+    done = CliRunner().invoke(trainer, [*command, "--config", str(stage.config)])
+    assert isinstance(done.exception, AccessError), done.exception
+    assert reason in str(done.exception)
+    assert not leaked(str(done.exception) + done.output)
 
 
 @pytest.mark.parametrize("name", REFUSALS)
