@@ -29,7 +29,7 @@ from bench.mail_in_order import base_model, stream
 from bench.refresh_demo_plot import draw
 from stream_app.cli.embedded_broker import EmbeddedBroker, usable_port
 from stream_app.core.feedback import Feedback
-from training.data import Example
+from training.data.corpus import Example
 
 PARTITIONS = 2
 ARCHIVES = ("spam/enron_train.tar.gz", "spam/spamassassin.tar.gz")

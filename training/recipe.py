@@ -134,7 +134,7 @@ class Hyper(BaseModel):
 
 
 class Augmentation(BaseModel):
-    """Altered copies of training texts, see `training.augment`. All are shares from 0 to 1."""
+    """Altered copies of training texts, see `training.data.augment`. All are shares from 0 to 1."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -146,7 +146,7 @@ class Augmentation(BaseModel):
 
 
 class Ngrams(BaseModel):
-    """The sparse n-gram head, see `training.ngrams`."""
+    """The sparse n-gram head, see `training.fitting.ngrams`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -163,7 +163,7 @@ class Ngrams(BaseModel):
 
 
 class Gates(BaseModel):
-    """What a refreshed model must pass to be promoted, see `training.gates`."""
+    """What a refreshed model must pass to be promoted, see `training.refreshing.gates`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -192,7 +192,7 @@ class Gates(BaseModel):
 
 
 class Refresh(BaseModel):
-    """How a model is kept fresh, see `training.refresh`."""
+    """How a model is kept fresh, see `training.refreshing.refresh`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

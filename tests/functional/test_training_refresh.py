@@ -27,9 +27,9 @@ from tests.registries import NAME, OwnRegistry
 from tests.tiny_model import save_tiny_albert
 from tests.training_data import RECIPE, WORDS, write_data
 from training.__main__ import app
-from training.data import Example
-from training.evaluate import score
-from training.feedback_set import pulls, read_set
+from training.data.corpus import Example
+from training.judging.evaluate import score
+from training.refreshing.feedback_set import pulls, read_set
 
 LOOSE = """
 [ngrams]

@@ -17,8 +17,8 @@ from stream_app.model.artifact import load_artifact
 from stream_app.model.exits import load_exits
 from tests.tiny_model import save_tiny_albert
 from tests.training_data import words, write_data, write_rows
-from training import advise as advising
 from training.__main__ import app
+from training.improving import advise as advising
 from training.recipe import load_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -9,7 +9,7 @@ import pytest
 from stream_app.core.errors import ConfigError, SourceError
 from stream_app.model.artifact import sha256
 from tests.training_data import RECIPE, write_data, write_mail, write_rows
-from training.data import held_out_messages, load_corpus, read_file, read_test
+from training.data.corpus import held_out_messages, load_corpus, read_file, read_test
 from training.recipe import SHIPPED, Recipe, load_recipe
 
 

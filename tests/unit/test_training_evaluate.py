@@ -10,8 +10,8 @@ import pytest
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import ModelCard, load_artifact
 from tests.tiny_model import save_tiny_albert
-from training.data import Example
-from training.evaluate import Scored, measure, score
+from training.data.corpus import Example
+from training.judging.evaluate import Scored, measure, score
 
 THREE = ModelCard(name="t", version="1", labels=("positive", "neutral", "negative"))
 TWO = ModelCard(name="t", version="1", labels=("ham", "spam"))

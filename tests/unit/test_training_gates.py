@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.gates import GATES, Candidate, Compared, Evidence, Opinion, judge, shifts
 from training.recipe import Gates
+from training.refreshing.gates import GATES, Candidate, Compared, Evidence, Opinion, judge, shifts
 
 LABELS = ("ham", "spam")
 

@@ -14,8 +14,8 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from stream_app.core.errors import ConfigError, SourceError
 from stream_app.model.preparation import Preparation
-from training.data import load_corpus, read_file
-from training.readers import read_source
+from training.data.corpus import load_corpus, read_file
+from training.data.readers import read_source
 from training.recipe import Hyper, Recipe, Source
 
 ROWS = [('one, with "quotes"\nand lines', "ham"), ("two", "spam"), ("drei ✓", "spam")]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from training.cli.options import DataFolder, RecipeName
-from training.drift_watch import THRESHOLD
+from training.refreshing.drift_watch import THRESHOLD
 
 
 def drift_reference(
@@ -23,11 +23,11 @@ def drift_reference(
     `fit` and `ngrams` do this too.
     """
     from stream_app.model.artifact import load_artifact, write_card
-    from training.data import load_corpus
-    from training.drift_reference import write_reference
-    from training.evaluate import score
+    from training.data.corpus import load_corpus
+    from training.fitting.drift_reference import write_reference
+    from training.fitting.seal import ENGINE
+    from training.judging.evaluate import score
     from training.recipe import load_recipe
-    from training.seal import ENGINE
 
     artifact = load_artifact(model)
     validation = load_corpus(load_recipe(recipe), data).validation
@@ -46,6 +46,6 @@ def drift_wait(
 
     A score has to be above the threshold in two windows in a row.
     """
-    from training.drift_watch import wait_for_drift
+    from training.refreshing.drift_watch import wait_for_drift
 
     typer.echo(wait_for_drift(url, route, threshold))

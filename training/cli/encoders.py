@@ -40,8 +40,8 @@ def vocab(
     report: Report = None,
 ) -> None:
     """Build a vocabulary for a language or domain from texts of it."""
-    from training import vocab as vocabulary
-    from training.data import load_corpus
+    from training.data.corpus import load_corpus
+    from training.improving import vocab as vocabulary
     from training.recipe import load_recipe
 
     corpora = [load_corpus(load_recipe(name), data) for name in recipe]
@@ -79,9 +79,9 @@ def distil(
     report: Report = None,
 ) -> None:
     """Distil a true ALBERT encoder (one shared layer, factorised embeddings) from a larger one."""
-    from training.data import load_corpus
-    from training.distil import Distillation
-    from training.distil import distil as run
+    from training.data.corpus import load_corpus
+    from training.improving.distil import Distillation
+    from training.improving.distil import distil as run
     from training.recipe import load_recipe
 
     if student and layers:

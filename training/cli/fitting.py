@@ -57,10 +57,10 @@ def fit(
 
     On several GPUs or machines: accelerate launch -m training fit …, or torchrun -m training fit …
     """
-    from training.progress import tensorboard_callback
+    from training.fitting.build import FitJob
+    from training.fitting.build import fit as run
+    from training.fitting.progress import tensorboard_callback
     from training.recipe import load_recipe
-    from training.run import FitJob
-    from training.run import fit as run
 
     job = FitJob(
         recipe=load_recipe(recipe),
@@ -94,8 +94,8 @@ def ngrams(
     `fit` does this too, after it has fitted the encoder.
     """
     from stream_app.model.references import resolve
+    from training.fitting.build import FitJob, fit_ngrams
     from training.recipe import load_recipe
-    from training.run import FitJob, fit_ngrams
 
     job = FitJob(load_recipe(recipe), data, None, out, tokenizer)
     tell(fit_ngrams(job, resolve(model)).card.evaluation, report)
@@ -115,10 +115,10 @@ def exits(
     A text whose label is clear behind a few layers then goes through no more of them.
     """
     from stream_app.model.artifact import load_artifact
-    from training.data import load_corpus
-    from training.exits import add_exits
+    from training.data.corpus import load_corpus
+    from training.fitting.seal import ENGINE
+    from training.improving.exits import add_exits
     from training.recipe import load_recipe
-    from training.seal import ENGINE
 
     corpus = load_corpus(load_recipe(recipe), data)
     tell(add_exits(load_artifact(model), corpus, rows, ENGINE), report)
@@ -136,7 +136,7 @@ def average(
     It costs no more to serve than each of them.
     """
     from stream_app.model.references import resolve
-    from training.average import average as run
+    from training.improving.average import average as run
     from training.recipe import load_recipe
 
     artifact = run([resolve(model) for model in models], load_recipe(recipe), data, out)
@@ -159,9 +159,9 @@ def search(
     report: Report = None,
 ) -> None:
     """Look for better hyper-parameters with Optuna; what falls behind is ended early."""
+    from training.fitting.build import FitJob
+    from training.improving.search import search as run
     from training.recipe import load_recipe
-    from training.run import FitJob
-    from training.search import search as run
 
     job = FitJob(load_recipe(recipe), data, encoder, out, steps=steps)
     tell(run(job, trials, study), report)

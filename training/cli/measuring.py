@@ -49,8 +49,8 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled messages, on the engine that serves: figures by file, as JSON."""
     from stream_app.model.references import resolve
-    from training.data import read_file, read_test
-    from training.evaluate import score
+    from training.data.corpus import read_file, read_test
+    from training.judging.evaluate import score
     from training.recipe import load_recipe
 
     artifact = resolve(model)
@@ -92,10 +92,10 @@ def cross_validate(
 
     Near-duplicates are never on both sides. It fits a model for every fold or source.
     """
-    from training.cross_validate import add_to_card, cross_corpus, model_of, out_of_fold
+    from training.fitting.build import FitJob, empty_card, load_encoder
+    from training.fitting.seal import ENGINE
+    from training.improving.cross_validate import add_to_card, cross_corpus, model_of, out_of_fold
     from training.recipe import load_recipe
-    from training.run import FitJob, empty_card, load_encoder
-    from training.seal import ENGINE
 
     job = FitJob(load_recipe(recipe), data, encoder, out=Path(), steps=steps)
     if model:
@@ -115,7 +115,7 @@ def cross_validate(
 
 def split(recipe: RecipeName, data: DataFolder = Path(), report: Report = None) -> None:
     """Tell a recipe's test messages, which no model made by it has seen: file, name, label."""
-    from training.data import held_out_messages
+    from training.data.corpus import held_out_messages
     from training.recipe import load_recipe
 
     tell(held_out_messages(load_recipe(recipe), data), report)
@@ -135,8 +135,8 @@ def advise(
     report: Report = None,
 ) -> None:
     """Advise a size of ALBERT: the largest that reaches a target, measured on this machine."""
-    from training.advise import Target
-    from training.advise import advise as run
+    from training.improving.advise import Target
+    from training.improving.advise import advise as run
 
     target = Target(tokens, texts_per_second, latency_ms)
     tell(run(target, engine, device, precision), report)

@@ -12,7 +12,7 @@ import typer
 from stream_app.model.artifact import ModelCard
 
 if TYPE_CHECKING:  # --help imports nothing heavy
-    from training.evaluate import Scored
+    from training.judging.evaluate import Scored
 
 RecipeName = Annotated[
     str,
@@ -53,12 +53,12 @@ def tell_figures(
     html: Path | None,
 ) -> dict[str, Any]:
     """Tell what is known of scored tests, by name; the page also shows their curves."""
-    from training.evaluate import measure, plots
+    from training.judging.evaluate import measure, plots
 
     told = {**about, "test": {name: measure(part, card) for name, part in scored.items()}}
     drawn = {name: plots(part, card) for name, part in scored.items()}
     if html is not None:
-        from training.report import write_report
+        from training.judging.page import write_report
 
         write_report(told, drawn, html)
     tell({**told, "plots": drawn} if report else told, report)

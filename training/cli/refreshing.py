@@ -39,8 +39,8 @@ def pull(
     The last correction of a message counts. What cannot be used is counted by its reason.
     """
     from stream_app.model.references import resolve
-    from training.feedback import FeedbackSource
-    from training.feedback import pull as run
+    from training.refreshing.feedback_pull import FeedbackSource
+    from training.refreshing.feedback_pull import pull as run
 
     settings, chosen = _settings(config, route)
     labels = resolve(chosen.model, settings.registry).card.labels
@@ -69,8 +69,8 @@ def register(
     """
     from stream_app.core.settings import load_registry
     from stream_app.model.references import resolve
-    from training.register import facts_of
-    from training.register import register as run
+    from training.refreshing.register import facts_of
+    from training.refreshing.register import register as run
 
     registry = load_registry(config)
     artifact = resolve(model, registry)
@@ -116,11 +116,11 @@ def refresh(
     kill the same command goes on. With --on-drift the times of --every or --cron are when it begins
     to wait for drift.
     """
-    from training.drift_watch import THRESHOLD, wait_for_drift
     from training.recipe import load_recipe
-    from training.refresh import refresh as run
-    from training.refresh_steps import RefreshJob
-    from training.schedule import keep, parse
+    from training.refreshing.drift_watch import THRESHOLD, wait_for_drift
+    from training.refreshing.refresh import refresh as run
+    from training.refreshing.schedule import keep, parse
+    from training.refreshing.steps import RefreshJob
 
     schedule = parse(every, cron)
     settings, chosen = _settings(config, route)

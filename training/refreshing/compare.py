@@ -9,9 +9,9 @@ import numpy as np
 
 from stream_app.model.artifact import Artifact
 from stream_app.model.decision import probabilities
-from training.data import Example
-from training.evaluate import Scored, score
-from training.gates import Candidate, Compared, Opinion
+from training.data.corpus import Example
+from training.judging.evaluate import Scored, score
+from training.refreshing.gates import Candidate, Compared, Opinion
 
 _SPEED_TEXTS = 256
 _SPEED_RUNS = 3  # in turn; each model's fastest counts, since whatever disturbs makes it slower

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.data import Corpus, Example
+from training.data.corpus import Corpus, Example
 
 _EXAMPLES, _LINEAGE = "examples.parquet", "lineage.json"
 _COLUMNS = pa.schema(

@@ -21,22 +21,22 @@ from stream_app.core.settings import Settings
 from stream_app.model.artifact import NGRAMS, Artifact, ModelCard, load_artifact
 from stream_app.model.references import registered
 from stream_app.model.registry import CHALLENGER, CHAMPION, Registry
-from training.compare import candidates, compare, joined
-from training.corpus_file import read_corpus, write_corpus
-from training.data import Corpus
-from training.evaluate import measure, plots, score
-from training.feedback import FeedbackSource, pull
-from training.feedback_set import Correction, FeedbackSet, next_offsets, pulls, read_set
-from training.gates import Evidence, judge, shifts
-from training.model_files import copy_tokenizer, copy_weights
+from training.data.corpus import Corpus
+from training.data.corpus_file import read_corpus, write_corpus
+from training.fitting.build import FitJob, empty_card, fit_model, save, with_head
+from training.fitting.model_files import copy_tokenizer, copy_weights
+from training.fitting.seal import ENGINE, seal
+from training.judging.evaluate import measure, plots, score
+from training.judging.page import write_report
 from training.recipe import Recipe
-from training.refresh_report import told
-from training.refresh_run import Run
-from training.register import facts_of, register
-from training.replay import FEEDBACK, base_set, merge
-from training.report import write_report
-from training.run import FitJob, empty_card, fit_model, save, with_head
-from training.seal import ENGINE, seal
+from training.refreshing.compare import candidates, compare, joined
+from training.refreshing.feedback_pull import FeedbackSource, pull
+from training.refreshing.feedback_set import Correction, FeedbackSet, next_offsets, pulls, read_set
+from training.refreshing.gates import Evidence, judge, shifts
+from training.refreshing.outcome import told
+from training.refreshing.register import facts_of, register
+from training.refreshing.rehearsal import FEEDBACK, base_set, merge
+from training.refreshing.run_folder import Run
 
 _log = logging.getLogger(__name__)
 _WARM_UP = 0.1  # of the steps

@@ -19,9 +19,9 @@ from stream_app.model.artifact import Artifact, ModelCard
 from stream_app.model.decision import probabilities
 from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
-from training import metrics
-from training.calibrate import calibration_error
-from training.data import Example
+from training.data.corpus import Example
+from training.judging import metrics
+from training.judging.calibrate import calibration_error
 
 _BATCH_TOKENS = 8_192
 _SMALLEST_SLICE = 20  # rows: fewer say nothing

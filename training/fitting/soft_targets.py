@@ -15,10 +15,10 @@ from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import ModelCard
 from stream_app.model.decision import probabilities
 from stream_app.model.references import resolve
-from training.data import Example
-from training.evaluate import true_labels
-from training.split import hash_number
-from training.teachers import ModelTeacher, TfidfTeacher
+from training.data.corpus import Example
+from training.data.split import hash_number
+from training.fitting.teachers import ModelTeacher, TfidfTeacher
+from training.judging.evaluate import true_labels
 
 TFIDF = "tfidf"
 _FOLDS = 5

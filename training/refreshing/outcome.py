@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from training.refresh_run import Plan
+from training.refreshing.run_folder import Plan
 
 _OUTCOMES = {"pull": "waiting", "gates": "refused", "promote": "registered"}
 _SAID = {

@@ -9,9 +9,9 @@ from typing import Any
 from stream_app.core.errors import ConfigError, ModelError, NotRegistered
 from stream_app.model.references import registered, resolve
 from stream_app.model.registry import CHAMPION, RegisteredVersion, Registry
-from training.refresh_run import Plan, one_at_a_time, open_run
-from training.refresh_steps import RefreshJob, Steps
-from training.register import facts_of, register
+from training.refreshing.register import facts_of, register
+from training.refreshing.run_folder import Plan, one_at_a_time, open_run
+from training.refreshing.steps import RefreshJob, Steps
 
 
 def refresh(job: RefreshJob) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from training.calibrate import calibration_error
-from training.metrics import exact_interval
+from training.judging.calibrate import calibration_error
+from training.judging.metrics import exact_interval
 from training.recipe import Gates
 
 _RESAMPLES = 10_000

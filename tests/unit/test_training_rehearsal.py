@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.training_data import RECIPE, words, write_data, write_rows
-from training.data import Corpus, Example
-from training.feedback_set import Correction
+from training.data.corpus import Corpus, Example
 from training.recipe import Recipe, load_recipe
-from training.replay import FEEDBACK, base_set, merge
+from training.refreshing.feedback_set import Correction
+from training.refreshing.rehearsal import FEEDBACK, base_set, merge
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

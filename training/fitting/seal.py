@@ -10,11 +10,11 @@ from sklearn.metrics import precision_recall_curve
 
 from stream_app.model.artifact import Artifact, ModelCard, load_artifact, write_card
 from stream_app.model.decision import probabilities
-from training.calibrate import temperature
-from training.card import write_readme
-from training.data import Corpus
-from training.drift_reference import write_reference
-from training.evaluate import Scored, int8_agreement, measure, score
+from training.data.corpus import Corpus
+from training.fitting.drift_reference import write_reference
+from training.judging.calibrate import temperature
+from training.judging.card import write_readme
+from training.judging.evaluate import Scored, int8_agreement, measure, score
 
 ENGINE = "auto"  # what `winnow worker` serves with
 

@@ -13,13 +13,13 @@ import numpy as np
 
 from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import Artifact, load_artifact, write_card
-from training.card import UNSEEN, write_readme
-from training.data import Corpus, Example, load_folds
-from training.evaluate import Scored, score
+from training.data.corpus import Corpus, Example, load_folds
+from training.data.split import development_parts, like_any
+from training.fitting.build import FitJob, fit_model, save, with_head
+from training.fitting.seal import ENGINE, calibrated
+from training.judging.card import UNSEEN, write_readme
+from training.judging.evaluate import Scored, score
 from training.recipe import Recipe
-from training.run import FitJob, fit_model, save, with_head
-from training.seal import ENGINE, calibrated
-from training.split import development_parts, like_any
 
 _log = logging.getLogger(__name__)
 

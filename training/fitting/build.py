@@ -31,16 +31,16 @@ from stream_app.model.artifact import (
 )
 from stream_app.model.references import resolve_folder
 from stream_app.model.tokenizer import Tokenizer
-from training.augment import augmented
-from training.data import Corpus, Example, load_corpus
-from training.evaluate import true_labels
-from training.fit import FitRun, Tokenized, fine_tune, has_bfloat16
-from training.model_files import copy_tokenizer, copy_weights, require_encoder
-from training.ngrams import add_head
+from training.data.augment import augmented
+from training.data.corpus import Corpus, Example, load_corpus
+from training.fitting.finetune import FitRun, Tokenized, fine_tune, has_bfloat16
+from training.fitting.model_files import copy_tokenizer, copy_weights, require_encoder
+from training.fitting.ngrams import add_head
+from training.fitting.saving import save_weights, store
+from training.fitting.seal import ENGINE, seal
+from training.fitting.soft_targets import TFIDF, soft_targets
+from training.judging.evaluate import true_labels
 from training.recipe import Recipe
-from training.saving import save_weights, store
-from training.seal import ENGINE, seal
-from training.soft_targets import TFIDF, soft_targets
 
 _log = logging.getLogger(__name__)
 

@@ -22,9 +22,9 @@ from sklearn.linear_model import LogisticRegression
 from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import Artifact
 from stream_app.model.ngrams import Features, Logits, NgramHead
-from training.calibrate import cross_entropy
-from training.data import Corpus
-from training.evaluate import Scored, measure, score
+from training.data.corpus import Corpus
+from training.judging.calibrate import cross_entropy
+from training.judging.evaluate import Scored, measure, score
 from training.recipe import Ngrams
 
 _log = logging.getLogger(__name__)

@@ -17,7 +17,8 @@ from stream_app.core.feedback import Feedback
 from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.messages import Message, ParseSpec, Partition, Record
 from stream_app.core.route_settings import RouteSettings
-from training.feedback_set import (
+from training.records import Offsets, Records, open_records
+from training.refreshing.feedback_set import (
     Correction,
     Pull,
     last_of_each,
@@ -26,7 +27,6 @@ from training.feedback_set import (
     tally,
     write_pull,
 )
-from training.records import Offsets, Records, open_records
 
 _log = logging.getLogger(__name__)
 _NAMED = 20  # refused records of a kind that the manifest names

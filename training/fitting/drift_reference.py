@@ -21,7 +21,7 @@ from stream_app.model.drift_reference import (
     projected_embeddings,
 )
 from stream_app.model.tokenizer import Tokenizer
-from training.data import Example
+from training.data.corpus import Example
 
 
 def write_reference(

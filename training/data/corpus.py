@@ -15,9 +15,17 @@ from stream_app.core.errors import RecordError, SourceError
 from stream_app.core.messages import ParseSpec
 from stream_app.model.artifact import sha256
 from stream_app.model.preparation import Preparation, prepare
-from training.readers import Raw, is_mail, read_source
+from training.data.readers import Raw, is_mail, read_source
+from training.data.split import (
+    Part,
+    development_parts,
+    folds,
+    hash_number,
+    like_any,
+    parts,
+    stratified,
+)
 from training.recipe import Recipe, Source
-from training.split import Part, development_parts, folds, hash_number, like_any, parts, stratified
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|<[^<>]*>")
 _LEAST_WORDS = 4  # of a sentence

@@ -26,7 +26,7 @@ from transformers import AlbertModel, PreTrainedTokenizerFast
 
 from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import DEFAULT_MAX_TOKENS, TOKENIZER
-from training.fit import quiet
+from training.fitting.finetune import quiet
 
 Kind = Literal["sentencepiece", "wordpiece"]
 _CONTINUED = "##"  # WordPiece: not the beginning of a word

@@ -18,8 +18,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import Artifact
-from training.data import Example
-from training.evaluate import score
+from training.data.corpus import Example
+from training.judging.evaluate import score
 
 _LEAST = 1e-7  # probability, so that its logarithm is one
 

@@ -25,8 +25,8 @@ from stream_app.core.errors import ModelError
 from stream_app.engine.protocol import TokenIds
 from stream_app.model.artifact import WEIGHTS, Artifact, ModelCard, sha256
 from stream_app.model.tokenizer import Tokenizer
-from training.fit import attention, has_bfloat16, quiet
-from training.model_files import copy_tokenizer, require_encoder
+from training.fitting.finetune import attention, has_bfloat16, quiet
+from training.fitting.model_files import copy_tokenizer, require_encoder
 
 _log = logging.getLogger(__name__)
 _REPORT_STEPS = 50

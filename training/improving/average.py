@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import NGRAMS, TOKENIZER, WEIGHTS, Artifact, sha256
-from training.data import load_corpus
-from training.evaluate import measure, score
-from training.model_files import copy_tokenizer
+from training.data.corpus import load_corpus
+from training.fitting.model_files import copy_tokenizer
+from training.fitting.seal import ENGINE, seal
+from training.judging.evaluate import measure, score
 from training.recipe import Recipe
-from training.seal import ENGINE, seal
 
 
 def average(models: Sequence[Artifact], recipe: Recipe, data: Path, out: Path) -> Artifact:

@@ -16,11 +16,11 @@ from typing import Any
 
 from stream_app.model.artifact import sha256
 from stream_app.model.preparation import prepare
-from training.corpus_file import read_corpus, write_corpus
-from training.data import Corpus, Example, load_corpus
-from training.feedback_set import Correction
+from training.data.corpus import Corpus, Example, load_corpus
+from training.data.corpus_file import read_corpus, write_corpus
+from training.data.split import like_any, parts, stratified
 from training.recipe import Recipe
-from training.split import like_any, parts, stratified
+from training.refreshing.feedback_set import Correction
 
 FEEDBACK = "feedback"  # the source of corrections, and the name of the test that is held back
 _log = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ from optuna.storages.journal import JournalFileBackend
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from stream_app.core.errors import ConfigError
-from training.data import load_corpus
+from training.data.corpus import load_corpus
+from training.fitting.build import FitJob, fit_model, load_encoder
 from training.recipe import Hyper, Recipe
-from training.run import FitJob, fit_model, load_encoder
 
 _log = logging.getLogger(__name__)
 _SPREAD = 4  # the learning rate is looked for between a fourth of the recipe's and four times it

@@ -18,8 +18,8 @@ from typing import Any
 from stream_app.core.errors import RegistryUnreachable, WinnowError
 from stream_app.model.artifact import Artifact, ModelCard, load_artifact, write_card
 from stream_app.model.registry import DIGEST_TAG, RegisteredVersion, Registry, mlflow_client
-from training.card import README
-from training.model_files import copy_tokenizer
+from training.fitting.model_files import copy_tokenizer
+from training.judging.card import README
 
 _SQLITE = "sqlite:///"
 _FOLDER = "model"  # of a run's artifacts

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from training.data import Example
+from training.data.corpus import Example
 from training.recipe import Augmentation
 
 # what a reader takes for the letter: digits and signs, Cyrillic and Greek, accents

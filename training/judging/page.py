@@ -23,7 +23,7 @@ def write_report(
 ) -> None:
     """Write the page. `report` is what `winnow-train evaluate` tells, `drawn` by test what
     `evaluate.plots` found."""
-    source = (files("training") / "report.html").read_text()
+    source = (files("training.judging") / "page.html").read_text()
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     tests = [
         {"name": name, "figures": figures, "plots": _plots(figures, drawn.get(name, {}))}

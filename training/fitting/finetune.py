@@ -36,8 +36,8 @@ from transformers.utils import logging as transformers_logging
 from stream_app.core.errors import ConfigError
 from stream_app.engine.protocol import TokenIds
 from stream_app.model.artifact import Problem
-from training.objective import Loss, class_weights, parameter_groups
-from training.progress import MISSING, Report, ReshuffleEachEpoch
+from training.fitting.objective import Loss, class_weights, parameter_groups
+from training.fitting.progress import MISSING, Report, ReshuffleEachEpoch
 from training.recipe import Hyper, Recipe
 
 _log = logging.getLogger(__name__)

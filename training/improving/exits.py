@@ -22,11 +22,11 @@ from stream_app.model.artifact import Artifact, load_artifact, write_card
 from stream_app.model.exits import Exits
 from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
-from training.calibrate import temperature
-from training.card import write_readme
-from training.data import Corpus, Example
-from training.evaluate import score, true_labels
-from training.fit import attention, has_bfloat16
+from training.data.corpus import Corpus, Example
+from training.fitting.finetune import attention, has_bfloat16
+from training.judging.calibrate import temperature
+from training.judging.card import write_readme
+from training.judging.evaluate import score, true_labels
 
 _log = logging.getLogger(__name__)
 Array = NDArray[np.float32]
