@@ -26,7 +26,7 @@ from stream_app.model.preparation import Preparation, prepare
 from training.data.augment import obfuscated
 from training.data.corpus import Example
 from training.data.readers import Raw, read_source
-from training.fitting.build import FitJob, fit
+from training.fitting.build import FitJob, build
 from training.recipe import Source, load_recipe
 
 BASE = 6_000  # of Enron's mails, the oldest: what the first model learns from
@@ -92,7 +92,7 @@ def base_model(data: Path, encoder: str, out: Path) -> Artifact:
     if (out / "model" / CARD).exists():
         return load_artifact(out / "model")
     job = FitJob(load_recipe(str(write_base(data, out))), out, encoder, out / "model")
-    artifact = fit(job)
+    artifact = build(job)
     assert artifact is not None
     return artifact
 

@@ -16,7 +16,8 @@ from stream_app.core.errors import ModelError
 from stream_app.model.artifact import NGRAMS, load_artifact
 from stream_app.model.references import BUILTIN, resolve
 from training.data.corpus import Example, read_file, read_test
-from training.judging.evaluate import measure, score
+from training.judging.evaluate import score
+from training.judging.figures import measure
 from training.recipe import load_recipe
 
 MOST_BYTES = 12 * 2**20  # of ALBERT's weights

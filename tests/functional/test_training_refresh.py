@@ -174,7 +174,7 @@ def test_what_people_correct_becomes_a_better_champion(desk: Desk, how: tuple[st
     same_encoder = after.card.files["model.safetensors"] == before.card.files["model.safetensors"]
     assert same_encoder == bool(how)
     assert "mail: promoted, the new model is the champion" in desk.told
-    assert any(desk.registry.folder.rglob("artifacts/report.html")), "the run has its plots"
+    assert any(desk.registry.folder.rglob("artifacts/evaluation.html")), "the run has its plots"
     again = desk.refresh(*how)
     assert (again["outcome"], again["because"]) == ("waiting", "0 new corrections, 20 wanted")
 

@@ -71,11 +71,11 @@ def test_budgets_hold_the_newest_corrections_and_a_sample_of_every_old_kind(
     for kind, count in whole.items():
         assert abs(old[kind] / 30 - count / len(base.train)) < 0.04
     told = merged.lineage[-1][FEEDBACK]
-    assert told["replayed"] == {"encoder": 30, "head": 75}
+    assert told["rehearsed"] == {"encoder": 30, "head": 75}
     assert told["held_back"] == len(held_back)
 
 
-def test_another_salt_replays_others_and_the_same_one_the_same(
+def test_another_salt_rehearses_others_and_the_same_one_the_same(
     recipe: Recipe, base: Corpus
 ) -> None:
     given = [correction(n, new_words(n)) for n in range(30)]
@@ -85,7 +85,7 @@ def test_another_salt_replays_others_and_the_same_one_the_same(
     assert {e.text for e in one.train} != {e.text for e in other.train}
 
 
-def test_a_corrected_base_text_is_not_replayed_and_a_test_text_not_learnt(
+def test_a_corrected_base_text_is_not_rehearsed_and_a_test_text_not_learnt(
     recipe: Recipe, base: Corpus
 ) -> None:
     recipe = recipe.model_copy(

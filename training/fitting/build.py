@@ -24,19 +24,17 @@ from stream_app.model.artifact import (
     WEIGHTS,
     Artifact,
     ModelCard,
-    load_artifact,
     positions,
     sha256,
-    write_card,
 )
 from stream_app.model.references import resolve_folder
 from stream_app.model.tokenizer import Tokenizer
 from training.data.augment import augmented
 from training.data.corpus import Corpus, Example, load_corpus
 from training.fitting.finetune import FitRun, Tokenized, fine_tune, has_bfloat16
-from training.fitting.model_files import copy_tokenizer, copy_weights, require_encoder
+from training.fitting.model_files import copy_tokenizer, require_encoder, unsealed
 from training.fitting.ngrams import add_head
-from training.fitting.saving import save_weights, store
+from training.fitting.saving import save_weights
 from training.fitting.seal import ENGINE, seal
 from training.fitting.soft_targets import TFIDF, soft_targets
 from training.judging.evaluate import true_labels
@@ -61,7 +59,7 @@ class FitJob:
     callbacks: Sequence[TrainerCallback] = ()
 
 
-def fit(job: FitJob) -> Artifact | None:
+def build(job: FitJob) -> Artifact | None:
     """Make the artifact `job.out`, measured and sealed. Raises WinnowError.
 
     None in a process that `accelerate launch` or `torchrun` started to help the first.
@@ -86,41 +84,33 @@ def fit(job: FitJob) -> Artifact | None:
     return seal(job.out, with_head(job.out, card, corpus, job.recipe), corpus)
 
 
-def fit_ngrams(job: FitJob, model: Artifact) -> Artifact:
-    """The artifact `job.out`: a fitted model with the n-gram head of the recipe, sealed anew.
+def add_ngrams(model: Artifact, recipe: Recipe, data: Path) -> Artifact:
+    """The model with the n-gram head of the recipe in its folder, sealed anew.
 
     Raises ConfigError when the recipe has no n-gram head or other labels than the model.
     """
-    recipe = job.recipe
     if recipe.ngrams is None or recipe.labels != model.card.labels:
         raise ConfigError(f"recipe {recipe.name} has no n-gram head for {model.card.labels}")
-    _check_shared_tokenizer(job, model)
-    corpus = load_corpus(recipe, job.data)
-    copy_weights(model.path, job.out)
-    store(job.out / WEIGHTS, recipe.stored)
-    (job.out / NGRAMS).unlink(missing_ok=True)
-    copy_tokenizer(model.tokenizer, job.out / job.tokenizer)
+    corpus = load_corpus(recipe, data)
+    (model.path / NGRAMS).unlink(missing_ok=True)
     refit = NGRAMS in model.card.files
     card = model.card.model_copy(
         update={
             "version": recipe.version,
-            "tokenizer": job.tokenizer,
             "description": recipe.description,
             "parent": model.card.parent if refit else f"{model.card.name} {model.card.version}",
             "training": model.card.training | ({} if refit else {"encoder_data": model.card.data}),
             "data": corpus.lineage,
-            "files": {},
         }
     )
-    return seal(job.out, with_head(job.out, card, corpus, recipe), corpus)
+    return seal(model.path, with_head(model.path, card, corpus, recipe), corpus)
 
 
 def with_head(out: Path, card: ModelCard, corpus: Corpus, recipe: Recipe) -> ModelCard:
     """The card, with what is to be known of the n-gram head that now lies in `out`."""
     if recipe.ngrams is None:
         return card
-    write_card(out, card)
-    figures = add_head(load_artifact(out), corpus, recipe.ngrams, ENGINE)
+    figures = add_head(unsealed(out, card), corpus, recipe.ngrams, ENGINE)
     return card.model_copy(update={"training": {**card.training, "ngrams": figures}})
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.model.artifact import DRIFT, TOKENIZER, Artifact
+from stream_app.core.errors import ConfigError
+from stream_app.model.artifact import DRIFT, TOKENIZER, Artifact, write_card
 from stream_app.model.decision import decide
 from stream_app.model.drift_reference import (
     BINS,
@@ -21,7 +23,8 @@ from stream_app.model.drift_reference import (
     projected_embeddings,
 )
 from stream_app.model.tokenizer import Tokenizer
-from training.data.corpus import Example
+from training.data.corpus import Corpus, Example
+from training.judging.evaluate import score
 
 
 def write_reference(
@@ -37,6 +40,19 @@ def write_reference(
     if examples:
         seen = labelled(artifact, examples, logits)
         file.write_text(reference(artifact, seen).model_dump_json() + "\n")
+
+
+def add_reference(artifact: Artifact, corpus: Corpus, engine: str) -> dict[str, Any]:
+    """Give a sealed model a new reference; of how many validation texts.
+
+    Raises ConfigError when there are none.
+    """
+    if not corpus.validation:
+        raise ConfigError("a drift reference is made of validation texts: the recipe has none")
+    logits = score(artifact, corpus.validation, engine).logits
+    write_reference(artifact, corpus.validation, logits)
+    write_card(artifact.path, artifact.card)
+    return {"texts": len(corpus.validation)}
 
 
 def labelled(

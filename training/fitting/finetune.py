@@ -36,8 +36,9 @@ from transformers.utils import logging as transformers_logging
 from stream_app.core.errors import ConfigError
 from stream_app.engine.protocol import TokenIds
 from stream_app.model.artifact import Problem
-from training.fitting.objective import Loss, class_weights, parameter_groups
-from training.fitting.progress import MISSING, Report, ReshuffleEachEpoch
+from training.fitting.loss import Loss, class_weights
+from training.fitting.optimizer import optimizer
+from training.fitting.progress import MISSING, ProgressLines, ReshuffleEachEpoch
 from training.recipe import Hyper, Recipe
 
 _log = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ def fine_tune(
         data_collator=Padded(int(model.config.pad_token_id or 0)),
         compute_loss_func=Loss(recipe.problem, recipe.hyper.label_smoothing, weights),
         compute_metrics=partial(_metrics, problem=recipe.problem),
-        optimizers=(_optimizer(model, recipe.hyper), None),
+        optimizers=(optimizer(model, recipe.hyper), None),
         callbacks=_callbacks(recipe.hyper, run, order),
     )
     if arguments.disable_tqdm:
@@ -230,14 +231,10 @@ def _sampler(data: Tokenized, hyper: Hyper, order: torch.Generator) -> LengthGro
 def _callbacks(hyper: Hyper, run: FitRun, order: torch.Generator) -> list[TrainerCallback]:
     callbacks = [ReshuffleEachEpoch(order, hyper.seed), *run.callbacks]
     if not sys.stderr.isatty():
-        callbacks.append(Report(_log))
+        callbacks.append(ProgressLines(_log))
     if hyper.patience:
         callbacks.append(EarlyStoppingCallback(hyper.patience))
     return callbacks
-
-
-def _optimizer(model: AlbertForSequenceClassification, hyper: Hyper) -> torch.optim.AdamW:
-    return torch.optim.AdamW(parameter_groups(model, hyper), lr=hyper.learning_rate)
 
 
 def _metrics(found: EvalPrediction, problem: Problem) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The files that a model or an encoder has, checked and copied."""
+"""The files that a model or an encoder has: checked, copied, not sealed yet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from stream_app.core.errors import ModelError
-from stream_app.model.artifact import TOKENIZER, WEIGHTS
+from stream_app.model.artifact import TOKENIZER, WEIGHTS, Artifact, ModelCard
 
 _TOKENIZER_FILES = (TOKENIZER, "tokenizer_config.json")
 
@@ -16,6 +16,11 @@ def require_encoder(folder: Path) -> None:
     for name in ("config.json", WEIGHTS, TOKENIZER):
         if not (folder / name).is_file():
             raise ModelError(f"encoder {folder} has no {name}: give an ALBERT folder")
+
+
+def unsealed(folder: Path, card: ModelCard) -> Artifact:
+    """A model that is being made: it can be scored, but its card is not written yet."""
+    return Artifact(folder, card, digest="")
 
 
 def copy_weights(source: Path, folder: Path) -> None:

@@ -24,7 +24,8 @@ from stream_app.model.artifact import Artifact
 from stream_app.model.ngrams import Features, Logits, NgramHead
 from training.data.corpus import Corpus
 from training.judging.calibrate import cross_entropy
-from training.judging.evaluate import Scored, measure, score
+from training.judging.evaluate import Scored, score
+from training.judging.figures import measure
 from training.recipe import Ngrams
 
 _log = logging.getLogger(__name__)

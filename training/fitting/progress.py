@@ -39,7 +39,7 @@ class ReshuffleEachEpoch(TrainerCallback):
         self._generator.manual_seed(self._seed + int(state.epoch or 0))
 
 
-class Report(TrainerCallback):
+class ProgressLines(TrainerCallback):
     """One line of progress every few steps, where no person watches a bar."""
 
     def __init__(self, log: logging.Logger) -> None:

@@ -8,38 +8,45 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve
 
-from stream_app.model.artifact import Artifact, ModelCard, load_artifact, write_card
+from stream_app.model.artifact import EXITS, Artifact, ModelCard
 from stream_app.model.decision import probabilities
 from training.data.corpus import Corpus
 from training.fitting.drift_reference import write_reference
+from training.fitting.model_files import unsealed
 from training.judging.calibrate import temperature
-from training.judging.card import write_readme
-from training.judging.evaluate import Scored, int8_agreement, measure, score
+from training.judging.card import write_cards
+from training.judging.evaluate import Scored, int8_agreement, score
+from training.judging.figures import measure
 
 ENGINE = "auto"  # what `winnow worker` serves with
 
 
 def seal(out: Path, card: ModelCard, corpus: Corpus) -> Artifact:
-    """Calibrate and evaluate the files in `out` as they will be served, and write their cards."""
+    """Calibrate and evaluate the files in `out` as they will be served, and write their cards.
+
+    All is measured on a card in memory; the files are hashed once, when it is written.
+    """
+    card = _without_exits(out, card)
     tests = {name: examples for name, examples in corpus.test.items() if examples}
-    write_card(out, card)
     # first, because the engine takes int8 or not by what the card says of it
-    agreement = int8_agreement(load_artifact(out), tests.values())
+    agreement = int8_agreement(unsealed(out, card), tests.values())
     card = card.model_copy(update={"int8_agreement": agreement})
-    write_card(out, card)
-    validation = score(load_artifact(out), corpus.validation, ENGINE)
+    validation = score(unsealed(out, card), corpus.validation, ENGINE)
     card = calibrated(card, validation)
-    write_card(out, card)
-    write_reference(load_artifact(out), corpus.validation, validation.logits)
-    write_card(out, card)
-    artifact = load_artifact(out)
+    model = unsealed(out, card)
+    write_reference(model, corpus.validation, validation.logits)
     figures = {
-        name: measure(score(artifact, examples, ENGINE), card) for name, examples in tests.items()
+        name: measure(score(model, examples, ENGINE), card) for name, examples in tests.items()
     }
-    card = card.model_copy(update={"evaluation": {"engine": ENGINE, "test": figures}})
-    write_card(out, card)
-    write_readme(out, card)
-    return load_artifact(out)
+    evaluation = {"engine": ENGINE, "test": figures}
+    return write_cards(out, card.model_copy(update={"evaluation": evaluation, "files": {}}))
+
+
+def _without_exits(out: Path, card: ModelCard) -> ModelCard:
+    """Early exits fit the model that they were fitted to, and no other."""
+    (out / EXITS).unlink(missing_ok=True)
+    training = {key: value for key, value in card.training.items() if key != "exits"}
+    return card.model_copy(update={"exit_confidence": None, "training": training})
 
 
 def calibrated(card: ModelCard, scored: Scored) -> ModelCard:

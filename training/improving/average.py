@@ -19,7 +19,8 @@ from stream_app.model.artifact import NGRAMS, TOKENIZER, WEIGHTS, Artifact, sha2
 from training.data.corpus import load_corpus
 from training.fitting.model_files import copy_tokenizer
 from training.fitting.seal import ENGINE, seal
-from training.judging.evaluate import measure, score
+from training.judging.evaluate import score
+from training.judging.figures import measure
 from training.recipe import Recipe
 
 
@@ -49,7 +50,6 @@ def average(models: Sequence[Artifact], recipe: Recipe, data: Path, out: Path) -
             "tokenizer": ".",
             "training": {"average_of": parts},
             "data": corpus.lineage,
-            "files": {},
         }
     )
     return seal(out, card, corpus)
@@ -60,7 +60,7 @@ def _check_alike(models: Sequence[Artifact]) -> None:
     if any((model.path / NGRAMS).exists() for model in models):
         raise ModelError(
             "n-gram heads are not averaged: average the models without them, then give the result "
-            "one with winnow-train ngrams"
+            "one with winnow-train add ngrams"
         )
     for other in models[1:]:
         same = {

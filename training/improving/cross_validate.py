@@ -5,19 +5,20 @@ from __future__ import annotations
 import dataclasses
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stream_app.core.errors import ConfigError
-from stream_app.model.artifact import Artifact, load_artifact, write_card
+from stream_app.model.artifact import Artifact, load_artifact
 from training.data.corpus import Corpus, Example, load_folds
 from training.data.split import development_parts, like_any
 from training.fitting.build import FitJob, fit_model, save, with_head
+from training.fitting.model_files import unsealed
 from training.fitting.seal import ENGINE, calibrated
-from training.judging.card import UNSEEN, write_readme
+from training.judging.card import UNSEEN, write_cards
 from training.judging.evaluate import Scored, score
 from training.recipe import Recipe
 
@@ -67,8 +68,7 @@ def add_to_card(model: Artifact, by: str, figures: Mapping[str, Any]) -> None:
     card = model.card
     ways = {**card.evaluation.get("cross_validation", {}), by: dict(figures)}
     card = card.model_copy(update={"evaluation": {**card.evaluation, "cross_validation": ways}})
-    write_card(model.path, card)
-    write_readme(model.path, card)
+    write_cards(model.path, card)
 
 
 def _without(
@@ -96,11 +96,9 @@ def _fitted_and_scored(
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         save(model, dataclasses.replace(job, out=out, tokenizer="."), encoder)
-        card = with_head(out, encoder.card, corpus, job.recipe)
-        write_card(out, card)
-        artifact = load_artifact(out)
-        card = calibrated(card, score(artifact, corpus.validation, ENGINE))
-        scored = score(artifact, tested, ENGINE)
+        fitted = unsealed(out, with_head(out, encoder.card, corpus, job.recipe))
+        card = calibrated(fitted.card, score(fitted, corpus.validation, ENGINE))
+        scored = score(fitted, tested, ENGINE)
     return dataclasses.replace(scored, logits=scored.logits / np.float32(card.temperature))
 
 
@@ -111,11 +109,7 @@ def _together(parts: Sequence[Scored]) -> Scored:
         tokens=sum(part.tokens for part in parts),
         seconds=sum(part.seconds for part in parts),
         slices={
-            name: list(_chained(part.slices[name] for part in parts)) for name in parts[0].slices
+            name: [value for part in parts for value in part.slices[name]]
+            for name in parts[0].slices
         },
     )
-
-
-def _chained(parts: Iterator[Sequence[str]]) -> Iterator[str]:
-    for part in parts:
-        yield from part

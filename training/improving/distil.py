@@ -23,10 +23,10 @@ from transformers import AlbertConfig, AlbertModel
 
 from stream_app.core.errors import ModelError
 from stream_app.engine.protocol import TokenIds
-from stream_app.model.artifact import WEIGHTS, Artifact, ModelCard, sha256
+from stream_app.model.artifact import WEIGHTS, ModelCard, sha256
 from stream_app.model.tokenizer import Tokenizer
 from training.fitting.finetune import attention, has_bfloat16, quiet
-from training.fitting.model_files import copy_tokenizer, require_encoder
+from training.fitting.model_files import copy_tokenizer, require_encoder, unsealed
 
 _log = logging.getLogger(__name__)
 _REPORT_STEPS = 50
@@ -176,7 +176,7 @@ def _load_student(folder: Path, teacher: AlbertModel) -> AlbertModel:
 def _snippets(folder: Path, texts: Sequence[str], how: Distillation) -> list[TokenIds]:
     """A window of each text in the teacher's tokens, at a random place, between [CLS] and [SEP]."""
     card = ModelCard(name="teacher", version="", labels=("-", "--"))
-    encoded = Tokenizer(Artifact(folder, card, "")).encode(texts)
+    encoded = Tokenizer(unsealed(folder, card)).encode(texts)
     chance = random.Random(how.seed)
     chance.shuffle(encoded)
     inside = how.snippet_tokens - 2

@@ -18,14 +18,15 @@ from sklearn.linear_model import LogisticRegression
 from transformers import AlbertForSequenceClassification
 
 from stream_app.core.errors import ConfigError
-from stream_app.model.artifact import Artifact, load_artifact, write_card
+from stream_app.model.artifact import Artifact
 from stream_app.model.exits import Exits
 from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
 from training.data.corpus import Corpus, Example
 from training.fitting.finetune import attention, has_bfloat16
+from training.fitting.model_files import unsealed
 from training.judging.calibrate import temperature
-from training.judging.card import write_readme
+from training.judging.card import write_cards
 from training.judging.evaluate import score, true_labels
 
 _log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ LOSS = 0.001  # of the validation texts: half of what is allowed on others
 _CONFIDENCES = (0.8, 0.85, 0.9, 0.925, 0.95, 0.96, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999)
 _STRENGTH = 0.1
 _BATCH = 32
+_MOST_TEXTS = 5_000  # to learn from
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,8 @@ class Seen:
     truth: NDArray[np.int64]
 
 
-def add_exits(artifact: Artifact, corpus: Corpus, rows: int, engine: str) -> dict[str, Any]:
-    """Give a model early exits, learnt from at most `rows` training texts; figures of its tests.
+def add_exits(artifact: Artifact, corpus: Corpus, engine: str) -> dict[str, Any]:
+    """Give a model early exits, learnt from its training texts; figures of its tests.
 
     Raises ConfigError for a model of one layer or several labels a text, and without validation
     texts.
@@ -57,18 +59,16 @@ def add_exits(artifact: Artifact, corpus: Corpus, rows: int, engine: str) -> dic
     card = artifact.card
     if card.problem != "single_label" or not corpus.validation or not corpus.train:
         raise ConfigError("early exits are for single-label models, and need validation texts")
-    train = see(artifact, _some(corpus.train, rows))
+    train = see(artifact, _some(corpus.train))
     validation = see(artifact, corpus.validation)
     if not len(train.cls):
         raise ConfigError(f"{card.name} has one layer: there is nowhere to leave early")
     exits = fitted(train, validation, card.temperature, len(card.labels))
     exits.save(artifact.path)
-    write_card(artifact.path, card.model_copy(update={"exit_confidence": exits.confidence}))
-    figures = _figures(load_artifact(artifact.path), corpus, engine)
+    card = card.model_copy(update={"exit_confidence": exits.confidence})
+    figures = _figures(unsealed(artifact.path, card), corpus, engine)
     training = {**card.training, "exits": {"texts": len(train.truth), "test": figures}}
-    card = card.model_copy(update={"exit_confidence": exits.confidence, "training": training})
-    write_card(artifact.path, card)
-    write_readme(artifact.path, card)
+    write_cards(artifact.path, card.model_copy(update={"training": training}))
     return figures
 
 
@@ -187,6 +187,6 @@ def _figures(artifact: Artifact, corpus: Corpus, engine: str) -> dict[str, Any]:
     return figures
 
 
-def _some(examples: Sequence[Example], rows: int) -> list[Example]:
-    chosen = np.random.default_rng(0).permutation(len(examples))[:rows]
+def _some(examples: Sequence[Example]) -> list[Example]:
+    chosen = np.random.default_rng(0).permutation(len(examples))[:_MOST_TEXTS]
     return [examples[row] for row in sorted(chosen.tolist())]

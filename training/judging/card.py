@@ -10,10 +10,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stream_app.model.artifact import ModelCard
+from stream_app.model.artifact import Artifact, ModelCard, write_card
 
 README = "README.md"
 UNSEEN = ", never seen"  # after a source's name: in training, by models for cross-validation
+
+
+def write_cards(out: Path, card: ModelCard) -> Artifact:
+    """Write `winnow.json` and `README.md` into the model's folder; the model, as it loads."""
+    artifact = write_card(out, card)
+    write_readme(out, artifact.card)
+    return artifact
 
 
 def write_readme(out: Path, card: ModelCard) -> None:
@@ -65,7 +72,7 @@ def _evaluation(card: ModelCard) -> Iterator[str]:
 
 
 def _unseen(card: ModelCard) -> dict[str, Any]:
-    """The figures of `winnow-train cross-validate`, by test."""
+    """The figures of `winnow-train lab cross-validate`, by test."""
     ways: Mapping[str, Any] = card.evaluation.get("cross_validation", {})
     return {name: found for way in ways.values() for name, found in way["test"].items()}
 

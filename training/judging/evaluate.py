@@ -1,30 +1,25 @@
-"""What a model is worth on labelled texts, on the engine and precision that will serve."""
+"""Labelled texts scored by a model, on the engine and precision that will serve."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from stream_app.core.errors import ModelError
 from stream_app.engine import load_engine
 from stream_app.engine.native_library import find_kernels
 from stream_app.engine.protocol import TokenIds
 from stream_app.model.artifact import Artifact, ModelCard
-from stream_app.model.decision import probabilities
 from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
 from training.data.corpus import Example
 from training.judging import metrics
-from training.judging.calibrate import calibration_error
 
 _BATCH_TOKENS = 8_192
-_SMALLEST_SLICE = 20  # rows: fewer say nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,37 +75,6 @@ def true_labels(examples: Sequence[Example], card: ModelCard) -> NDArray[np.bool
     return truth
 
 
-def measure(scored: Scored, card: ModelCard) -> dict[str, Any]:
-    """Figures as JSON: quality with intervals, calibration, slices and throughput.
-
-    Where the truth uses only some of a single-label model's labels, `accuracy` counts the others as
-    wrong, and `accuracy_among_present` chooses between the labels that are present.
-    """
-    multi = card.problem == "multi_label"
-    quality = _multi_label(scored, card) if multi else _single_label(scored, card)
-    return {
-        "rows": len(scored.truth),
-        **quality,
-        "texts_per_second": round(len(scored.truth) / scored.seconds, 1),
-        "tokens_per_second": round(scored.tokens / scored.seconds),
-    }
-
-
-def plots(scored: Scored, card: ModelCard) -> dict[str, Any]:
-    """What a report draws: curves of each label, and reliability before and after calibration."""
-    scores = probabilities(scored.logits, card)
-    before = probabilities(scored.logits, card.model_copy(update={"temperature": 1.0}))
-    found = {
-        label: metrics.curves(scores[:, column], scored.truth[:, column])
-        for column, label in enumerate(card.labels)
-    }
-    return {
-        "curves": {label: points for label, points in found.items() if points},
-        "reliability": metrics.reliability(*_confidence(scores, scored.truth, card)),
-        "reliability_before": metrics.reliability(*_confidence(before, scored.truth, card)),
-    }
-
-
 def int8_agreement(artifact: Artifact, tests: Iterable[Sequence[Example]]) -> float | None:
     """The least share of a test's texts that the compiled engine labels in int8 as in float32.
 
@@ -126,110 +90,6 @@ def int8_agreement(artifact: Artifact, tests: Iterable[Sequence[Example]]) -> fl
         )
         shares.append(float((int8 == exact).mean()))
     return round(min(shares), 4) if shares else None
-
-
-def _single_label(scored: Scored, card: ModelCard) -> dict[str, Any]:
-    scores, truth = probabilities(scored.logits, card), scored.truth.argmax(axis=1)
-    predicted = scores.argmax(axis=1)
-    present = np.unique(truth)
-    confusion = confusion_matrix(truth, predicted, labels=range(len(card.labels)))
-    figures: dict[str, Any] = {
-        "accuracy": metrics.rounded((predicted == truth).mean()),
-        "macro_f1": metrics.macro_f1(confusion),
-        "intervals": metrics.bootstrap(confusion),
-        **_calibration(scored, card),
-        "per_label": _per_label(scored.truth, np.eye(len(card.labels))[predicted], scores, card),
-        "confusion": confusion.tolist(),
-        "slices": _slices(scored, truth, predicted),
-    }
-    if len(present) < len(card.labels):
-        among = present[scores[:, present].argmax(axis=1)]
-        figures["accuracy_among_present"] = metrics.rounded((among == truth).mean())
-    if len(card.labels) == 2 and len(present) == 2:
-        figures |= metrics.ranking(scores[:, 1], truth == 1)
-        figures["recall_at_fpr"] = metrics.recall_at_fpr(scores[:, 1], truth == 1)
-    return figures
-
-
-def _multi_label(scored: Scored, card: ModelCard) -> dict[str, Any]:
-    scores = probabilities(scored.logits, card)
-    thresholds = np.array([card.thresholds.get(label, 0.5) for label in card.labels])
-    predicted = scores >= thresholds
-    per_label = _per_label(scored.truth, predicted, scores, card)
-    right = int((predicted & scored.truth).sum())
-    return {
-        "accuracy": metrics.rounded((predicted == scored.truth).all(axis=1).mean()),
-        "micro_f1": metrics.rounded(2 * right / max(1, int(predicted.sum() + scored.truth.sum()))),
-        "macro_f1": metrics.rounded(np.mean([row["f1"] for row in per_label.values()])),
-        **_calibration(scored, card),
-        "per_label": per_label,
-    }
-
-
-def _calibration(scored: Scored, card: ModelCard) -> dict[str, float]:
-    """Expected calibration error with the card's temperature, and before it was applied."""
-    before = card.model_copy(update={"temperature": 1.0})
-    return {
-        name: metrics.rounded(
-            calibration_error(*_confidence(probabilities(scored.logits, how), scored.truth, card))
-        )
-        for name, how in (("calibration_error", card), ("calibration_error_before", before))
-    }
-
-
-def _confidence(
-    scores: NDArray[np.float32], truth: NDArray[np.bool_], card: ModelCard
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Scores, and whether they came true: of the best label, or in multi-label of every label."""
-    if card.problem == "multi_label":
-        return scores.ravel(), truth.ravel()
-    return scores.max(axis=1), truth[np.arange(len(truth)), scores.argmax(axis=1)]
-
-
-def _per_label(
-    truth: NDArray[np.bool_],
-    predicted: NDArray[Any],
-    scores: NDArray[np.float32],
-    card: ModelCard,
-) -> dict[str, dict[str, float]]:
-    *shares, rows = precision_recall_fscore_support(
-        truth, predicted.astype(bool), average=None, zero_division=0.0
-    )
-    names = ("precision", "recall", "f1")
-    return {
-        label: {
-            **{n: metrics.rounded(col[row]) for n, col in zip(names, shares, strict=True)},
-            **metrics.ranking(scores[:, row], truth[:, row]),
-            "rows": int(rows[row]),
-        }
-        for row, label in enumerate(card.labels)
-    }
-
-
-def _slices(
-    scored: Scored, truth: NDArray[np.int64], predicted: NDArray[np.int64]
-) -> dict[str, dict[str, Any]]:
-    """Rows, accuracy and macro-F1 by each property that has more than one value."""
-    table: dict[str, dict[str, Any]] = {}
-    for name, values in scored.slices.items():
-        kinds, of_row = np.unique(np.asarray(values), return_inverse=True)
-        if len(kinds) < 2:
-            continue
-        table[name] = {}
-        for number, kind in enumerate(kinds):
-            at = of_row == number
-            if at.sum() < _SMALLEST_SLICE:
-                continue
-            confusion = confusion_matrix(
-                truth[at], predicted[at], labels=range(scored.truth.shape[1])
-            )
-            table[name][str(kind) or "unknown"] = {
-                "rows": int(at.sum()),
-                "accuracy": metrics.rounded((truth == predicted)[at].mean()),
-                "macro_f1": metrics.macro_f1(confusion),
-                "intervals": metrics.bootstrap(confusion),
-            }
-    return {name: kinds for name, kinds in table.items() if kinds}
 
 
 def _batches(ids: Sequence[TokenIds]) -> list[list[int]]:

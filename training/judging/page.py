@@ -18,15 +18,12 @@ _WIDTH, _HEIGHT = 4.6, 4.0  # inches
 _MOST_LABELS = 12  # whose cells and curves a plot can still show by name
 
 
-def write_report(
-    report: Mapping[str, Any], drawn: Mapping[str, Mapping[str, Any]], out: Path
-) -> None:
-    """Write the page. `report` is what `winnow-train evaluate` tells, `drawn` by test what
-    `evaluate.plots` found."""
+def write_page(report: Mapping[str, Any], out: Path) -> None:
+    """Write the page of what `figures.reported` tells."""
     source = (files("training.judging") / "page.html").read_text()
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     tests = [
-        {"name": name, "figures": figures, "plots": _plots(figures, drawn.get(name, {}))}
+        {"name": name, "figures": figures, "plots": _plots(figures, report["plots"][name])}
         for name, figures in report["test"].items()
     ]
     page = template.from_string(source).render(report=report, tests=tests)
@@ -40,12 +37,11 @@ def _plots(figures: Mapping[str, Any], drawn: Mapping[str, Any]) -> list[dict[st
         found.append(
             _plot("Confusion: true label by row", _confusion, figures["confusion"], labels)
         )
-    if drawn.get("curves"):
+    if drawn["curves"]:
         found.append(_plot("ROC", _roc, drawn["curves"]))
         found.append(_plot("Precision and recall", _precision_recall, drawn["curves"]))
-    if "reliability" in drawn:
-        before, after = drawn["reliability_before"], drawn["reliability"]
-        found.append(_plot("Is confidence what it says?", _reliability, before, after))
+    before, after = drawn["reliability_before"], drawn["reliability"]
+    found.append(_plot("Is confidence what it says?", _reliability, before, after))
     for name, kinds in figures.get("slices", {}).items():
         found.append(_plot(f"Macro-F1 by {name}", _slices, kinds))
     return found

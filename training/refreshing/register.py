@@ -125,7 +125,7 @@ def _with_tokenizer(artifact: Artifact, folder: Path) -> Artifact:
             shutil.copyfile(artifact.path / name, folder / name)
     copy_tokenizer(artifact.tokenizer, folder)
     if artifact.card.tokenizer != "." or not artifact.card.files:
-        write_card(folder, artifact.card.model_copy(update={"tokenizer": ".", "files": {}}))
+        return write_card(folder, artifact.card.model_copy(update={"tokenizer": ".", "files": {}}))
     return load_artifact(folder)
 
 

@@ -42,12 +42,12 @@ def base_set(recipe: Recipe, data: Path, folder: Path) -> Corpus:
 
 
 def merge(base: Corpus, corrections: Sequence[Correction], recipe: Recipe, salt: str) -> Corpus:
-    """Corrections and replayed texts, as the corpus that the refreshed model is made from.
+    """Corrections and rehearsed texts, as the corpus that the refreshed model is made from.
 
     Corrections are placed as every text is, by hash: a fifth is held back as test `feedback`, some
     are for calibration. The newest are learnt, up to their share of the budget; the rest of it is a
     sample of the base set, each source's labels as frequent as they are there. Another `salt` draws
-    another sample, so that in time all of the base set is replayed. A correction of a base text
+    another sample, so that in time all of the base set is rehearsed. A correction of a base text
     replaces it; one of a test text, or of one much like it, is left out.
     """
     learnable, validation, held_back, dropped = _placed(base, corrections, recipe)
@@ -60,18 +60,18 @@ def merge(base: Corpus, corrections: Sequence[Correction], recipe: Recipe, salt:
     others = [example for example in (*train, *more) if id(example) not in chosen]
     room = max(0, how.head_budget - len(new) - len(old))
     further = _newest(rest, how.max_feedback_share * room)
-    replayed = _sample(_without(others, corrected), room - len(further), salt)
+    rehearsed = _sample(_without(others, corrected), room - len(further), salt)
     told = {
         "learnt": len(new) + len(further),
         "held_back": len(held_back),
         "validation": len(validation),
         "dropped_like_a_test_text": dropped,
-        "replayed": {"encoder": len(old), "head": len(old) + len(replayed)},
+        "rehearsed": {"encoder": len(old), "head": len(old) + len(rehearsed)},
         "labels": dict(sorted(Counter(example.label for example in learnable).items())),
     }
     return Corpus(
         train=[*old, *new],
-        more=[*replayed, *further],
+        more=[*rehearsed, *further],
         validation=[*base.validation, *validation],
         test={**base.test, FEEDBACK: held_back},
         lineage=[*base.lineage, {FEEDBACK: told}],

@@ -26,8 +26,9 @@ from training.data.corpus_file import read_corpus, write_corpus
 from training.fitting.build import FitJob, empty_card, fit_model, save, with_head
 from training.fitting.model_files import copy_tokenizer, copy_weights
 from training.fitting.seal import ENGINE, seal
-from training.judging.evaluate import measure, plots, score
-from training.judging.page import write_report
+from training.judging.evaluate import score
+from training.judging.figures import reported
+from training.judging.page import write_page
 from training.recipe import Recipe
 from training.refreshing.compare import candidates, compare, joined
 from training.refreshing.feedback_pull import FeedbackSource, pull
@@ -212,11 +213,10 @@ class Steps:
         """The challenger's tests as a page with plots."""
         tests = {name: examples for name, examples in self._corpus.test.items() if examples}
         scored = {name: score(artifact, examples, ENGINE) for name, examples in tests.items()}
-        card, page = artifact.card, self._run.folder / "report.html"
-        about = {"model": card.name, "digest": artifact.digest, "engine": ENGINE}
-        figures = {name: measure(part, card) for name, part in scored.items()}
-        drawn = {name: plots(part, card) for name, part in scored.items()}
-        write_report({**about, "precision": "auto", "test": figures}, drawn, page)
+        about = {"model": artifact.card.name, "digest": artifact.digest}
+        about |= {"engine": ENGINE, "precision": "auto"}
+        page = self._run.folder / "evaluation.html"
+        write_page(reported(about, scored, artifact.card), page)
         return page
 
     def _card(self) -> ModelCard:

@@ -8,7 +8,8 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 from transformers import AlbertConfig, AlbertForSequenceClassification
 
-from training.fitting.objective import Loss, class_weights, parameter_groups
+from training.fitting.loss import Loss, class_weights
+from training.fitting.optimizer import parameter_groups
 from training.recipe import Hyper
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.3, 0.2, 0.1]])

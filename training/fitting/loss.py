@@ -1,8 +1,7 @@
-"""What fine-tuning minimises, and how fast each part of the model may move."""
+"""What fine-tuning minimises."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
-from transformers import AlbertForSequenceClassification
 
 from stream_app.model.artifact import Problem
-from training.recipe import Hyper
-
-_LAYER = re.compile(r"albert_layer_groups\.(\d+)")
 
 
 @dataclass(frozen=True)
@@ -68,31 +63,3 @@ def class_weights(targets: NDArray[np.float32]) -> Tensor:
     rows = targets.sum(axis=0)
     balanced = np.where(rows > 0, rows.sum() / np.maximum(rows, 1e-9) / len(rows), 1.0)
     return torch.as_tensor(balanced, dtype=torch.float32)
-
-
-def parameter_groups(model: AlbertForSequenceClassification, hyper: Hyper) -> list[dict[str, Any]]:
-    """Parameters by learning rate and weight decay; biases and norms do not decay.
-
-    The classifier and pooler learn at the full rate, each layer group below at `layer_decay` times
-    the rate of the one above, the embeddings slowest. ALBERT shares one group between all layers,
-    so it has three rates, head, encoder and embeddings; a model that shares nothing has one a layer
-    (Howard and Ruder, "Universal Language Model Fine-tuning", 2018, section 3.2).
-    """
-    groups = model.config.num_hidden_groups
-    sets: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        rate = hyper.learning_rate * hyper.layer_decay ** _depth(name, groups)
-        decay = 0.0 if parameter.ndim < 2 else hyper.weight_decay
-        sets.setdefault((rate, decay), []).append(parameter)
-    return [
-        {"params": found, "lr": rate, "weight_decay": decay}
-        for (rate, decay), found in sets.items()
-    ]
-
-
-def _depth(name: str, groups: int) -> int:
-    """Layer groups between a parameter and the head: 0 for the head itself."""
-    if "embedding" in name:  # the map from embedding to hidden size among them
-        return groups + 1
-    layer = _LAYER.search(name)
-    return groups - int(layer[1]) if layer else 0
