@@ -15,7 +15,7 @@ from stream_app.core.errors import RecordError, SourceError
 from stream_app.core.messages import ParseSpec
 from stream_app.model.artifact import sha256
 from stream_app.model.preparation import Preparation, prepare
-from training.data.readers import Raw, is_mail, read_source
+from training.data.readers import Raw, codec_of, read_source
 from training.data.split import (
     Part,
     development_parts,
@@ -136,7 +136,7 @@ def read_file(file: Path, how: Preparation) -> list[Example]:
 
 def _pairs(raws: Sequence[Raw], source: Source, how: Preparation) -> list[tuple[Raw, Example]]:
     """The messages the service would label, each with what a model sees of it."""
-    parse = CODECS["rfc822" if is_mail(source) else "json"]
+    parse = CODECS[codec_of(source)]
     found = []
     for raw in raws:
         try:

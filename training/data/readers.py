@@ -1,4 +1,4 @@
-"""Labelled messages from files and Hugging Face datasets, one function a format.
+"""Labelled messages from files and Hugging Face datasets: a function and a row of READERS a format.
 
 A tar archive of raw e-mail is `<label>/<file>`. In every other format a message is a row with a
 text, and a label or a list of labels; `id`, `title` and `language` are read where they are there.
@@ -36,9 +36,17 @@ class Raw:
     language: str = ""
 
 
-def is_mail(source: Source) -> bool:
-    """Whether its messages are raw e-mail, and not JSON objects."""
-    return source.file.endswith(".tar.gz")
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How the messages of a file are read, and the codec that the service reads one of them by."""
+
+    read: Callable[[Path, Source], Iterator[Raw]]
+    codec: str = "json"
+
+
+def codec_of(source: Source) -> str:
+    """The name of the codec for a message of a source. Raises SourceError."""
+    return "json" if source.dataset else _reader(source).codec
 
 
 def read_source(source: Source, folder: Path) -> Iterator[Raw]:
@@ -47,11 +55,9 @@ def read_source(source: Source, folder: Path) -> Iterator[Raw]:
         yield from _read_dataset(source, folder)
         return
     file = folder / source.file
-    read = next((r for ending, r in READERS.items() if file.name.endswith(ending)), None)
-    if read is None:
-        raise SourceError(f"{file} is none of {', '.join(READERS)}")
+    reader = _reader(source)
     try:
-        yield from read(file, source)
+        yield from reader.read(file, source)
     except FileNotFoundError:
         raise SourceError(f"data file {file} does not exist: check --data") from None
     except (OSError, EOFError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
@@ -91,14 +97,21 @@ def _read_parquet(file: Path, source: Source) -> Iterator[Raw]:
             yield _raw(number, row, source)
 
 
-READERS: Mapping[str, Callable[[Path, Source], Iterator[Raw]]] = {
-    ".tar.gz": _read_mail,
-    ".jsonl": _read_lines,
-    ".jsonl.gz": _read_lines,
-    ".csv": _read_csv,
-    ".csv.gz": _read_csv,
-    ".parquet": _read_parquet,
+READERS: Mapping[str, Reader] = {  # by the ending of a file's name
+    ".tar.gz": Reader(_read_mail, "rfc822"),
+    ".jsonl": Reader(_read_lines),
+    ".jsonl.gz": Reader(_read_lines),
+    ".csv": Reader(_read_csv),
+    ".csv.gz": Reader(_read_csv),
+    ".parquet": Reader(_read_parquet),
 }
+
+
+def _reader(source: Source) -> Reader:
+    for ending, reader in READERS.items():
+        if source.file.endswith(ending):
+            return reader
+    raise SourceError(f"{source.file} is none of {', '.join(READERS)}")
 
 
 def _read_dataset(source: Source, folder: Path) -> Iterator[Raw]:
