@@ -32,7 +32,7 @@ from training.data.corpus import Example
 
 PARTITIONS = 2
 ARCHIVES = ("spam/enron_train.tar.gz", "spam/spamassassin.tar.gz")
-BEFORE, CHUNK, CHUNKS, SHADOWED, AFTER = 400, 30, 25, 150, 400  # mails
+BEFORE, CHUNK, CHUNKS, SHADOWED, AFTER = 400, 30, 60, 150, 400  # mails
 PAUSE = 2.0  # seconds between two chunks, so that drift has a time to be noticed in
 # most mail is of another kind by now, so a little may be lost on what the frozen test has
 GATES = "\n[gates]\nmax_accuracy_loss = 0.01\n"

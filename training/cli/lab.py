@@ -1,4 +1,4 @@
-"""`winnow-train lab`: for who looks for a better encoder, recipe or model, and has the time."""
+"""`winnow-train lab`: the commands of a researcher."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from training.cli.options import (
 
 _LOCAL = ("news", "reviews", "spam")  # recipes whose texts are files
 
-lab = typer.Typer(no_args_is_help=True, help="Look for a better encoder, recipe or model.")
+lab = typer.Typer(no_args_is_help=True, help="For research: better encoders, recipes and models.")
 
 
 @lab.command()

@@ -1,1 +1,1 @@
-"""Better encoders, recipes and models: for who has time to try things out."""
+"""What a researcher tries: better encoders, recipes and models."""

@@ -34,7 +34,7 @@ _NAMED = 20  # refused records of a kind that the manifest names
 
 @dataclass(slots=True)
 class _Outcomes:
-    """What became of the records of a pull."""
+    """The records of a pull, counted by outcome."""
 
     counts: Counter[str] = field(default_factory=Counter)
     refused: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))

@@ -1,4 +1,4 @@
-"""What came of a refresh, for machines and for people."""
+"""The outcome of a refresh, as JSON and as text."""
 
 from __future__ import annotations
 
