@@ -26,7 +26,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
 from stream_app.kafka.embedded_broker import EmbeddedBroker
-from training.data import held_out_messages
+from training.data.corpus import held_out_messages
 from training.recipe import load_recipe
 
 WINNOW = [sys.executable, "-m", "stream_app"]

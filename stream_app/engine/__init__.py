@@ -74,7 +74,7 @@ def _leave_early(engine: Engine, artifact: Artifact) -> None:
 
     exits, name = load_exits(artifact), artifact.card.name
     if exits is None:
-        log.warning("%s has no early exits (winnow-train exits fits them): all is computed", name)
+        log.warning("%s has no early exits (winnow-train add fits them): all is computed", name)
     elif not isinstance(engine, CompiledEngine):
         log.warning("%s: only the compiled engine leaves early: all is computed", name)
     else:

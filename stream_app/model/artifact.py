@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -103,8 +104,7 @@ def load_artifact(path: Path) -> Artifact:
             f"{path / CARD}: max_tokens is {card.max_tokens}, but the model has only {most} "
             "positions (max_position_embeddings in config.json)"
         )
-    listing = "".join(f"{name}:{digest}\n" for name, digest in sorted(digests.items()))
-    return Artifact(path, card, hashlib.sha256(listing.encode()).hexdigest())
+    return Artifact(path, card, _digest(digests))
 
 
 def positions(path: Path) -> int:
@@ -112,11 +112,17 @@ def positions(path: Path) -> int:
     return int(_read_config(path).get("max_position_embeddings", DEFAULT_MAX_TOKENS))
 
 
-def write_card(path: Path, card: ModelCard) -> None:
-    """Write `winnow.json` into folder `path`, with the sha256 of every file the card covers."""
+def write_card(path: Path, card: ModelCard) -> Artifact:
+    """Write `winnow.json` into folder `path`, with the sha256 of every file the card covers.
+
+    The artifact is the one that `load_artifact` reads from there.
+    """
     files = {name: sha256(path / name) for name in _files(path, card) if name != CARD}
     sealed = card.model_copy(update={"files": files})
-    (path / CARD).write_text(sealed.model_dump_json(indent=2) + "\n")
+    written = f"{sealed.model_dump_json(indent=2)}\n".encode()
+    (path / CARD).write_bytes(written)
+    digests = {**files, CARD: hashlib.sha256(written).hexdigest()}
+    return Artifact(path, ModelCard.model_validate_json(written), _digest(digests))
 
 
 def _files(path: Path, card: ModelCard) -> list[str]:
@@ -124,6 +130,12 @@ def _files(path: Path, card: ModelCard) -> list[str]:
     names = {"config.json", WEIGHTS, tokenizer, *card.files}
     names.update(name for name in (CARD, NGRAMS, EXITS, DRIFT) if (path / name).exists())
     return sorted(names)
+
+
+def _digest(files: Mapping[str, str]) -> str:
+    """Of an artifact: the sha256 over its files' digests."""
+    listing = "".join(f"{name}:{digest}\n" for name, digest in sorted(files.items()))
+    return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def _checked(file: Path, expected: str | None) -> str:

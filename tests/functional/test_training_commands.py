@@ -22,6 +22,7 @@ from tests.training_data import words, write_data, write_rows
 from training.__main__ import app
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+LIST = ["evaluate", "--list", "--data", "nowhere"]
 DISTIL = ("--teacher", "x", "--data", "x", "--out", "x")
 
 
@@ -101,7 +102,8 @@ def test_a_recipe_may_ask_for_an_n_gram_head(folder: Path, tmp_path: Path) -> No
     )
     given = ("--recipe", recipe, "--data", folder)
     train("fit", *given, "--encoder", folder / "encoder", "--out", tmp_path / "whole")
-    train("ngrams", *given, "--model", folder / "model", "--out", tmp_path / "added")
+    shutil.copytree(folder / "model", tmp_path / "added")
+    train("add", "ngrams", tmp_path / "added", *given)
     for name in ("whole", "added"):
         card = load_artifact(tmp_path / name).card
         assert "ngrams.safetensors" in card.files
@@ -141,7 +143,7 @@ def test_evaluate_on_one_file(model: Artifact, tmp_path: Path) -> None:
 
 
 def test_split_names_the_messages_that_were_not_trained_on(folder: Path, model: Artifact) -> None:
-    named = train("split", "--recipe", folder / "tiny.toml", "--data", folder)
+    named = train("evaluate", "--list", "--recipe", folder / "tiny.toml", "--data", folder)
     assert len(named["mail.tar.gz"]) == model.card.data[0]["rows"]["test"]
     assert set(named["mail.tar.gz"].values()) == {"ham", "spam"}
 
@@ -165,7 +167,7 @@ def test_distil_makes_a_true_albert_that_is_nearer_to_its_teacher(
     recipe.write_text(recipe.read_text() + 'use = "train"\nterms = "ours"\n')
     teacher = save_teacher(tmp_path / "teacher", folder / "encoder")
     given = ("--teacher", teacher, "--recipe", recipe, "--data", tmp_path)
-    found = train("distil", *given, "--out", tmp_path / "student", "--steps", "40")
+    found = train("lab", "distil", *given, "--out", tmp_path / "student", "--steps", "40")
     assert found["end"]["loss"] < found["start"]["loss"]
     assert found["end"]["cosine"] > found["start"]["cosine"]
     config = json.loads((tmp_path / "student" / "config.json").read_text())
@@ -175,7 +177,7 @@ def test_distil_makes_a_true_albert_that_is_nearer_to_its_teacher(
     train("fit", *given, "--out", tmp_path / "model", "--steps", "2")
     # learning on from there, of the same teacher
     given = ("--teacher", teacher, "--student", tmp_path / "student", *given[:4])
-    on = train("distil", *given, "--out", tmp_path / "on", "--steps", "20")
+    on = train("lab", "distil", *given, "--out", tmp_path / "on", "--steps", "20")
     assert on["start"]["loss"] == pytest.approx(found["end"]["loss"], rel=0.1)
     assert on["end"]["loss"] < on["start"]["loss"]
     assert json.loads((tmp_path / "on" / "config.json").read_text()) == config
@@ -186,10 +188,13 @@ def test_distil_makes_a_true_albert_that_is_nearer_to_its_teacher(
     [
         (["fit"], 2, "--recipe"),
         (["nonsense"], 2, "nonsense"),
-        (["split", "--recipe", "nonsense"], 2, "there are: imdb, news, news-teacher"),
-        (["split", "--recipe", "news", "--data", "nowhere"], 1, "does not exist: check --data"),
+        ([*LIST, "--recipe", "nonsense"], 2, "there are: imdb, news, news-teacher"),
+        ([*LIST, "--recipe", "news"], 1, "does not exist: check --data"),
+        (LIST, 2, "give --recipe"),
+        (["evaluate", "--data", "x.jsonl.gz"], 2, "give --model"),
+        (["add", "nonsense", "x"], 2, "'nonsense' is not"),
         (["evaluate", "--model", "nowhere", "--data", "x.jsonl.gz"], 1, "nowhere does not exist"),
-        (["distil", *DISTIL, "--student", "x", "--layers", "2"], 2, "leave out --layers"),
+        (["lab", "distil", *DISTIL, "--student", "x", "--layers", "2"], 2, "leave out --layers"),
     ],
 )
 def test_an_error_says_what_and_has_an_exit_code(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -119,6 +122,36 @@ def test_a_model_of_one_byte_a_weight_serves_as_one_of_two(folder: Path, tmp_pat
     assert one.card.evaluation["test"]["mail.tar.gz"]["accuracy"] > 0.9
     again = CliRunner().invoke(app, command(folder, small, tmp_path / "on", "--steps", "1"))
     assert again.exit_code == 0  # and it can be trained on
+
+
+def test_a_model_s_card_is_written_once_and_its_files_are_hashed_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest, opened = hashlib.file_digest, Path.open
+    hashed: Counter[Path] = Counter()
+    written: Counter[Path] = Counter()
+
+    def counted(file: BinaryIO, *how: Any) -> Any:
+        hashed[Path(file.name)] += 1
+        return digest(file, *how)
+
+    def watched(path: Path, mode: str = "r", *how: Any, **more: Any) -> Any:
+        written[path] += "w" in mode
+        return opened(path, mode, *how, **more)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    monkeypatch.setattr(Path, "open", watched)
+    file, out = tmp_path / "head.toml", tmp_path / "out"
+    file.write_text((folder / "tiny.toml").read_text() + "\n[ngrams]\nbits = 12\n")
+    done = CliRunner().invoke(app, command(folder, file, out), catch_exceptions=False)
+    assert done.exit_code == 0
+    parts = ("config.json", "drift.json", WEIGHTS, "ngrams.safetensors", "tokenizer.json")
+    assert {path.name: n for path, n in hashed.items() if path.parent == out} == dict.fromkeys(
+        parts, 1
+    )
+    assert (written[out / "winnow.json"], written[out / "README.md"]) == (1, 1)
+    monkeypatch.undo()
+    assert set(load_artifact(out).card.files) == set(parts)
 
 
 def test_two_processes_make_one_model(folder: Path, tmp_path: Path) -> None:

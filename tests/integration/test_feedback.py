@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from stream_app.core.errors import ConfigError, SourceError
 from tests.integration.harness import Stage
 from training.__main__ import app
-from training.feedback_set import pulls, read_set
+from training.refreshing.feedback_set import pulls, read_set
 
 ROUTE = "mail"
 

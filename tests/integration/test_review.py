@@ -14,10 +14,10 @@ from stream_app.model.artifact import load_artifact, write_card
 from tests.conftest import free_port
 from tests.integration.harness import Stage, distinct, get, send, wait_for_metric
 from tests.tiny_model import WORDS, save_tiny_albert
-from training.data import Example
-from training.drift_reference import write_reference
-from training.drift_watch import wait_for_drift
-from training.evaluate import score
+from training.data.corpus import Example
+from training.fitting.drift_reference import write_reference
+from training.judging.evaluate import score
+from training.refreshing.drift_watch import wait_for_drift
 
 COUNT = 60
 FAMILIAR = [" ".join(WORDS[: n % 11 + 1]) for n in range(COUNT)]

@@ -29,9 +29,9 @@ from stream_app.services.drift import DriftMonitor
 from stream_app.serving.models import Models
 from stream_app.serving.served import ServedModel
 from tests.tiny_model import save_tiny_albert
-from training.data import Example
-from training.drift_reference import reference, write_reference
-from training.drift_watch import wait_for_drift
+from training.data.corpus import Example
+from training.fitting.drift_reference import reference, write_reference
+from training.refreshing.drift_watch import wait_for_drift
 
 ROWS = 2000
 

@@ -21,9 +21,9 @@ from stream_app.model.ngrams import Features, NgramHead, load_head
 from stream_app.model.tokenizer import Tokenizer
 from tests.kernels import COMPILED
 from tests.tiny_model import save_tiny_albert
-from training.data import Example
-from training.evaluate import score
-from training.ngrams import balanced, fit_head, matrix
+from training.data.corpus import Example
+from training.fitting.ngrams import balanced, fit_head, matrix
+from training.judging.evaluate import score
 from training.recipe import Ngrams
 
 TEXTS = [

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stream_app.core.settings import CONFIG_VARIABLE, RouteSettings, Settings
 from stream_app.model.artifact import ModelCard
 
 if TYPE_CHECKING:  # --help imports nothing heavy
-    from training.evaluate import Scored
+    from training.judging.evaluate import Scored
 
 RecipeName = Annotated[
     str,
@@ -34,6 +35,14 @@ Steps = Annotated[
 ModelReference = Annotated[
     str, typer.Option(metavar="REF", help="builtin:NAME, a path, or hf://ORG/NAME.")
 ]
+Out = Annotated[Path, typer.Option(help="The folder to make: a model `winnow` can serve.")]
+ConfigFile = Annotated[
+    Path,
+    typer.Option(
+        "--config", "-c", metavar="FILE", envvar=CONFIG_VARIABLE, help="The service's (TOML)."
+    ),
+]
+RouteName = Annotated[str, typer.Option("--route", metavar="NAME", help="The route it is for.")]
 EngineName = Annotated[str, typer.Option(help="The backend to measure.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
 Precision = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")]
@@ -45,27 +54,35 @@ Html = Annotated[
 ]
 
 
-def tell_figures(
-    about: dict[str, Any],
+def load_route(config: Path, name: str) -> tuple[Settings, RouteSettings]:
+    """The configuration and the route called `name`. Raises ConfigError without one."""
+    from stream_app.configuration import load_settings
+
+    settings = load_settings(config)
+    return settings, settings.route(name)
+
+
+def tell_scored(
+    about: Mapping[str, str],
     scored: Mapping[str, Scored],
     card: ModelCard,
     report: Path | None,
     html: Path | None,
 ) -> dict[str, Any]:
-    """Tell what is known of scored tests, by name; the page also shows their curves."""
-    from training.evaluate import measure, plots
+    """Tell what is known of scored tests, by name; the figures. On stdout no one draws plots."""
+    from training.judging.figures import reported
 
-    told = {**about, "test": {name: measure(part, card) for name, part in scored.items()}}
-    drawn = {name: plots(part, card) for name, part in scored.items()}
+    told = reported(about, scored, card)
     if html is not None:
-        from training.report import write_report
+        from training.judging.page import write_page
 
-        write_report(told, drawn, html)
-    tell({**told, "plots": drawn} if report else told, report)
+        write_page(told, html)
+    tell(told if report else {k: v for k, v in told.items() if k != "plots"}, report)
     return told
 
 
 def tell(figures: Any, report: Path | None) -> None:
+    """Write figures as JSON to the file `report`, or to stdout where none is given."""
     text = json.dumps(figures, indent=2)
     if report is None:
         typer.echo(text)
