@@ -76,6 +76,8 @@ def classify(
             sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace"))
         sys.stdout.buffer.flush()
         bad += sum(work.error is not None for work in batch)
+    if source.empty:
+        typer.echo(f"winnow: left out {source.empty} empty files or mails", err=True)
     if bad:
         typer.echo(f"winnow: {bad} of the messages could not be labelled", err=True)
         raise typer.Exit(1)
