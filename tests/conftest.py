@@ -18,6 +18,9 @@ from kafka.errors import KafkaError
 
 from stream_app.kafka.embedded_broker import EmbeddedBroker
 
+# before torch is imported, and for every process that a test starts: beside other tests, threads
+# that wait for their turn on a core cost ten times what tiny models compute
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 pytest_plugins = ["tests.registries"]
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

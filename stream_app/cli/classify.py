@@ -76,6 +76,8 @@ def classify(
     served = ModelLoader(settings, how, lambda outcome: None)(artifact, artifact.version)
     multi_label = artifact.card.problem == "multi_label"
     bad = asyncio.run(_write(source, settings, served, multi_label))
+    if source.empty:
+        typer.echo(f"winnow: left out {source.empty} empty files or mails", err=True)
     if bad:
         typer.echo(f"winnow: {bad} of the messages could not be labelled", err=True)
         raise typer.Exit(1)

@@ -36,8 +36,9 @@ def produce(
     """Send the messages of files to a topic, as they are and without a key.
 
     rfc822 takes mails, mbox, Maildir, and folders and tar archives of mails; json takes JSON Lines
-    and .csv (rows become objects); feed takes XML files and JSON Lines; text takes lines. A message
-    that is too large for the topic is named, the others still go, and the exit code is 1.
+    and .csv (rows become objects); feed takes XML files and JSON Lines; text takes lines. Empty
+    files and mails are counted, not sent. A message that is too large for the topic is named, the
+    others still go, and the exit code is 1.
     """
     source = Source(paths, message_format)
     kafka = kafka_settings(config, bootstrap_servers)
@@ -51,6 +52,8 @@ def produce(
         finally:
             records.finish()
             typer.echo(f"{records.confirmed} messages sent to {topic}")
+    if source.empty:
+        typer.echo(f"winnow: left out {source.empty} empty files or mails", err=True)
     for name in records.refused:
         typer.echo(f"winnow: {name} is too large for {topic} and was not sent", err=True)
     if records.refused:

@@ -13,6 +13,7 @@ arithmetic, the same on every machine.
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import NGRAMS, Artifact
@@ -90,8 +91,7 @@ class NgramHead:
             "scale": self.scale,
             "bias": self.bias,
         }
-        save_file(tensors, folder / NGRAMS, metadata=described)
-        (folder / NGRAMS).chmod(0o644)  # safetensors writes for its owner only
+        (folder / NGRAMS).write_bytes(_in_order(save(tensors, metadata=described)))
 
 
 def load_head(artifact: Artifact) -> NgramHead | None:
@@ -133,6 +133,16 @@ def _runs(units: Hashes, lengths: Sequence[int]) -> list[Hashes]:
         if length in lengths:
             out.append(run + np.uint64(length))
     return out
+
+
+def _in_order(file: bytes) -> bytes:
+    """The same safetensors file with sorted metadata: the library puts them in another order each
+    time, so the same head would have another digest."""
+    start = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return file[:8] + text.ljust(start - 8) + file[start:]
 
 
 def _text(value: int | tuple[int, ...]) -> str:

@@ -10,7 +10,8 @@
 | format text                      | each line                                              |
 | any other format                 | the file, or each line where its row in `CODECS` says  |
 
-Compressed files (`.gz .bz2 .xz`) are read through. Hidden files and empty lines are no messages.
+Compressed files (`.gz .bz2 .xz`) are read through. Hidden files and empty lines are no messages,
+nor is a file or a mail of white space alone: `Source.empty` counts those.
 """
 
 from __future__ import annotations
@@ -100,6 +101,7 @@ class Source:
                 raise SourceError(f"{path}: there is no such file or folder")
         self._paths = paths
         self._format = message_format
+        self.empty = 0  # files and mails that were left out so far: nothing is in them
         self._done = 0  # bytes of the files that are read
         self._file: IO[bytes] | None = None
 
@@ -129,7 +131,11 @@ class Source:
         try:
             with _open_stdin() if file == STDIN else file.open("rb") as stream:
                 self._file = stream
-                yield from _split(name, stream, kind, one_of_many)
+                for found in _split(name, stream, kind, one_of_many):
+                    if not found.value or found.value.isspace():
+                        self.empty += 1
+                    else:
+                        yield found
                 self._file = None
             self._done += _size(file)
         except OSError as error:
@@ -214,10 +220,12 @@ def _lines(name: str, lines: Iterator[bytes], kind: str) -> Iterator[Found]:
 def _rows(name: str, stream: Stream) -> Iterator[Found]:
     csv.field_size_limit(MAX_MESSAGE_BYTES)  # 128 KiB is less than some reviews have
     lines = iter(lambda: stream.readline(MAX_MESSAGE_BYTES), b"")
-    first = next(lines, b"").removeprefix(codecs.BOM_UTF8)
-    rows = csv.DictReader(line.decode() for line in chain([first], lines))
+    header, above = next(lines, b"").removeprefix(codecs.BOM_UTF8), 0
+    while header and not header.strip():
+        header, above = next(lines, b""), above + 1
+    rows = csv.DictReader(line.decode() for line in chain([header], lines))
     for row in rows:
-        where = f"{name}:{rows.line_num}"
+        where = f"{name}:{above + rows.line_num}"
         if None in row or None in row.values():
             raise SourceError(f"{where}: this row has not as many fields as the header")
         yield Found(where, json.dumps(row, ensure_ascii=False).encode(), "json")

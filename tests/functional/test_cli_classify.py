@@ -86,6 +86,14 @@ def test_files_are_read_by_their_format(model: Path, tmp_path: Path) -> None:
     assert found[0]["id"] == "<1@x>"
 
 
+def test_files_with_nothing_in_them_are_counted_not_labelled(model: Path, tmp_path: Path) -> None:
+    for name, value in {"a": b"", "b": b"Subject: good\n\ntext\n", "c": b" \n"}.items():
+        (tmp_path / f"{name}.eml").write_bytes(value)
+    result = classify(model, str(tmp_path))
+    assert [Path(line["source"]).name for line in lines(result)] == ["b.eml"]
+    assert (result.exit_code, result.stderr) == (0, "winnow: left out 2 empty files or mails\n")
+
+
 def test_below_min_confidence_the_decision_is_unsure(model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"good")
     [line] = lines(classify(model, "--min-confidence", "0.99", str(tmp_path / "a.txt")))

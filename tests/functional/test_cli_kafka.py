@@ -135,6 +135,16 @@ def test_limit_stops_early(place: Place, tmp_path: Path) -> None:
     assert len(place.read(place.name)) == 7
 
 
+def test_a_file_with_nothing_in_it_is_not_produced(place: Place, tmp_path: Path) -> None:
+    for name, value in {"a": b"", "b": b"Subject: b\n\nb\n", "c": b"\n"}.items():
+        (tmp_path / f"{name}.mbox").write_bytes(value)
+    result = place.produce(*(str(tmp_path / f"{name}.mbox") for name in "abc"))
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"1 messages sent to {place.name}\n"
+    assert result.stderr == "winnow: left out 2 empty files or mails\n"
+    assert [record.value for record in place.read(place.name)] == [b"Subject: b\n\nb\n"]
+
+
 def test_a_message_too_large_is_named_and_the_others_go(
     place: Place, broker_kind: str, tmp_path: Path
 ) -> None:

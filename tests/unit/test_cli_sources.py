@@ -9,6 +9,7 @@ import json
 import lzma
 import tarfile
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -97,6 +98,49 @@ def test_lines_are_messages_compressed_or_not(tmp_path: Path, suffix: str, compr
     assert format_of(file) == "json"
 
 
+BLANK = [b"", b"\n", b" \r\n\t\n"]
+PACK = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+
+
+@pytest.mark.parametrize("blank", BLANK)
+@pytest.mark.parametrize("name", ["a.eml", "box", "a.jsonl", "a.csv", "a.xml", "a.txt"])
+@pytest.mark.parametrize("suffix", PACK)
+def test_a_file_with_nothing_in_it_is_no_message(
+    tmp_path: Path, name: str, suffix: str, blank: bytes
+) -> None:
+    file = tmp_path / f"{name}{suffix}"
+    file.write_bytes(PACK[suffix](blank))
+    source = Source([file], None)
+    assert list(source) == []
+    assert source.empty == (1 if format_of(file) == "rfc822" else 0)  # empty lines are not counted
+
+
+@pytest.mark.parametrize("message_format", get_args(Format))
+def test_what_is_empty_in_an_archive_a_folder_or_an_mbox_is_left_out(
+    tmp_path: Path, message_format: Format
+) -> None:
+    value = b"<item>3</item>\n"
+    files = {str(number): blank for number, blank in enumerate([*BLANK, value])}
+    (tmp_path / "cur").mkdir()
+    (tmp_path / "new").mkdir()
+    for name, content in files.items():
+        (tmp_path / "cur" / name).write_bytes(content)
+    write_tar(tmp_path / "new" / "mail.tar.gz", files)
+    kept = [content.strip() for content in found(tmp_path, message_format).values()]
+    assert kept == [value.strip()] * 2
+
+
+def test_an_mbox_may_have_mails_with_nothing_in_them(tmp_path: Path) -> None:
+    separator = b"From someone@example.org  Thu Aug 22 12:36:23 2002\n"
+    file = tmp_path / "box"
+    file.write_bytes(b"\n".join(separator + mail for mail in (MAILS[0], b"", MAILS[2], b"\n")))
+    source = Source([file], None)
+    assert [item.value for item in source] == [MAILS[0], MAILS[2]]
+    assert source.empty == 2
+    file.write_bytes(separator)
+    assert found(file) == {}
+
+
 def test_csv_rows_become_json_objects(tmp_path: Path) -> None:
     file = tmp_path / "reviews.csv"
     long = "x" * 200_000
@@ -113,9 +157,10 @@ def test_csv_rows_become_json_objects(tmp_path: Path) -> None:
 @pytest.mark.parametrize("row", ["only one", "a,b,c"])
 def test_a_csv_row_unlike_its_header_is_an_error_that_names_it(tmp_path: Path, row: str) -> None:
     file = tmp_path / "reviews.csv"
-    file.write_text(f"title,text\ngood,bad\n{row}\n")
-    with pytest.raises(SourceError, match=r"reviews\.csv:3"):
-        found(file)
+    for above in (0, 2):  # empty lines
+        file.write_text("\n" * above + f"title,text\ngood,bad\n{row}\n")
+        with pytest.raises(SourceError, match=rf"reviews\.csv:{above + 3}"):
+            found(file)
 
 
 def test_feeds_are_xml_files_or_json_lines(tmp_path: Path) -> None:

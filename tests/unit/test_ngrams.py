@@ -74,6 +74,14 @@ def test_every_text_has_finite_logits_of_its_own(text: str):
     assert (together[2] == head.bias).all()
 
 
+def test_a_head_is_the_same_file_every_time(head: NgramHead, tmp_path: Path):
+    files = set()
+    for _ in range(20):
+        head.save(tmp_path)
+        files.add((tmp_path / NGRAMS).read_bytes())
+    assert len(files) == 1
+
+
 def test_it_learns_and_says_what_the_regression_says(head: NgramHead):
     assert (head.logits(TEXTS).argmax(axis=1) == TRUTH).all()
     assert head.logits(["cheap pills", "lunch"]).argmax(axis=1).tolist() == [1, 0]

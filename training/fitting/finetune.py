@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.utils import logging as transformers_logging
 
 from stream_app.core.errors import ConfigError
+from stream_app.core.machine import cores
 from stream_app.engine.protocol import TokenIds
 from stream_app.model.artifact import Problem
 from training.fitting.loss import Loss, class_weights
@@ -92,6 +94,7 @@ def fine_tune(
     continue from are of another run, or a package to log to is missing.
     """
     quiet()
+    use_cores()
     set_seed(recipe.hyper.seed)
     model = _classifier(recipe, encoder)
     arguments = _arguments(recipe.hyper, run, evaluates=bool(validation))
@@ -154,6 +157,16 @@ def quiet() -> None:
     """The library's own report on every model it loads says nothing that is not meant."""
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+
+
+def use_cores() -> None:
+    """Give torch every core, or the threads that OMP_NUM_THREADS names.
+
+    An engine that was loaded before may have set another number, and the gradient of a norm is
+    summed thread by thread: another number of threads makes another model of the same seed.
+    """
+    named = os.environ.get("OMP_NUM_THREADS", "")
+    torch.set_num_threads((int(named) if named.isdecimal() else 0) or cores())
 
 
 def has_bfloat16() -> bool:

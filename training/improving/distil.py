@@ -25,7 +25,7 @@ from stream_app.core.errors import ModelError
 from stream_app.engine.protocol import TokenIds
 from stream_app.model.artifact import WEIGHTS, ModelCard, sha256
 from stream_app.model.tokenizer import Tokenizer
-from training.fitting.finetune import attention, has_bfloat16, quiet
+from training.fitting.finetune import attention, has_bfloat16, quiet, use_cores
 from training.fitting.model_files import copy_tokenizer, require_encoder, unsealed
 
 _log = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ def distil(
     Raises ModelError when a folder has no ALBERT encoder, the two do not fit, or texts are too few.
     """
     quiet()
+    use_cores()
     torch.manual_seed(how.seed)
     teacher = _load_encoder(teacher_folder)
     teacher.eval().requires_grad_(False)
