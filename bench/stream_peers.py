@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import random
 import statistics
 import sys
 import tarfile
@@ -32,6 +33,7 @@ from streams.speed import Drain, Mail, Paced, drain, p99
 
 PACKAGES = ("torch", "transformers", "faust-streaming", "quixstreams", "onnxruntime")
 LOSS_MAILS = 192
+SEED = 20
 
 
 @dataclass
@@ -63,21 +65,24 @@ class Contest:
     mails: Sequence[Mail]
     seconds: float  # at most, of a measurement
 
-    def drain(self, entrant: Entrant) -> None:
+    def drain(self, entrant: Entrant) -> Drain:
         """Another backlog."""
         topic = entrant.app.topic(f"drain{len(entrant.drains)}")
         entrant.drains.append(drain(self.bench, entrant.app, topic, self.mails, self.seconds))
+        return entrant.drains[-1]
 
-    def pace(self, entrant: Entrant) -> None:
+    def pace(self, entrant: Entrant) -> Paced:
         """Half of what it can do."""
         app, half = entrant.app, entrant.rate / 2
         entrant.paced = p99(self.bench, app, app.topic("paced"), self.mails, half, self.seconds)
+        return entrant.paced
 
-    def lose(self, entrant: Entrant) -> None:
+    def lose(self, entrant: Entrant) -> tuple[Account, Account]:
         """A SIGKILL, and a poison record."""
         app, some = entrant.app, self.mails[:LOSS_MAILS]
         entrant.killed = killed(self.bench, app, app.topic("killed"), some)
         entrant.poisoned = poisoned(self.bench, app, app.topic("poisoned"), some)
+        return entrant.killed, entrant.poisoned
 
 
 def main() -> None:
@@ -108,7 +113,7 @@ def parse() -> argparse.Namespace:
     arguments.add_argument("--shared", type=Path, default=Path("../shared"))
     arguments.add_argument("--messages", type=int, default=1200, help="of a backlog")
     arguments.add_argument("--rounds", type=int, default=2)
-    arguments.add_argument("--seconds", type=float, default=25, help="at most, of a measurement")
+    arguments.add_argument("--seconds", type=float, default=20, help="at most, of a measurement")
     arguments.add_argument("--only", default="", help="parts of names, besides Winnow")
     arguments.add_argument("--json", type=Path, help="write the figures there, too")
     arguments.add_argument("--smoke", action="store_true", help="few mails, all at once")
@@ -119,12 +124,14 @@ def parse() -> argparse.Namespace:
 
 
 def some_mails(archive: Path, count: int) -> list[Mail]:
-    """From all over the archive, where ham comes before spam."""
+    """From all over the archive, in random order."""
     with tarfile.open(archive) as opened:
         members = [member for member in opened if member.isfile()]
         step = max(1, len(members) // count)
         files = [(opened.extractfile(member), member) for member in members[::step][:count]]
-        return [Mail(file.read(), member.name.split("/")[0]) for file, member in files if file]
+        mails = [Mail(file.read(), member.name.split("/")[0]) for file, member in files if file]
+    random.Random(SEED).shuffle(mails)
+    return mails
 
 
 def chosen(apps: Sequence[App], only: str) -> tuple[list[App], list[str]]:
@@ -166,13 +173,12 @@ def hold(contest: Contest, entrants: Sequence[Entrant], options: argparse.Namesp
 
 
 def everyone(
-    measure: Callable[[Entrant], None], entrants: Sequence[Entrant], at_once: bool = False
+    measure: Callable[[Entrant], object], entrants: Sequence[Entrant], at_once: bool = False
 ) -> None:
     """One measurement of each."""
 
     def told(entrant: Entrant) -> None:
-        measure(entrant)
-        print(entrant, file=sys.stderr, flush=True)
+        print(entrant.app.name, measure(entrant), file=sys.stderr, flush=True)
 
     with ThreadPoolExecutor(len(entrants) if at_once else 1) as threads:
         list(threads.map(told, entrants))

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,8 +29,8 @@ class App:
 
     name: str
     how: str
-    folder: Path = field(repr=False)  # where it may write, and where its logs are
-    command: Callable[[str], list[str]] = field(repr=False)  # of a topic
+    folder: Path  # where it may write, and where its logs are
+    command: Callable[[str], list[str]]  # of a topic
     needs: tuple[str, ...] = ()
 
     @property

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
 from stream import Bench, feed
 from streams.apps import App
 from streams.speed import PATIENCE_SECONDS, Mail, place
@@ -41,7 +42,7 @@ def killed(bench: Bench, app: App, topic: str, mails: Sequence[Mail]) -> Account
 
 
 def poisoned(bench: Bench, app: App, topic: str, mails: Sequence[Mail]) -> Account:
-    """One record in the middle that nobody can label."""
+    """A record in the middle that no tokenizer takes as it is."""
     half = len(mails) // 2
     raw = [mail.raw for mail in mails]
     feed(bench, topic, [*raw[:half], POISON, *raw[half:]], math.inf)
@@ -80,9 +81,13 @@ def _id(record: Any) -> str:
 
 
 def _committed(bench: Bench, group: str) -> int:
-    """Records behind the group's offsets."""
+    """Records behind the group's offsets; 0 while the broker does not know the group."""
     admin = KafkaAdminClient(bootstrap_servers=bench.address)
-    offsets = admin.list_group_offsets(group)
-    admin.close()
+    try:
+        offsets = admin.list_group_offsets(group)
+    except KafkaError:
+        return 0
+    finally:
+        admin.close()
     places = offsets.get(group, offsets).values()
     return sum(max(0, getattr(at, "offset", at)) for at in places)
