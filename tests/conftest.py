@@ -81,10 +81,7 @@ def apache_kafka(
 ) -> Iterator[Apache]:
     """An Apache Kafka from jars; its records survive in `folder`. `options` are more lines of its
     configuration, `format_arguments` go to the tool that makes its storage."""
-    if not KAFKA.exists():
-        pytest.skip("no Apache Kafka here: ../shared/kafka is absent")
-    if shutil.which("java") is None:
-        pytest.skip("no Java here, which Apache Kafka needs")
+    skip_without_kafka()
     port = port or free_port()
     log = (folder / "kafka.log").open("ab")
     (folder / "extra.properties").write_text(options)
@@ -100,6 +97,14 @@ def apache_kafka(
     finally:
         process.terminate()
         process.wait(60)
+
+
+def skip_without_kafka() -> None:
+    """Skips the test where there is no Apache Kafka to start."""
+    if not KAFKA.exists():
+        pytest.skip("no Apache Kafka here: ../shared/kafka is absent")
+    if shutil.which("java") is None:
+        pytest.skip("no Java here, which Apache Kafka needs")
 
 
 def wait_for_broker(address: str, process: subprocess.Popen[bytes]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing, suppress
 from pathlib import Path
 from threading import Semaphore, Thread
@@ -105,7 +105,7 @@ async def _write(
 
 async def _answers(
     source: Iterable[Found], labellers: Mapping[str, Labeller]
-) -> AsyncIterator[tuple[str, Work]]:
+) -> AsyncGenerator[tuple[str, Work], None]:
     """Where each message was found, and what became of it. Files are read on a thread of its own,
     never more than READ_AHEAD messages ahead."""
     loop, room = asyncio.get_running_loop(), Semaphore(READ_AHEAD)

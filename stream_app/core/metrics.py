@@ -30,7 +30,7 @@ class Metric(Generic[Kind]):
     """A line of `Metrics`: what a metric is called, what it counts, by which labels."""
 
     def __init__(self, kind: type[Kind], name: str, text: str, *labels: str, **how: Any) -> None:
-        self._kind = kind
+        self._kind: type[Kind] = kind
         self._name = f"winnow_{name}"
         self._text = text
         self._labels = labels

@@ -9,10 +9,10 @@ import json
 import lzma
 import tarfile
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
+from stream_app.codecs import CODECS
 from stream_app.core.errors import SourceError
 from stream_app.sources.files import Source, format_of
 
@@ -115,9 +115,9 @@ def test_a_file_with_nothing_in_it_is_no_message(
     assert source.empty == (1 if format_of(file) == "rfc822" else 0)  # empty lines are not counted
 
 
-@pytest.mark.parametrize("message_format", get_args(Format))
+@pytest.mark.parametrize("message_format", CODECS)
 def test_what_is_empty_in_an_archive_a_folder_or_an_mbox_is_left_out(
-    tmp_path: Path, message_format: Format
+    tmp_path: Path, message_format: str
 ) -> None:
     value = b"<item>3</item>\n"
     files = {str(number): blank for number, blank in enumerate([*BLANK, value])}
