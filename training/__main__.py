@@ -28,7 +28,7 @@ def _winnow_train(
             "--version",
             callback=version_of("winnow-train"),
             is_eager=True,
-            help="Say it, and end.",
+            help="Print the version and exit.",
         ),
     ] = False,
 ) -> None:

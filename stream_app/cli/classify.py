@@ -56,9 +56,9 @@ def classify(
 ) -> None:
     """Label messages without Kafka: one JSON line each on stdout, in input order.
 
-    Messages are: rfc822 a file, or each mail of an mbox; json each line, or each row of a .csv;
-    feed an XML file, or each line; text each line. Folders and tar archives are read through, and
-    so is .gz. A message that cannot be labelled gives a line with `error`, and exit code 1.
+    One message is, in rfc822: a file, or a mail of an mbox; json: a line, or a row of a .csv; feed:
+    an XML file, or a line; text: a line. Folders, tar archives and .gz are read too. A
+    message that cannot be labelled gives a line with `error`, and exit code 1.
     """
     source = Source(files or [STDIN], message_format)
     settings = from_options(
@@ -106,8 +106,8 @@ async def _write(
 async def _answers(
     source: Iterable[Found], labellers: Mapping[str, Labeller]
 ) -> AsyncGenerator[tuple[str, Work], None]:
-    """Where each message was found, and what became of it. Files are read on a thread of its own,
-    never more than READ_AHEAD messages ahead."""
+    """The name and result of each message. Files are read on a thread of their own, at most
+    READ_AHEAD messages ahead."""
     loop, room = asyncio.get_running_loop(), Semaphore(READ_AHEAD)
     asked: asyncio.Queue[Asked] = asyncio.Queue()
 
@@ -117,7 +117,7 @@ async def _answers(
 
     def read() -> None:
         end: Exception | None = None
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed: no reader is left
             try:
                 for found in source:
                     room.acquire()
@@ -139,7 +139,7 @@ async def _answers(
 
 
 async def _drop(asked: asyncio.Queue[Asked]) -> None:
-    """Nobody wants these answers, nor why there is none."""
+    """Cancel the answers that are still under way."""
     while not asked.empty():
         left = asked.get_nowait()
         if isinstance(left, tuple):
@@ -148,7 +148,7 @@ async def _drop(asked: asyncio.Queue[Asked]) -> None:
 
 
 def _result(name: str, work: Work, multi_label: bool) -> dict[str, Any]:
-    """What is written of a message."""
+    """The line of a message."""
     result: dict[str, Any] = {"source": name}
     if work.message and work.message.message_id:
         result["id"] = work.message.message_id

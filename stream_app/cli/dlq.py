@@ -42,21 +42,24 @@ def list_letters(config: ConfigFile, route: RouteName = None, error: ErrorCode =
 
 @dlq.command("show")
 def show(
-    letter_id: Annotated[str, typer.Argument(metavar="ID", help="As `dlq list` says it.")],
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="As `dlq list` prints it.")],
     config: ConfigFile,
     route: RouteName = None,
     value: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write its value there, and only it; - is stdout."),
+        typer.Option(
+            metavar="FILE",
+            help="Write the value to this file, and print nothing else; - is stdout.",
+        ),
     ] = None,
 ) -> None:
-    """Show a dead letter's headers. Its value is somebody's mail: only --value gives it out."""
+    """Show a dead letter's headers; --value writes its value."""
     settings = load_settings(config)
     found = [x for x in _letters(settings, route) if letter_id in (id_of(x), origin_of(x))]
     if not found:
         raise _not_found(letter_id)
     if value is not None:
-        _write_value(found[-1], value)  # the same record may have died twice
+        _write_value(found[-1], value)  # the same record may have failed twice
         return
     for letter in found:
         typer.echo(f"{letter.id}  at {_time(letter)}  {_size(letter)} bytes")
@@ -74,14 +77,14 @@ def replay_letters(
     ] = None,
     error: ErrorCode = None,
     max_attempts: Annotated[
-        int, typer.Option(min=2, help="Refuse those that have died so often: they go in circles.")
+        int, typer.Option(min=2, help="Skip letters that failed this often.")
     ] = 3,
 ) -> None:
     """Send dead letters back to their route's input topic, each exactly once.
 
-    However often this runs, and wherever it was cut off. Key, value, headers and first id stay. One
-    without a value, or one that has died --max-attempts times, is not sent back: it is named, and
-    the exit code is 1. A second replay of a route waits for the first.
+    This holds if it is interrupted or runs twice. Key, value, headers and first id stay. A letter
+    without a value, or one that failed --max-attempts times, is not sent: it is listed, and the
+    exit code is 1. A second replay of a route waits for the first.
     """
     settings = load_settings(config)
     unseen = set(letter_id or ())

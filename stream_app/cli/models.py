@@ -35,10 +35,10 @@ RegistryConfig = Annotated[
         "-c",
         metavar="FILE",
         envvar=CONFIG_VARIABLE,
-        help="A configuration whose [registry] says where the models are.",
+        help="A configuration, for its [registry].",
     ),
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the registered model.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The registered model.")]
 
 
 @models.command("list")
@@ -63,24 +63,24 @@ def promote(
     ] = None,
     config: RegistryConfig = None,
 ) -> None:
-    """Make a version the champion: workers take it at their next look, without a restart.
+    """Make a version the champion: workers load it at their next poll, without a restart.
 
-    The champion of now becomes `previous`, which `winnow models rollback` goes back to.
+    The current champion becomes `previous`; `winnow models rollback` restores it.
     """
     typer.echo(_serves(Registry(load_registry(config).uri).promote(name, version)))
 
 
 @models.command("rollback")
 def rollback(name: Name, config: RegistryConfig = None) -> None:
-    """Make the previous champion the champion again, and the one of now `previous`."""
+    """Make the previous champion the champion again, and the current one `previous`."""
     typer.echo(_serves(Registry(load_registry(config).uri).rollback(name)))
 
 
 @models.command("compare")
 def compare(config: ConfigFile, route: RouteName = None) -> None:
-    """Compare challenger and champion by what is in the shadow topics now.
+    """Compare challenger and champion by the records in the shadow topics.
 
-    For each pair of models: how often they agree, and what each says where they do not.
+    For each pair of models: how often they agree, and their labels when they differ.
     """
     settings = load_settings(config)
     shadowed = [each for each in chosen_routes(settings, route) if each.shadow_share]

@@ -28,17 +28,18 @@ def produce(
         str | None,
         typer.Option(
             "--format",
-            help=f"{', '.join(CODECS)}. Default: by each path's name; rfc822 for the rest.",
+            help=f"{', '.join(CODECS)}. Default: by each path's name; rfc822 for other names, "
+            "text for stdin.",
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many messages.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many messages.")] = None,
 ) -> None:
     """Send the messages of files to a topic, as they are and without a key.
 
-    rfc822 takes mails, mbox, Maildir, and folders and tar archives of mails; json takes JSON Lines
-    and .csv (rows become objects); feed takes XML files and JSON Lines; text takes lines. Empty
-    files and mails are counted, not sent. A message that is too large for the topic is named, the
-    others still go, and the exit code is 1.
+    rfc822 accepts mails, mbox, Maildir, and folders and tar archives of mails; json JSON Lines
+    and .csv (rows become objects); feed XML files and JSON Lines; text lines. Empty
+    files and mails are counted, not sent. A message too large for the topic is listed, the
+    others are sent, and the exit code is 1.
     """
     source = Source(paths, message_format)
     kafka = kafka_settings(config, bootstrap_servers)

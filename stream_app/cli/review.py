@@ -1,4 +1,4 @@
-"""`winnow review`: a person looks at records in a terminal and says what they are."""
+"""`winnow review`: a person labels records in a terminal."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ SKIP, QUIT = "s", "q"
 
 def review(
     config: ConfigFile,
-    route: Annotated[str, typer.Option("--route", metavar="NAME", help="Whose records.")],
+    route: Annotated[str, typer.Option("--route", metavar="NAME", help="The route to review.")],
     who: Annotated[
-        str | None, typer.Option(help="The name that the feedback bears. Default: the user's.")
+        str | None,
+        typer.Option(help="The source that feedback is recorded with. Default: your user name."),
     ] = None,
 ) -> None:
-    """Show records of a route's review topic one by one; what they are said to be is feedback.
+    """Label records of a route's review topic; answers go to the feedback topic.
 
     The answer is the number of a label, s to skip the record, or q to stop. Records answered or
-    skipped are not shown again; there is a memory for each route, in the group
-    <group_id>-review-<route>.
+    skipped are not shown again: the group <group_id>-review-<route> keeps them.
     """
     settings = load_settings(config)
     chosen = settings.route(route)
@@ -70,7 +70,7 @@ def review(
 
 @contextmanager
 def _memory(kafka: KafkaSettings, route: RouteSettings) -> Iterator[Any]:
-    """The consumer whose commits say what was seen."""
+    """The consumer whose commits mark records as seen."""
     group = f"{kafka.group_id}-review-{route.name}"
     with connected(KafkaConsumer, kafka, group_id=group, enable_auto_commit=False) as consumer:
         yield consumer
@@ -128,7 +128,7 @@ def _parsed(record: Record, format_name: str, spec: ParseSpec) -> Message:
 
 
 def printable(text: str) -> str:
-    """The text without what a stranger's mail could do to a terminal: escapes, reversed lines."""
+    """The text without characters that could change the terminal: escapes, reversed lines."""
     return "".join(
         c if c in "\n\t" or unicodedata.category(c)[0] != "C" else "\ufffd" for c in text
     )

@@ -18,10 +18,10 @@ def _group() -> None:
 
 @topics.command("create")
 def create(config: ConfigFile) -> None:
-    """Create the topics of every route (input, output, dead letters; review and shadow where they
-    are asked for) and the one for feedback; existing ones stay.
+    """Create the topics of every route and the feedback topic; existing topics stay as they are.
 
-    [topics] of the configuration says with how many partitions and replicas.
+    A route has input, output and dead letters; review and shadow if it uses them. [topics] of the
+    configuration sets partitions and replicas.
     """
     settings = load_settings(config)
     made = create_topics(settings.kafka, settings.all_topics, settings.topics)

@@ -38,11 +38,11 @@ def watch(
         list[str] | None, typer.Option(help="Instead of the routes: watch this output topic.")
     ] = None,
     bootstrap_servers: BootstrapServers = None,
-    raw: Annotated[bool, typer.Option("--json", help="The label records as they are.")] = False,
+    raw: Annotated[bool, typer.Option("--json", help="Print the label records as JSON.")] = False,
     from_beginning: Annotated[
-        bool, typer.Option("--from-beginning", help="Those already there too.")
+        bool, typer.Option("--from-beginning", help="Include existing records.")
     ] = False,
-    count: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Stop after this many labels.")] = None,
 ) -> None:
     """Show labels as they come, one line each, until Ctrl-C. Nothing is committed."""
     topics = topic or []
@@ -62,7 +62,7 @@ def watch(
 def _labels(
     kafka: KafkaClientSettings, topics: Sequence[str], from_beginning: bool
 ) -> Iterator[Any]:
-    """Records of the topics, for ever."""
+    """Records of the topics, without end."""
     require_topics(kafka, topics)
     with connected(KafkaConsumer, kafka, isolation_level="read_committed") as consumer:
         take(consumer, topics, from_beginning)

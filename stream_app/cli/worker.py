@@ -27,9 +27,9 @@ STOP_SECONDS = 30.0  # a worker settles its deliveries in far less
 def worker(
     config: ConfigFile,
     processes: Annotated[
-        int, typer.Option(min=1, help="Worker processes; one each for a share of the partitions.")
+        int, typer.Option(min=1, help="Worker processes; each takes a share of the partitions.")
     ] = 1,
-    log_level: Annotated[LogLevel, typer.Option(help="Of Winnow's own log, on stderr.")] = "info",
+    log_level: Annotated[LogLevel, typer.Option(help="Level of Winnow's log, on stderr.")] = "info",
 ) -> None:
     """Label the records of every route until SIGTERM or Ctrl-C.
 
@@ -67,7 +67,7 @@ def _shares(settings: Settings, processes: int) -> list[Mapping[str, str]]:
 
 
 async def _supervise(config: Path, log_level: LogLevel, shares: Sequence[Mapping[str, str]]) -> int:
-    """Run one worker a share; 0 where all ended well because they were told to."""
+    """Run one worker a share; 0 if all were asked to stop and ended well."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -16,7 +16,7 @@ def add(
         typer.Argument(
             metavar="PART",
             help="ngrams: the recipe's n-gram head. exits: early exits, for engine.early_exit. "
-            "drift-reference: what a worker measures drift against.",
+            "drift-reference: the histograms that drift is measured against.",
         ),
     ],
     model: Annotated[
@@ -26,7 +26,7 @@ def add(
     data: DataFolder = Path(),
     report: Report = None,
 ) -> None:
-    """Add a part to a fitted model, from the texts of a recipe, and tell what was measured.
+    """Add a part to a fitted model, from the texts of a recipe, and report its figures.
 
     `fit` adds the n-gram head and the drift reference itself. A new n-gram head changes the model's
     scores: it is calibrated and evaluated again, and loses its early exits.

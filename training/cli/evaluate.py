@@ -1,4 +1,4 @@
-"""`winnow-train evaluate`: what a model is worth."""
+"""`winnow-train evaluate`: the accuracy of a model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def evaluate(
     names: Annotated[
         bool,
         typer.Option(
-            "--list", help="Run no model: tell the recipe's test messages by file, name and label."
+            "--list", help="Run no model: list the recipe's test messages by file, name and label."
         ),
     ] = False,
     engine: EngineName = "auto",
@@ -45,7 +45,7 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled messages, on the engine that serves: figures by file, as JSON.
 
-    No model that a recipe made has seen its test parts.
+    No model fitted from a recipe has seen its test parts.
     """
     from stream_app.model.references import resolve
     from training.data.corpus import held_out_messages, read_file, read_test

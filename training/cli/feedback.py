@@ -1,4 +1,4 @@
-"""`winnow-train feedback`: what people say the right labels are."""
+"""`winnow-train feedback`: people's corrections of labels."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import typer
 
 from training.cli.options import ConfigFile, Report, RouteName, load_route, tell
 
-feedback = typer.Typer(no_args_is_help=True, help="What people say the right labels are.")
+feedback = typer.Typer(no_args_is_help=True, help="People's corrections of labels.")
 
 
 @feedback.callback()
 def _group() -> None:
-    """What people say the right labels are."""
+    """People's corrections of labels."""
 
 
 @feedback.command("pull")
 def pull(
     config: ConfigFile,
     route: RouteName,
-    out: Annotated[Path, typer.Option(help="The folder to add to; one for each route.")],
+    out: Annotated[Path, typer.Option(help="The folder to add to; each route needs its own.")],
     report: Report = None,
 ) -> None:
-    """Read what was said since the last pull into a Parquet file with a manifest.
+    """Read the feedback since the last pull into a Parquet file with a manifest.
 
-    The last correction of a message counts. What cannot be used is counted by its reason.
+    The last correction of a message counts. Unusable ones are counted by reason.
     """
     from stream_app.model.references import resolve
     from training.refreshing.feedback_pull import FeedbackSource

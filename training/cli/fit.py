@@ -26,7 +26,7 @@ def fit(
         list[str] | None,
         typer.Option(
             metavar="REF|tfidf",
-            help="Also learn what this model says of the training texts, or TF-IDF fitted to them. "
+            help="Also fit to this model's scores of the training texts, or to those of TF-IDF. "
             "Several are averaged.",
         ),
     ] = None,
@@ -34,14 +34,14 @@ def fit(
     checkpoints: Annotated[
         Path | None,
         typer.Option(
-            help="Keep checkpoints here. After a kill the same command goes on from them."
+            help="Keep checkpoints here. After a kill the same command resumes from them."
         ),
     ] = None,
     tensorboard: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Log the run for TensorBoard.")
     ] = None,
     mlflow: Annotated[
-        bool, typer.Option(help="Log the run to MLflow, to where MLFLOW_TRACKING_URI says.")
+        bool, typer.Option(help="Log the run to MLflow, at MLFLOW_TRACKING_URI.")
     ] = False,
     report: Report = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`winnow-train lab`: the commands of a researcher."""
+"""`winnow-train lab`: research commands."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ def vocab(
         list[str],
         typer.Option(metavar="NAME|FILE", help="Learn from its training texts. Repeatable."),
     ],
-    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
     data: DataFolder = Path(),
     kind: Annotated[
         Literal["sentencepiece", "wordpiece"],
         typer.Option(help="sentencepiece, as ALBERT; or wordpiece, as BERT."),
     ] = "sentencepiece",
-    size: Annotated[int, typer.Option(min=100, help="Pieces at most.")] = 30_000,
-    lowercase: Annotated[bool, typer.Option(help="Tell no capitals from small letters.")] = True,
+    size: Annotated[int, typer.Option(min=100, help="Maximum number of pieces.")] = 30_000,
+    lowercase: Annotated[bool, typer.Option(help="Ignore capitals.")] = True,
     encoder: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Also write this ALBERT for the new vocabulary."),
     ] = None,
     report: Report = None,
 ) -> None:
-    """Build a vocabulary for a language or domain from texts of it."""
+    """Build a vocabulary for a language or domain from its texts."""
     from training.data.corpus import load_corpus
     from training.improving import vocab as vocabulary
     from training.recipe import load_recipe
@@ -66,7 +66,7 @@ def vocab(
 def distil(
     teacher: Annotated[Path, typer.Option(help="The ALBERT encoder folder to learn from.")],
     data: DataFolder,
-    out: Annotated[Path, typer.Option(help="The folder to make: an encoder for `fit`.")],
+    out: Annotated[Path, typer.Option(help="The folder to write: an encoder for `fit`.")],
     recipe: Annotated[
         list[str] | None,
         typer.Option(
@@ -83,7 +83,7 @@ def distil(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="An encoder that learns on, instead of one that starts from the teacher.",
+            help="An encoder to train further, instead of one that starts from the teacher.",
         ),
     ] = None,
     report: Report = None,
@@ -107,20 +107,22 @@ def distil(
 @lab.command()
 def search(
     recipe: RecipeName,
-    out: Annotated[Path, typer.Option(help="The recipe to write, with what was found.")],
+    out: Annotated[Path, typer.Option(help="The recipe to write, with the best parameters.")],
     data: DataFolder = Path(),
     encoder: Encoder = None,
     trials: Annotated[
-        int, typer.Option(min=1, help="Runs of the recipe, those ended early too.")
+        int, typer.Option(min=1, help="Runs of the recipe, including those stopped early.")
     ] = 20,
     steps: Steps = None,
     study: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Keep the trials here: the same command goes on."),
+        typer.Option(
+            metavar="FILE", help="Keep the trials here: the same command resumes from them."
+        ),
     ] = None,
     report: Report = None,
 ) -> None:
-    """Look for better hyper-parameters with Optuna; what falls behind is ended early."""
+    """Search for better hyper-parameters with Optuna; bad trials are stopped early."""
     from training.fitting.build import FitJob
     from training.improving.search import search as run
     from training.recipe import load_recipe
@@ -139,7 +141,7 @@ def average(
 ) -> None:
     """Average the weights of models fitted from one encoder into one, and measure it.
 
-    It costs no more to serve than each of them.
+    It costs no more to serve than one of them.
     """
     from stream_app.model.references import resolve
     from training.improving.average import average as run
@@ -178,7 +180,7 @@ def cross_validate(
 
     job = FitJob(load_recipe(recipe), data, encoder, out=Path(), steps=steps)
     if model:
-        model_of(job.recipe, model)  # refused now, not after the hours that follow
+        model_of(job.recipe, model)  # refused now, not after hours of fitting
     start = load_encoder(job.recipe, encoder)
     scored = out_of_fold(job, start, folds) if by == "fold" else cross_corpus(job, start)
     about = {"model": f"recipe {recipe}, by {by}", "engine": ENGINE, "precision": "auto"}
@@ -195,12 +197,12 @@ def cross_validate(
 @lab.command()
 def advise(
     texts_per_second: Annotated[
-        float | None, typer.Option(min=0, help="What the model must reach.")
+        float | None, typer.Option(min=0, help="The rate that the model must reach.")
     ] = None,
     latency_ms: Annotated[
-        float | None, typer.Option(min=0, help="What 95 of 100 texts alone must stay under.")
+        float | None, typer.Option(min=0, help="The limit for 95 of 100 single texts.")
     ] = None,
-    tokens: Annotated[int, typer.Option(help="Tokens of a text.")] = 128,
+    tokens: Annotated[int, typer.Option(help="Tokens in a text.")] = 128,
     engine: EngineName = "auto",
     device: Device = "auto",
     precision: Precision = "auto",

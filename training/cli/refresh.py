@@ -1,4 +1,4 @@
-"""`winnow-train refresh`: a route's model anew, with what people corrected."""
+"""`winnow-train refresh`: a new model for a route, from people's corrections."""
 
 from __future__ import annotations
 
@@ -23,38 +23,36 @@ def refresh(
     route: RouteName,
     recipe: RecipeName,
     work: Annotated[
-        Path, typer.Option(help="Feedback, the base set and each run are kept here; a route's own.")
+        Path, typer.Option(help="Folder of feedback, base set and runs; each route needs its own.")
     ],
     data: DataFolder = Path(),
     head_only: Annotated[
         bool,
         typer.Option("--head-only", help="Refit the n-gram head and calibration, not the encoder."),
     ] = False,
-    promote: Annotated[
-        bool, typer.Option(help="Let a model that passes every gate serve at once.")
-    ] = True,
+    promote: Annotated[bool, typer.Option(help="Promote a model that passes every gate.")] = True,
     every: Annotated[
-        str | None, typer.Option(metavar="24h", help="Again and again, so long after each begin.")
+        str | None, typer.Option(metavar="24h", help="Repeat at this interval.")
     ] = None,
     cron: Annotated[
-        str | None, typer.Option(metavar="'0 3 * * *'", help="Again and again, at these times.")
+        str | None, typer.Option(metavar="'0 3 * * *'", help="Repeat at these times.")
     ] = None,
     on_drift: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="Begin once the route has drifted: a worker's /metrics, or /federate of "
+            help="Wait until the route has drifted: a worker's /metrics, or /federate of "
             "Prometheus.",
         ),
     ] = None,
     report: Report = None,
 ) -> None:
-    """Make a route's model anew with what people corrected, and promote it if it is better.
+    """Fit a new model for a route from people's corrections, and promote it if it is better.
 
     Pulls feedback, merges it with texts of the recipe, fits from the champion, calibrates,
-    evaluates, asks every gate, registers a challenger and promotes it, or tells why not. After a
-    kill the same command goes on. With --on-drift the times of --every or --cron are when it begins
-    to wait for drift.
+    evaluates, checks every gate, registers a challenger and promotes it, or reports why not. After
+    a kill the same command resumes. With --on-drift, --every and --cron set when it starts to wait
+    for drift.
     """
     from training.recipe import load_recipe
     from training.refreshing.drift_watch import THRESHOLD, wait_for_drift

@@ -1,4 +1,4 @@
-"""`winnow-train register`: a model becomes a version in the registry."""
+"""`winnow-train register`: make a model a version in the registry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.cli.options import ModelReference, Report, tell
 
 def register(
     model: ModelReference,
-    name: Annotated[str, typer.Option(help="Of the registered model: NAME in models:/NAME@…")],
+    name: Annotated[str, typer.Option(help="The registered model: NAME in models:/NAME@…")],
     config: Annotated[
         Path | None,
         typer.Option(
@@ -21,14 +21,15 @@ def register(
         ),
     ] = None,
     alias: Annotated[
-        str | None, typer.Option(help="Let it point here: champion serves, challenger is tried.")
+        str | None,
+        typer.Option(help="Point this alias at it: champion serves, challenger is tried."),
     ] = None,
     report: Report = None,
 ) -> None:
     """Register a model, so that a route can serve it as models:/NAME@champion.
 
-    What its card tells is logged as an MLflow run: figures, parameters, data. `refresh` does this
-    too, for what it makes.
+    Figures, parameters and data of its card are logged as an MLflow run. `refresh` registers its
+    models itself.
     """
     from stream_app.core.settings import load_registry
     from stream_app.model.references import resolve

@@ -35,18 +35,18 @@ ANSWER_SECONDS = 60.0  # for the last samples to come back
 STOP_SECONDS = 15.0
 FIRST_ROUND = 0.04  # seconds between two samples
 LATER_ROUNDS = 0.25
-LINE_WIDTH = 120  # where there is no terminal
+LINE_WIDTH = 120  # without a terminal
 
-Told = Callable[[], bool]  # whether somebody wants it to end
-Alive = Callable[[], None]  # raises where the worker has ended, or the demo is to end
+Told = Callable[[], bool]  # whether Ctrl-C or SIGTERM came
+Alive = Callable[[], None]  # raises if the worker has ended, or the demo should
 
 
 def demo(
     once: Annotated[
-        bool, typer.Option("--once", help="End after one round; exit code 1 if one is lost.")
+        bool, typer.Option("--once", help="Stop after one round; exit code 1 if a message is lost.")
     ] = False,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Of the embedded broker; 0 picks a free one.")
+        int, typer.Option(min=0, max=65535, help="Port of the embedded broker; 0 picks a free one.")
     ] = 0,
 ) -> None:
     """Watch sample e-mails, reviews and news being labelled, all on this machine, until Ctrl-C.

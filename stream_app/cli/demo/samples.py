@@ -21,7 +21,7 @@ _TITLE_CHARS = 60
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A message for a route. `title` is for the screen: these are nobody's mails."""
+    """A message for a route. `title` is for the screen: the samples are not private."""
 
     route: str
     value: bytes
