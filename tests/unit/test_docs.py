@@ -1,4 +1,4 @@
-"""The documentation agrees with the code: commands, settings, metrics, alerts and links."""
+"""The documentation agrees with the code: commands, settings, metrics, alerts, gates and links."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from stream_app.__main__ import app
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import Settings
 from tests.markdown import Page, read_page
+from training.__main__ import app as train
+from training.data.readers import READERS
+from training.refreshing.gates import GATES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = [read_page(file) for file in sorted((ROOT / "docs").rglob("*.md"))]
@@ -28,7 +31,10 @@ PAGES = [
 CURRENT = [page for page in PAGES if page.file.name != "CHANGELOG.md"]  # it tells of the past
 OPERATIONS = read_page(ROOT / "docs" / "operations.md").text
 
-PROGRAMS = {"winnow": typer.main.get_command(app)}
+PROGRAMS = {
+    "winnow": typer.main.get_command(app),
+    "winnow-train": typer.main.get_command(train),
+}
 Words = tuple[str, ...]  # that name a command: ("dlq", "list"); () is the program itself
 
 
@@ -66,6 +72,24 @@ class TestCommands:
                 command, rest = known[path], words[len(path) :]
                 assert not is_group(command) or set(rest) == given(rest), said
                 assert given(rest) <= {"-h", "--help"}.union(*options(command)), said
+
+
+MENTIONING = ("*.md", "*.py", "*.toml", "*.yml", "Makefile", "Dockerfile")
+
+
+def test_no_command_of_the_trainer_is_mentioned_that_is_gone():
+    known = commands(PROGRAMS["winnow-train"])
+    gone = []
+    for file in (file for pattern in MENTIONING for file in ROOT.rglob(pattern)):
+        if {".venv", ".git"} & set(file.parts) or file.name == "CHANGELOG.md":
+            continue
+        for found in re.finditer(
+            r"winnow-train ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?", file.read_text()
+        ):
+            group = known.get((found[1],))
+            if group is None or (is_group(group) and found[2] and found.groups() not in known):
+                gone.append(f"{file.relative_to(ROOT)}: {found[0]}")
+    assert gone == []
 
 
 def named(words: list[str], known: dict[Words, Any]) -> Words:
@@ -151,6 +175,17 @@ class TestAlerts:
     def test_every_alert_is_there_and_no_other(self):
         rows = re.findall(r"^\| `(Winnow\w+)` \|", OPERATIONS, re.MULTILINE)
         assert sorted(rows) == sorted(rule["alert"] for rule in self.rules())
+
+
+class TestTraining:
+    def test_every_format_of_training_data_is_there(self):
+        page = read_page(ROOT / "docs" / "training.md").text
+        assert [ending for ending in READERS if ending.removesuffix(".gz") not in page] == []
+
+    def test_every_gate_is_there(self):
+        page = read_page(ROOT / "docs" / "refresh.md").text
+        names = [gate.__name__.replace("_", " ") for gate in GATES]
+        assert [name for name in names if f"| {name} |" not in page] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.file.relative_to(ROOT)))
