@@ -25,7 +25,7 @@ AHEAD = 1  # batches a step may be ahead of the next
 
 
 async def label_records(records: AsyncIterable[Record], route: Route) -> None:
-    """Label a route's records for ever. What escapes from here must end the process, unacked."""
+    """Label a route's records until cancelled. An exception must end the process, unacked."""
     consumed: asyncio.Queue[Work] = asyncio.Queue()  # bounded by the route's admission
     encoded: asyncio.Queue[Work] = asyncio.Queue()  # bounded by the route's admission
     classified: asyncio.Queue[asyncio.Task[Batch]] = asyncio.Queue(AHEAD)
@@ -75,7 +75,7 @@ async def _publish(source: asyncio.Queue[asyncio.Task[Batch]], route: Route) -> 
 
 
 async def _chunk(source: asyncio.Queue[Work]) -> list[Work]:
-    """What is waiting, at least one and at most CHUNK."""
+    """The waiting works, at least one and at most CHUNK."""
     works = [await source.get()]
     while len(works) < CHUNK and not source.empty():
         works.append(source.get_nowait())

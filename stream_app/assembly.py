@@ -43,7 +43,7 @@ class Assembled:
     services: tuple[Service, ...]  # what works beside the steps
 
     def close(self) -> bool:
-        """Let its threads end and give its models' memory back; False where one is stuck."""
+        """Let its threads end and release its models' memory; False if one is stuck."""
         if not self.route.threads.close():
             return False
         for model in self.models.loaded():
@@ -52,7 +52,7 @@ class Assembled:
 
 
 class Assembly:
-    """Makes routes of what all routes of a worker share."""
+    """Makes routes from the parts that all routes of a worker share."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Assembly:
     def _beside(
         self, route: RouteSettings, models: Models, in_flight: InFlight, threads: Threads
     ) -> list[ReviewCopier | Shadow]:
-        """What looks at labels once they are confirmed, and works on them on the side."""
+        """The observers of confirmed labels: drift, review, shadow."""
         found: list[ReviewCopier | Shadow] = []
         if route.review_topic:
             connect = partial(new_producer, self._kafka, route)
@@ -116,7 +116,7 @@ class Assembly:
     def _watches(
         self, route: RouteSettings, source: ModelSource, models: Models
     ) -> tuple[Watch, ...]:
-        """The route's model, and its challenger where it has one."""
+        """The route's model, and its challenger if it has one."""
         watches = [Watch(route.name, source, models)]
         if route.challenger:
             challenger = self.source(route, route.challenger)

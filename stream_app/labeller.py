@@ -64,7 +64,7 @@ class Labeller:
     async def label(
         self, value: bytes | None, key: bytes | None = None, headers: Headers = ()
     ) -> Work:
-        """What became of a record: its message, and its prediction or its error.
+        """The result of a record: its message, and its prediction or error.
 
         Waits while too much is in flight. Raises EngineSick, for this call and all others, once the
         engine fails its canary.
@@ -84,7 +84,7 @@ class Labeller:
         self._flow.clear()
 
     def resume(self, partition: Partition) -> None:
-        """They go on."""
+        """Callers continue."""
         self._flow.set()
 
     async def _read(self) -> AsyncIterator[Record]:
@@ -92,7 +92,7 @@ class Labeller:
             yield await self._records.get()
 
     async def _answer(self, works: Sequence[Work]) -> bool:
-        """The step that publishes: here to whoever waits."""
+        """The step that publishes: here to the waiting caller."""
         for work in works:
             answer = self._answers.pop(work.record.offset)
             if not answer.done():  # its caller may have gone

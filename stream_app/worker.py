@@ -79,7 +79,7 @@ class Worker:
             raise self._failure
 
     def _leave(self) -> None:
-        """End the process: Python would wait for what is stuck. All that counts is committed."""
+        """End the process: Python would wait for stuck threads. All confirmed is committed."""
         if self._failure is not None:
             log.error("%s", self._failure)
         log.warning("leaving at once: %s", "; ".join(self._stuck))
@@ -148,7 +148,7 @@ class Worker:
                 await self._stop_faust(app)
 
     async def _started(self, folder: Path) -> faust.App | None:
-        """Faust, consuming; a broker that goes away just now is waited for. None: told to stop."""
+        """Faust, consuming; waits while the broker is unreachable. None: told to stop."""
         while not self._stop.is_set():
             self._faust = app = self._new_faust(folder)
             try:
@@ -163,7 +163,7 @@ class Worker:
         return None
 
     async def _stop_faust(self, app: faust.App) -> None:
-        # a commit waits for its broker for ever, and cannot be cancelled
+        # a commit waits for its broker without limit, and cannot be cancelled
         stopping = asyncio.create_task(app.stop())
         if (await asyncio.wait({stopping}, timeout=STOP_SECONDS))[1]:
             self._stuck.append("the consumer does not stop")

@@ -34,7 +34,7 @@ def _winnow_train(
 ) -> None:
     """Makes and measures the models that Winnow serves. Begin with: winnow-train fit --help"""
     logging.basicConfig(level="INFO", stream=sys.stderr, format="%(asctime)s %(message)s")
-    for library in ("httpx", "datasets", "alembic", "kafka"):  # which tell every request
+    for library in ("httpx", "datasets", "alembic", "kafka"):  # which log every request
         logging.getLogger(library).setLevel("WARNING")
 
 

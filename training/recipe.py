@@ -1,4 +1,4 @@
-"""A recipe: all that decides what a model becomes, so that one command can make it again."""
+"""A recipe: all settings of a model's training, so that one command can make it again."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ class Refresh(BaseModel):
     budget: int = Field(4_000, gt=0, description="texts the encoder learns from, old and new")
     head_budget: int = Field(50_000, gt=0, description="texts the n-gram head learns from")
     max_feedback_share: float = Field(
-        0.5, gt=0, le=1, description="of either budget; the rest is rehearsed from the base set"
+        0.5, gt=0, le=1, description="of either budget; rehearsal from the base set fills it"
     )
     test_rows: int = Field(
         2_000, gt=0, description="of each source's test part; the smallest hashes win"

@@ -4,14 +4,14 @@ WinnowError
 ├── ConfigError      the configuration is wrong: fix the file or the environment
 ├── ModelError       a model reference or artifact cannot be used
 │   ├── NotRegistered        ... because the registry has no such model, alias or version
-│   └── RegistryUnreachable  ... because the registry does not answer: waiting may mend it
+│   └── RegistryUnreachable  ... because the registry does not answer: waiting may help
 ├── SourceError      a file given to `produce` or `classify` cannot be read
 ├── RecordError      this one record cannot be labelled: it goes to the dead letters
 ├── EngineError      a batch could not be scored
 │   ├── OutOfMemory  ... because the device ran out of memory: a smaller batch may pass
 │   └── EngineSick   ... and the canary fails too: the process must end, nothing is acked
 └── BrokerError      the broker, or a topic on it, is not usable
-    ├── BrokerUnreachable  ... because it does not answer: waiting may mend it
+    ├── BrokerUnreachable  ... because it does not answer: waiting may help
     └── AccessError        ... because it refuses our credentials, or we its certificate: no outage
 
 A message says what happened, to which route or file, and what to do. It never holds message text.
@@ -77,7 +77,7 @@ class BrokerUnreachable(BrokerError):
 
 
 class AccessError(BrokerError):
-    """The broker is there, but one side does not trust the other: waiting will not mend it."""
+    """The broker is there, but one side does not trust the other: waiting will not help."""
 
 
 def cause_of(error: BaseException) -> BaseException:

@@ -1,4 +1,4 @@
-"""Feedback: somebody says which label is right. Its JSON Schema is in docs/."""
+"""Feedback: the right label of a record, by its source. Its JSON Schema is in docs/."""
 
 from __future__ import annotations
 

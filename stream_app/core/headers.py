@@ -1,6 +1,6 @@
 """The headers that Winnow writes, all called `winnow-…`: on dead letters, replays, copies.
 
-Anybody may write a header: what is read of one is checked.
+Any producer may write a header, so values read are checked.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ ORIGIN_ID = "winnow-origin-id"  # the id of the record it first was
 ERROR = "winnow-error"  # RecordError.code
 REASON = "winnow-reason"  # for a person
 ROUTE = "winnow-route"
-SOURCE = "winnow-source"  # the id of the record that died
+SOURCE = "winnow-source"  # the id of the failed record
 TIMESTAMP = "winnow-timestamp"  # of that record, milliseconds since the epoch
-ATTEMPTS = "winnow-attempts"  # how often it has died
+ATTEMPTS = "winnow-attempts"  # how often it has failed
 MODEL = "winnow-model"
 VALUE_SHA256 = "winnow-value-sha256"  # where the value was too large to keep
 VALUE_BYTES = "winnow-value-bytes"
@@ -39,7 +39,7 @@ _COUNT = re.compile(r"[0-9]{1,9}")  # no longer number is believed
 
 
 def foreign(headers: Headers) -> Headers:
-    """Those that are not Winnow's, such as `traceparent`: they go on with a record."""
+    """Those that are not Winnow's, such as `traceparent`: they stay with a record."""
     return tuple(header for header in headers if not header[0].startswith(PREFIX))
 
 
@@ -54,6 +54,6 @@ def origin_id(record: Record) -> str:
 
 
 def attempts(record: Record) -> int:
-    """How often a record has died so far, as its header says; 0 where it says nothing."""
+    """How often a record has failed so far, by its header; 0 without one."""
     said = record.header(ATTEMPTS) or ""
     return int(said) if _COUNT.fullmatch(said) else 0

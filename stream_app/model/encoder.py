@@ -1,4 +1,4 @@
-"""The encoder: a message to what an engine reads, by the model's own preparation and tokenizer."""
+"""The encoder: a message to token ids, by the model's own preparation and tokenizer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Encodes(Protocol):
 
 
 class Encoder:
-    """Texts to what the engine reads. Runs off the event loop."""
+    """Texts to token ids. Runs off the event loop."""
 
     def __init__(
         self, tokenizer: Encodes, preparation: Preparation, head: NgramHead | None = None
@@ -44,5 +44,5 @@ class Encoder:
         return self._tokenizer.encode(texts) if texts else []
 
     def priors(self, texts: Sequence[str]) -> list[NDArray[np.float32] | None]:
-        """What the n-gram head says of each whole text, `[labels]`; None where there is no head."""
+        """The n-gram head's logits of each whole text, `[labels]`; None without a head."""
         return [None] * len(texts) if self._head is None else list(self._head.logits(texts))

@@ -1,4 +1,4 @@
-"""A sparse n-gram head: what single words and pairs say, over the whole text, added to the logits.
+"""A sparse n-gram head: weights of words and pairs over the whole text, added to the logits.
 
 ALBERT reads a few hundred tokens in context; this reads every word without. A text's n-grams are
 hashed into buckets, each bucket has a weight a label, and the text's logits are the sum over its

@@ -18,7 +18,7 @@ _REGISTERED = re.compile(r"models:/(?P<name>[\w.-]+)(@(?P<alias>[a-z][\w-]*)|/(?
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """What `models:/…` says: a model's name, and an alias, which may move, or a version."""
+    """The parts of `models:/…`: a model's name, and an alias, which may move, or a version."""
 
     name: str
     alias_or_version: str
@@ -30,7 +30,7 @@ class Registered:
 
 
 def registered(reference: str) -> Registered | None:
-    """What a reference to the registry says; None for any other. Raises ModelError."""
+    """The parts of a reference to the registry; None for any other. Raises ModelError."""
     if not reference.startswith("models:"):
         return None
     found = _REGISTERED.fullmatch(reference)

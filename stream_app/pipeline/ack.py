@@ -42,7 +42,7 @@ class AckTracker:
         """The record's label or dead letter is confirmed; the safe prefix may grow."""
         queue = self._open.get(record.partition)
         if queue is None or queue.get(record.offset) is not record:
-            return  # delivered by an earlier assignment: it is somebody else's now
+            return  # delivered by an earlier assignment: another worker has it now
         done = self._done.setdefault(record.partition, set())
         done.add(record.offset)
         while queue and (first := next(iter(queue))) in done:
@@ -51,7 +51,7 @@ class AckTracker:
             self._positions[record.partition] = first + 1
 
     def owns(self, record: Record) -> bool:
-        """Whether to go on with a record: delivered under this assignment, not done, not frozen."""
+        """Whether to continue: delivered under this assignment, not done, not frozen."""
         queue = self._open.get(record.partition)
         return queue is not None and queue.get(record.offset) is record and not self._frozen
 

@@ -114,7 +114,7 @@ class Admission:
         return owned
 
     def drop(self, works: Sequence[Work]) -> None:
-        """Give the room and the model of works back, whatever became of them."""
+        """Give the room and the model of works back, acked or not."""
         for work in works:
             self._in_flight.leave(work.record)
             self._models.end(work.model)

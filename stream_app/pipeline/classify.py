@@ -44,7 +44,7 @@ class Classify:
         return batch
 
     def _score(self, model: ServedModel, works: list[Work]) -> None:
-        """Through the model; what one that is not the champion cannot label, the champion may."""
+        """Score works by a model; those that a challenger cannot label go to the champion."""
         if model is self._models.champion:
             model.classifier(works)
             return

@@ -1,4 +1,4 @@
-"""Dead letters: the original record untouched, plus headers that tell a person what was wrong."""
+"""Dead letters: the original record untouched, plus headers with the reason."""
 
 from __future__ import annotations
 

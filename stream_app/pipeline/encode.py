@@ -19,7 +19,7 @@ class Encode:
         self._seconds = metrics.stage_seconds.labels(settings.name, "encode")
 
     def __call__(self, works: Sequence[Work]) -> None:
-        """Give each parsed work what its model reads."""
+        """Give each parsed work its token ids."""
         started = time.monotonic()
         parsed = [work for work in works if work.message is not None]
         for model, mine in by_model(parsed).items():
@@ -31,7 +31,7 @@ class Encode:
 
 
 def encode(model: ServedModel, works: Sequence[Work]) -> None:
-    """Parsed works to what the model reads, in place; all texts in one call to its tokenizer."""
+    """Give parsed works their token ids, in place; all texts in one call to its tokenizer."""
     texts, ready = [], []
     for work in works:
         assert work.message is not None

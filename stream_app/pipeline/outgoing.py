@@ -36,7 +36,7 @@ class Sender(Protocol):
         ...
 
     def forget(self) -> None:
-        """All partitions were revoked: what is in flight is somebody else's."""
+        """All partitions were revoked: another worker has what is in flight."""
         ...
 
     async def close(self) -> None:

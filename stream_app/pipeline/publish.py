@@ -30,7 +30,7 @@ class Publish:
         self._seconds = metrics.stage_seconds.labels(settings.name, "publish")
 
     async def __call__(self, works: Sequence[Work]) -> bool:
-        """True once all are confirmed; False where their partitions were revoked meanwhile."""
+        """True once all are confirmed; False if their partitions were revoked meanwhile."""
         started = time.monotonic()
         confirmed = await self._publisher.publish(
             [self._outgoing(work) for work in works],

@@ -26,7 +26,7 @@ SLOW_SECONDS = 10.0
 
 
 class Publisher:
-    """One route's deliveries, by its sender; a sender that failed starts anew."""
+    """One route's deliveries, by its sender; a sender that failed is restarted."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Publisher:
         return not pending
 
     async def _send(self, batch: list[Outgoing]) -> list[BaseException | None]:
-        """The sender's results. It may wait for its broker for ever: say when it is slow."""
+        """The sender's results. It may wait for its broker without limit: log when it is slow."""
         sending = asyncio.ensure_future(self._sender.send(batch))
         done, _ = await asyncio.wait({sending}, timeout=SLOW_SECONDS)
         if not done:

@@ -32,7 +32,7 @@ class Threads:
         return await asyncio.get_running_loop().run_in_executor(self.device, step, batch)
 
     def close(self) -> bool:
-        """Let them end; False where one is stuck."""
+        """Let them end; False if one is stuck."""
         deadline = time.monotonic() + CLOSE_SECONDS
         pools = (self._host, self.device, self.shadow)
         ends = [Thread(target=pool.shutdown, daemon=True) for pool in pools]

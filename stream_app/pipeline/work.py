@@ -1,4 +1,4 @@
-"""What travels through the steps: a record with what has been made of it so far."""
+"""What travels through the steps: a record and the results of the steps so far."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The drift monitor: windows of what was labelled, compared with what its model knew.
+"""The drift monitor: windows of labelled texts, compared with the model's reference.
 
 A window is a fair sample: where more records come than it holds, each has the same chance to be in
 it (Vitter, "Random Sampling with a Reservoir", 1985, algorithm R). On the event loop a record costs

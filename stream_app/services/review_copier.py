@@ -1,7 +1,7 @@
 """Copies records to the review topics, on the side: a label never waits for its copy.
 
 A random share shows how good the model is; those it is unsure of teach it most. The choice hangs on
-the record's id alone, so that a record that is labelled again after a crash is not drawn anew.
+the record's id alone, so that a record that is labelled again after a crash is not drawn again.
 
 A copy may be lost: where the broker refuses it, where more are wanted than the broker takes, or
 where the worker ends. Lost ones are counted.
@@ -48,7 +48,7 @@ def wanted(record: Record, prediction: Prediction, route: RouteSettings) -> bool
 
 
 def review_headers(record: Record, prediction: Prediction, route: str) -> Headers:
-    """The record's own, the id of its label record, and what the model said."""
+    """The record's own, the id of its label record, and the model's label and confidence."""
     told = encoded(
         (ORIGIN_ID, origin_id(record)),
         (ROUTE, route),
@@ -102,7 +102,7 @@ class ReviewCopier(Service):
             self._count(await self._sent(record, prediction))
 
     async def _sent(self, record: Record, prediction: Prediction) -> str:
-        """What became of one copy."""
+        """The outcome of one copy."""
         try:
             if self._producer is None:
                 self._producer = await started(self._connect())

@@ -1,9 +1,9 @@
 """Transact: labels, dead letters and the input offset of one partition, all or nothing.
 
-Every input partition has a producer with a transactional id of its own. Opening it fences whoever
-published that partition before (a worker that is dead, paused or not told yet that it lost the
-partition) and settles what that one left open. Only then is the committed offset final: it is read
-again, and records below it are done already.
+Every input partition has a producer with a transactional id of its own. Opening it fences the
+worker that published that partition before (one that crashed, is paused or does not know yet that
+it lost the partition) and settles its open transaction. Only then is the committed offset final: it
+is read again, and records below it are done already.
 """
 
 from __future__ import annotations

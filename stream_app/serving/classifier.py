@@ -1,8 +1,8 @@
 """The classifier: batches through a model's engine, and what to do when the engine fails.
 
 Retry once; out of memory halves the batch; a persistent error is bisected until the poison record
-stands alone. Before any record is blamed the canary must pass: an engine that fails the canary is
-sick, and a sick engine ends the process instead of dead-lettering a mailbox.
+stands alone. Before any record is blamed the canary must pass: an engine that fails its canary
+ends the process instead of dead-lettering a mailbox.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Models:
             self._sweep(retired)
 
     def challenge(self, challenger: ServedModel | None) -> None:
-        """From the next record on, `challenger` is tried; None: nobody is."""
+        """From the next record on, `challenger` is tried; None: no challenger."""
         with self._lock:
             retired, self.challenger = self.challenger, challenger
             if retired is not None:
@@ -81,7 +81,7 @@ class Models:
                 self.challenge(None)
 
     def loaded(self) -> set[ServedModel]:
-        """The models whose memory is not given back yet."""
+        """The models whose memory is not released yet."""
         serving = {self.champion} if self.challenger is None else {self.champion, self.challenger}
         return serving | set(self._works)
 
@@ -92,7 +92,7 @@ class Models:
 
 
 def place(record: Record) -> float:
-    """In [0, 1), the same for every record of a key, or of an id where there is no key."""
+    """In [0, 1), the same for every record of a key, or of an id without a key."""
     what = record.key if record.key is not None else origin_id(record).encode()
     digest = hashlib.blake2b(what, digest_size=8).digest()
     return int.from_bytes(digest) / 2**64

@@ -74,7 +74,7 @@ class ModelLoader:
 
 
 def _try(engine: Engine, canary: TokenIds, prior: Prior, labels: int) -> None:
-    """Raises what the engine raises, EngineError where what it says are no scores."""
+    """Raises what the engine raises, and EngineError for invalid scores."""
     logits = engine.logits([canary], prior)
     if logits.shape != (1, labels) or not np.isfinite(logits).all():
         raise EngineError("its scores are not one finite number a label")

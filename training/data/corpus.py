@@ -126,7 +126,7 @@ def read_test(recipe: Recipe, folder: Path, how: Preparation) -> dict[str, list[
 
 
 def read_file(file: Path, how: Preparation) -> list[Example]:
-    """Every example of one file. Raises SourceError when there is none."""
+    """Every example of one file. Raises SourceError without any."""
     source = Source(file=file.name, use="test", terms="")
     examples = [ex for _, ex in _pairs(list(read_source(source, file.parent)), source, how)]
     if not examples:
@@ -151,7 +151,7 @@ def _pairs(raws: Sequence[Raw], source: Source, how: Preparation) -> list[tuple[
 
 
 def _sentences(text: str) -> list[str]:
-    """Those with enough words to say something. Mark-up such as <br /> ends one, too."""
+    """Those with enough words to be labelled. Mark-up such as <br /> ends one, too."""
     parts = (part.strip() for part in _SENTENCE_END.split(text))
     return [part for part in parts if len(part.split()) >= _LEAST_WORDS]
 

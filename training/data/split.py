@@ -23,7 +23,7 @@ T = TypeVar("T")
 SIMILAR = 0.7  # estimated Jaccard similarity of three-word shingles
 _PERMUTATIONS = 64
 _SHINGLE = 3
-_MAX_WORDS = 2_000  # of a message; the rest is mostly attachments
+_MAX_WORDS = 2_000  # of a message; longer ones are mostly attachments
 _WORD = re.compile(r"\w+")
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 
@@ -110,7 +110,7 @@ def _group_keys(messages: Sequence[bytes]) -> list[int]:
 
 
 def hash_number(message: bytes) -> int:
-    """The sha256 of a message, as a number: what decides where it belongs."""
+    """The sha256 of a message, as a number; it decides the message's part."""
     return int.from_bytes(hashlib.sha256(message).digest())
 
 

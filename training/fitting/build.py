@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FitJob:
-    """What to make, from what, and where to."""
+    """The inputs of a fit, and its output folder."""
 
     recipe: Recipe
     data: Path
@@ -85,7 +85,7 @@ def build(job: FitJob) -> Artifact | None:
 
 
 def add_ngrams(model: Artifact, recipe: Recipe, data: Path) -> Artifact:
-    """The model with the n-gram head of the recipe in its folder, sealed anew.
+    """The model with the n-gram head of the recipe in its folder, sealed again.
 
     Raises ConfigError when the recipe has no n-gram head or other labels than the model.
     """
@@ -141,7 +141,7 @@ def fit_model(job: FitJob, encoder: Artifact, corpus: Corpus) -> AlbertForSequen
 
 
 def _targets(job: FitJob, encoder: Artifact, train: Sequence[Example], corpus: Corpus) -> Tokenized:
-    """What to fit: the labels, or with teachers what they say, of unlabelled texts too."""
+    """The targets to fit: the labels, or with teachers their scores, also of unlabelled texts."""
     if job.teachers:
         if TFIDF in job.teachers and job.recipe.augmentation:
             raise ConfigError(

@@ -76,7 +76,7 @@ class Tokenized(Dataset[dict[str, Any]]):
 class FitRun:
     """What a run is besides its recipe."""
 
-    scratch: Path  # where checkpoints go that nobody asked for
+    scratch: Path  # for checkpoints without --checkpoints
     steps: int | None = None  # end early: to try things out
     checkpoints: Path | None = None  # continue from the last one in it, and add to them
     origin: Mapping[str, Any] = field(default_factory=dict)  # besides the recipe: data and encoder

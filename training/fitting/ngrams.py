@@ -63,7 +63,7 @@ def add_head(artifact: Artifact, corpus: Corpus, how: Ngrams, engine: str) -> di
 def fit_head(texts: Sequence[str], truth: NDArray[np.int64], labels: int, how: Ngrams) -> NgramHead:
     """The head of `labels` labels for prepared `texts` with label indexes `truth` [texts].
 
-    Each label is told from all the others by a regression of its own: what sets one label apart, as
+    Each label has its own regression against all the others: what sets one label apart, as
     the ratio sees it, is not what sets another apart. Of two labels one regression says it all.
     """
     features = Features(how.words, how.characters, how.bits)
@@ -145,7 +145,7 @@ def _rounded(
 
 
 def _alone(head: NgramHead, albert: Scored, texts: Sequence[str]) -> Scored:
-    """What the head by itself says of the texts that ALBERT scored."""
+    """The head's own scores of the texts that ALBERT scored."""
     return replace(albert, logits=head.logits(texts))
 
 

@@ -40,7 +40,7 @@ class ReshuffleEachEpoch(TrainerCallback):
 
 
 class ProgressLines(TrainerCallback):
-    """One line of progress every few steps, where no person watches a bar."""
+    """One line of progress every few steps, if there is no terminal."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log

@@ -1,4 +1,4 @@
-"""Soft targets: what teachers say of the training texts, and of texts that nobody has labelled.
+"""Soft targets: teachers' scores of the training texts, and of unlabelled texts.
 
 Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015, section 2: the student
 learns a weighted mean of the truth and of the teachers' probabilities.

@@ -1,4 +1,4 @@
-"""What a recipe is worth on messages, or on whole corpora, that its model did not learn from."""
+"""Accuracy of a recipe on messages, or on whole corpora, that its model did not learn from."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def model_of(recipe: Recipe, folder: Path) -> Artifact:
 
 
 def add_to_card(model: Artifact, by: str, figures: Mapping[str, Any]) -> None:
-    """Write what was found `by` fold or source into a model's card and README."""
+    """Write the figures `by` fold or source into a model's card and README."""
     card = model.card
     ways = {**card.evaluation.get("cross_validation", {}), by: dict(figures)}
     card = card.model_copy(update={"evaluation": {**card.evaluation, "cross_validation": ways}})
@@ -74,7 +74,7 @@ def add_to_card(model: Artifact, by: str, figures: Mapping[str, Any]) -> None:
 def _without(
     folds: Sequence[Sequence[Example]], number: int
 ) -> tuple[list[Example], list[Example]]:
-    """What to learn from and what to test on."""
+    """Training texts and test texts."""
     learnt = [ex for other, fold in enumerate(folds) if other != number for ex in fold]
     return learnt, list(folds[number])
 

@@ -68,7 +68,7 @@ def distil(
     how: Distillation,
     student_folder: Path | None = None,
 ) -> dict[str, Any]:
-    """Make the student in folder `out`, as float16; what it learnt from and how near it came.
+    """Make the student in folder `out`, as float16; its training texts and how close it came.
 
     With `student_folder` that encoder learns on, of a fine-tuned teacher for one: the second of the
     two stages of TinyBERT. Otherwise the student starts from the teacher.

@@ -1,4 +1,4 @@
-"""Hyper-parameter search: Optuna's TPE proposes, its median pruner ends what falls behind.
+"""Hyper-parameter search: Optuna's TPE proposes, its median pruner stops bad trials.
 
 Akiba et al., "Optuna: A Next-generation Hyperparameter Optimization Framework", 2019.
 """
@@ -30,7 +30,7 @@ def search(job: FitJob, trials: int, study_file: Path | None = None) -> dict[str
     """Run trials and write the recipe with the best hyper-parameters to `job.out`.
 
     The best has the highest macro-F1 on the validation part after its last evaluation. With
-    `study_file` a search goes on where an earlier one of that file ended. Raises ConfigError
+    `study_file` a search resumes where an earlier one of that file ended. Raises ConfigError
     without a validation part.
     """
     encoder = load_encoder(job.recipe, job.encoder)

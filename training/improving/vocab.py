@@ -31,7 +31,7 @@ from training.fitting.finetune import quiet
 Kind = Literal["sentencepiece", "wordpiece"]
 _CONTINUED = "##"  # WordPiece: not the beginning of a word
 _SPACE = "▁"  # SentencePiece: the space before a word
-_COVERAGE = 0.9995  # of the texts' characters; the rest, rare signs, is unknown
+_COVERAGE = 0.9995  # of the texts' characters; rarer characters are unknown
 _LONGEST = 200_000  # bytes of a text that is read
 _THREADS = 4  # however many cores there are: sums of another order are another vocabulary
 

@@ -1,1 +1,1 @@
-"""What a model is worth: scores, figures, calibration, and the card and page that tell them."""
+"""Evaluation of a model: scores, figures, calibration, and the card and page that report them."""

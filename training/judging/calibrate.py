@@ -1,4 +1,4 @@
-"""Temperature scaling: one number that makes a model's confidence mean what it says."""
+"""Temperature scaling: one number that makes a model's confidence match its accuracy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def calibration_error(
 
 def _best(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> tuple[float, float]:
     """The best candidate and its loss, which is convex in the divisor's inverse: it falls, then
-    rises, and half of what is left can be ruled out at each step."""
+    rises, and half of the interval can be ruled out at each step."""
     exact = logits.astype(np.float64)
     low, high = 0, len(_CANDIDATES) - 1
     while low < high:

@@ -91,7 +91,7 @@ def _figures(tests: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _targets(card: ModelCard) -> Iterator[str]:
-    """What the recipe wanted, and where the model falls short of it."""
+    """The recipe's targets, and those that the model misses."""
     told = {**card.evaluation["test"], **_unseen(card)}
     rows = [
         (name, figure, wanted, _figure(told, name, figure))
@@ -119,7 +119,7 @@ def _targets(card: ModelCard) -> Iterator[str]:
 
 
 def _figure(tests: Mapping[str, Any], name: str, figure: str) -> float | None:
-    """Of a test, by its dotted name; None where nobody measured it."""
+    """A test's figure by its dotted name; None if not measured."""
     found: Any = tests.get(name, {})
     for part in figure.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None
@@ -168,7 +168,7 @@ def _data(card: ModelCard) -> Iterator[str]:
 
 
 def _sources(card: ModelCard) -> list[dict[str, Any]]:
-    """What the card says of each source; beside them it says what was dropped."""
+    """The card's entry for each source, and the texts that were dropped."""
     return [source for source in card.data if "file" in source]
 
 

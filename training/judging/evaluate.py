@@ -25,7 +25,7 @@ _BATCH_TOKENS = 8_192
 @dataclass(frozen=True, slots=True)
 class Scored:
     """Raw logits [rows, labels] of examples, their true labels [rows, labels], what it took, and by
-    which properties (length, language, source) the rows may be told apart."""
+    which properties (length, language, source) the rows may be sliced."""
 
     logits: NDArray[np.float32]
     truth: NDArray[np.bool_]
@@ -64,7 +64,7 @@ def score(
 
 
 def true_labels(examples: Sequence[Example], card: ModelCard) -> NDArray[np.bool_]:
-    """[rows, labels], true where a label is the example's. Raises ModelError for an unknown one."""
+    """[rows, labels], true if a label is the example's. Raises ModelError for an unknown one."""
     number = {label: index for index, label in enumerate(card.labels)}
     truth = np.zeros((len(examples), len(card.labels)), dtype=bool)
     for row, example in enumerate(examples):

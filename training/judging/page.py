@@ -19,7 +19,7 @@ _MOST_LABELS = 12  # whose cells and curves a plot can still show by name
 
 
 def write_page(report: Mapping[str, Any], out: Path) -> None:
-    """Write the page of what `figures.reported` tells."""
+    """Write the page of the report of `figures.reported`."""
     source = (files("training.judging") / "page.html").read_text()
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     tests = [

@@ -29,7 +29,7 @@ def compare(
 
 
 def joined(pairs: Mapping[str, Compared]) -> Compared:
-    """Several tests as one, told apart by the slice `test`."""
+    """Several tests as one, distinguished by the slice `test`."""
     several = list(pairs.values())
     slices: dict[str, list[str]] = {"test": []}
     for name, pair in pairs.items():

@@ -1,4 +1,4 @@
-"""Waits until a route's texts have drifted from what its model knew."""
+"""Waits until a route's texts have drifted from its model's reference."""
 
 from __future__ import annotations
 

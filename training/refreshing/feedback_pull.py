@@ -1,4 +1,4 @@
-"""From the feedback topic to a set to learn from: each pull reads on where the last one ended."""
+"""From the feedback topic to a set to learn from: each pull continues where the last one ended."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _Outcomes:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackSource:
-    """Whose feedback to read, from where, and which labels make sense."""
+    """The route whose feedback to read, its topics and its labels."""
 
     kafka: KafkaClientSettings
     topic: str
@@ -56,7 +56,7 @@ class FeedbackSource:
 
 
 def pull(source: FeedbackSource, folder: Path) -> Pull | None:
-    """Read what was said since the last pull into `folder`; None where nothing was.
+    """Read the feedback since the last pull into `folder`; None without any.
 
     What cannot be used is counted by its reason and named in the manifest; it ends nothing:
     `malformed`, `unknown_label`, `foreign_id` (no record of the route's input), `expired` or

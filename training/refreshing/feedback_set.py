@@ -106,7 +106,7 @@ def pulls(folder: Path) -> list[Pull]:
             found.append(Pull.model_validate_json(file.read_bytes()))
         except ValidationError:
             raise SourceError(
-                f"{file} is no manifest of a pull: restore it, or pull anew"
+                f"{file} is no manifest of a pull: restore it, or pull again"
             ) from None
     return sorted(found, key=lambda pull: sum(end for _, end in pull.offsets.values()))
 
@@ -136,7 +136,7 @@ def read_set(folder: Path, of: Iterable[Pull]) -> FeedbackSet:
     for pull in of:
         file = folder / f"{pull.name}.parquet"
         if not file.is_file() or sha256(file) != pull.sha256:
-            raise SourceError(f"{file} is missing or was changed: restore it, or pull anew")
+            raise SourceError(f"{file} is missing or was changed: restore it, or pull again")
         every.extend(Correction(**row) for row in pq.read_table(file).to_pylist())
     kept = last_of_each(every)
     return FeedbackSet(kept, len(every) - len(kept), _contradicted(every))

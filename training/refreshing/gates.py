@@ -24,7 +24,7 @@ _SURE = 0.99  # a score at which a model is sure
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What a model says: the index of its label `predicted` [rows], and how sure it is of it:
+    """A model's answers: the index of its label `predicted` [rows], and its confidence:
     `confidence` [rows], calibrated."""
 
     predicted: NDArray[np.int64]
@@ -35,7 +35,7 @@ class Opinion:
 class Compared:
     """Two models' opinions of the same texts, whose true labels are `truth` [rows], as indexes.
 
-    `slices` tell rows apart by a property, such as their length.
+    `slices` group rows by a property, such as their length.
     """
 
     labels: Sequence[str]
@@ -75,7 +75,7 @@ class Evidence:
     """
 
     frozen: Compared  # the recipe's test part
-    held_back: Compared  # corrections nobody learns from
+    held_back: Compared  # corrections that no model learns from
     champion: Candidate
     challenger: Candidate
     sources: Mapping[str, int]
@@ -106,7 +106,7 @@ def enough_new_data(evidence: Evidence, limits: Gates) -> Verdict:
 
 
 def no_source_floods(evidence: Evidence, limits: Gates) -> Verdict:
-    """Whoever gives most of the feedback decides what the model becomes."""
+    """A source that gives most of the feedback would decide the model's labels."""
     counts = {who: n for who, n in evidence.sources.items() if who not in limits.trusted}
     if not counts:
         return True, "every source is trusted"

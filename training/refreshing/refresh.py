@@ -1,4 +1,4 @@
-"""`winnow-train refresh`: feedback in, and a better model out, or the reasons why there is none."""
+"""`winnow-train refresh`: feedback in, and a better model out, or the reasons for refusing it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.refreshing.steps import RefreshJob, Steps
 
 
 def refresh(job: RefreshJob) -> dict[str, Any]:
-    """Refresh once, or go on with a refresh that was killed; the report. Raises WinnowError."""
+    """Refresh once, or resume a refresh that was killed; the report. Raises WinnowError."""
     _check(job)
     with one_at_a_time(job.work):
         registry = Registry(job.settings.registry.uri)
@@ -37,7 +37,7 @@ def refresh(job: RefreshJob) -> dict[str, Any]:
 def _check(job: RefreshJob) -> None:
     recipe = job.recipe
     if recipe.problem != "single_label":
-        raise ConfigError("feedback has one label: multi-label models are made anew, with fit")
+        raise ConfigError("feedback has one label: make multi-label models again, with fit")
     if job.head_only and recipe.ngrams is None:
         raise ConfigError(
             f"recipe {recipe.name} has no n-gram head to refit: leave out --head-only"
@@ -47,7 +47,7 @@ def _check(job: RefreshJob) -> None:
 def _champion(job: RefreshJob, registry: Registry) -> RegisteredVersion:
     """The version that serves; where none was ever registered, what the route serves becomes it.
 
-    Raises ModelError for a champion that the recipe cannot go on from.
+    Raises ModelError for a champion that the recipe cannot start from.
     """
     try:
         version = registry.find(job.name, CHAMPION)

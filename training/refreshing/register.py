@@ -40,7 +40,7 @@ class RunFacts:
 
 
 def facts_of(name: str, card: ModelCard, files: Sequence[Path] = ()) -> RunFacts:
-    """What a model's card tells."""
+    """The facts of a model's card."""
     metrics = {
         f"{test}/{figure}": float(figures[figure])
         for test, figures in card.evaluation.get("test", {}).items()
@@ -60,7 +60,7 @@ def facts_of(name: str, card: ModelCard, files: Sequence[Path] = ()) -> RunFacts
 def register(
     artifact: Artifact, registry_uri: str, alias: str | None, run: RunFacts
 ) -> RegisteredVersion:
-    """A new version of the registered model `run.name`, which is made where there is none.
+    """A new version of the registered model `run.name`, which is created if missing.
 
     A model whose files are registered already is not registered again. One that shares its
     tokenizer gets a copy of its own, and with it another digest. Raises RegistryUnreachable, and
@@ -78,7 +78,7 @@ def register(
 
 
 def _registered(client: Any, name: str, digest: str) -> str | None:
-    """The version of a registered model, made where there is none, with these files."""
+    """The version of a registered model, created if missing, with these files."""
     if not client.search_registered_models(f"name='{name}'"):
         client.create_registered_model(name)
     wanted = f"name='{name}' and tag.`{DIGEST_TAG}`='{digest}'"

@@ -1,7 +1,7 @@
 """The folder of one refresh: its plan, a marker for each step that is done, and its report.
 
 A marker is written in one rename after all that its step leaves, so that a refresh killed at any
-point goes on behind the last finished step.
+point resumes after the last finished step.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Run:
         self.plan = plan
 
     def done(self, step: str) -> dict[str, Any] | None:
-        """What a step found, None where it is not finished."""
+        """The result of a step, None if it is not finished."""
         file = self.folder / f"{step}.json"
         return json.loads(file.read_bytes()) if file.exists() else None
 
@@ -76,7 +76,7 @@ class Run:
 
 
 def open_run(work: Path, plan: Plan) -> Run:
-    """The run to go on with, or a new one.
+    """The run to resume, or a new one.
 
     One goes on if it was to make the same from the same champion, or has itself made the champion
     of now: then only its report is missing.

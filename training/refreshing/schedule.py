@@ -70,7 +70,7 @@ def keep(
     now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Run for ever. What goes wrong in one run is logged, and tried again in the next."""
+    """Run until stopped. A failed run is logged, and tried again the next time."""
     last = None
     while True:
         begin = schedule.next(now(), last)

@@ -1,4 +1,4 @@
-"""The steps of a refresh, in order; each leaves what it made in the run's folder.
+"""The steps of a refresh, in order; each leaves its result in the run's folder.
 
 pull -> merge -> fit -> head -> seal -> gates -> register -> promote
 """
@@ -62,7 +62,7 @@ class RefreshJob:
 
 
 class Steps:
-    """Each step reads what those before it left in the run's folder, and tells what it found."""
+    """Each step reads what those before it left in the run's folder, and returns its result."""
 
     def __init__(self, job: RefreshJob, run: Run, registry: Registry) -> None:
         self._job = job
@@ -71,7 +71,7 @@ class Steps:
         self._model = run.folder / "model"
 
     def run(self) -> dict[str, Any]:
-        """Every step that is not done yet, until one of them says why there is no more to do."""
+        """Every step that is not done yet, until one gives a reason to stop."""
         steps: Sequence[Callable[[], dict[str, Any]]] = (
             self.pull,
             self.merge,
@@ -269,7 +269,7 @@ class Steps:
 
 
 def _short(recipe: Recipe, texts: int) -> Recipe:
-    """The recipe with what a refresh has instead of the hyper-parameters of a first fit."""
+    """The recipe with a refresh's hyper-parameters instead of those of a first fit."""
     how, hyper = recipe.refresh, recipe.hyper
     steps = how.epochs * texts / (hyper.batch_size * hyper.accumulate)
     changed = {

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, said by the key, its value and what is allowed."""
+"""Configuration errors: the key, its value and the allowed values."""
 
 from __future__ import annotations
 

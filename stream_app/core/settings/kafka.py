@@ -35,7 +35,7 @@ class KafkaClientSettings(Section):
 
     @model_validator(mode="after")
     def _access_is_coherent(self) -> KafkaClientSettings:
-        """A key without effect is refused: whoever sets a password must not go without it."""
+        """A key without effect is refused: a password that is set must be used."""
         for prefix, used in (("sasl_", self.uses_sasl), ("ssl_", self.uses_tls)):
             idle = [
                 name
@@ -74,7 +74,7 @@ class KafkaClientSettings(Section):
     def client_arguments(self) -> dict[str, Any]:
         """Keyword arguments of any aiokafka or kafka-python client.
 
-        Reads the files named here, anew each time: a password may change while a worker runs.
+        Reads the files named here, again each time: a password may change while a worker runs.
         Raises ConfigError for one that cannot be used.
         """
         arguments: dict[str, Any] = {
@@ -90,7 +90,7 @@ class KafkaClientSettings(Section):
         return arguments
 
     def _secret(self, name: str) -> str:
-        """A secret by the name of its key, from its file where there is one."""
+        """A secret by the name of its key, from its file if it has one."""
         file = getattr(self, f"{name}_file")
         if not file:
             return str(getattr(self, name).get_secret_value())

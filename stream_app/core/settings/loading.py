@@ -1,4 +1,4 @@
-"""Reading the configuration: the file, then the environment, and a sentence for what is wrong.
+"""Reading the configuration: the file, then the environment, and a message for each mistake.
 
 `WINNOW_KAFKA__GROUP_ID=blue` overrides `[kafka] group_id`; `WINNOW_ROUTES__MAIL__MODEL=…` overrides
 `model` of the route named `mail` (a `-` in a route's name is written `_`).
@@ -30,7 +30,7 @@ def read_settings(
 ) -> Settings:
     """Read `file` and the environment. Raises ConfigError: the key, its value, what is allowed.
 
-    `formats` and `backends` are the names there are: this layer knows no codec and no engine.
+    `formats` and `backends` are the valid names: this layer knows no codec and no engine.
     """
     settings = _load(Settings, file)
     named = [(f"routes[{route.name}].format", route.format, formats) for route in settings.routes]

@@ -47,7 +47,7 @@ class LabelSettings(Section):
 
     @property
     def parse_spec(self) -> ParseSpec:
-        """What its codec is asked for."""
+        """The codec's arguments."""
         names = {str(role): field for role, field in self.field_names.items()}
         return ParseSpec(names, self.pass_fields)
 
@@ -79,7 +79,7 @@ class RouteSettings(LabelSettings):
 
     @property
     def review_topic(self) -> str:
-        """Where records go for people to label; '' where none do."""
+        """The topic of records for people to label; '' without review."""
         return f"{self.input_topic}.review" if self.review_share or self.review_unsure else ""
 
     @property

@@ -1,4 +1,4 @@
-"""The small sections of the configuration file, and what every section has in common."""
+"""The small sections of the configuration file, and the behaviour that every section shares."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Section(BaseModel):
 
 
 class TopicSettings(Section):
-    """`[topics]`: what `winnow topics create` makes."""
+    """`[topics]`: the settings of `winnow topics create`."""
 
     partitions: int = Field(4, ge=1)
     replication_factor: int = Field(1, ge=1)

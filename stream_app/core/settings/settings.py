@@ -107,7 +107,7 @@ class Settings(Connections):
         return (*of_routes, self.feedback.topic)
 
     def route(self, name: str) -> RouteSettings:
-        """The route called `name`. Raises ConfigError where there is none."""
+        """The route called `name`. Raises ConfigError if it is unknown."""
         for route in self.routes:
             if route.name == name:
                 return route
