@@ -21,6 +21,7 @@ from stream_app.__main__ import app
 from stream_app.core.errors import BrokerError, ConfigError, SourceError
 from stream_app.core.label_record import LabelRecord, ModelVersion
 from stream_app.core.label_record import Source as LabelSource
+from tests.integration.reading import at_end, polled
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,9 @@ class Place:
             partitions = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic)]
             consumer.assign(partitions)
             consumer.seek_to_beginning(*partitions)
-            ends = consumer.end_offsets(partitions)
             found: list[Any] = []
-            while any(
-                # the embedded broker says the end too low until it is asked for records
-                consumer.position(each) < max(ends[each], consumer.highwater(each) or 0)
-                for each in partitions
-            ):
-                found += [one for some in consumer.poll(500).values() for one in some]
+            while not at_end(consumer):
+                found += polled(consumer, 500)
             return found
         finally:
             consumer.close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -32,7 +32,6 @@ from tests.training_data import WORDS, words, write_data
 from training.__main__ import app
 
 MARKS = {"ham": "good", "spam": RARE}
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +58,6 @@ def command(folder: Path, recipe: Path, out: Path, *more: str | Path) -> list[st
 def run(arguments: Sequence[str], *launcher: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", *launcher, "training", *arguments],
-        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=240,
@@ -75,16 +73,13 @@ def fit(*arguments: str) -> Artifact:
 
 
 def test_a_killed_run_goes_on_and_makes_the_model_it_would_have_made(
-    folder: Path, tmp_path: Path
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = recipe(folder, "often", "evaluate_steps = 7")  # in the middle of an epoch, of 19 steps
-    done = run(command(folder, file, tmp_path / "whole"))
-    assert done.returncode == 0, done.stderr
-    whole = load_artifact(tmp_path / "whole")
+    whole = fit(*command(folder, file, tmp_path / "whole"))
     resumable = command(folder, file, tmp_path / "out", "--checkpoints", tmp_path / "checkpoints")
     process = subprocess.Popen(
         [sys.executable, "-m", "training", *resumable],
-        env=ENVIRONMENT,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -95,10 +90,11 @@ def test_a_killed_run_goes_on_and_makes_the_model_it_would_have_made(
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    done = run(resumable)
-    assert done.returncode == 0, done.stderr
-    assert "continuing from checkpoint-2" in done.stderr
-    assert load_artifact(tmp_path / "out").card.files == whole.card.files
+    with caplog.at_level("INFO"):
+        resumed = fit(*resumable)
+    [begun] = re.findall(r"continuing from checkpoint-(\d+)", caplog.text)
+    assert int(begun) in range(21, 114, 7)  # where the kill came, which a busy machine delays
+    assert resumed.card.files == whole.card.files
     with pytest.raises(ConfigError, match="are of another recipe, encoder or data"):
         fit(*resumable, "--steps", "3")
 

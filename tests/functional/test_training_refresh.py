@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -70,12 +69,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = CliRunner().invoke(app, ["fit", *paths], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return folder
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[str]:
-    with EmbeddedBroker() as embedded:
-        yield embedded.address
 
 
 @dataclass
@@ -153,12 +146,12 @@ output_topic = "{self.topic}.out"
 
 
 @pytest.fixture
-def desk(made: Path, broker: str, registry: OwnRegistry) -> Desk:
+def desk(made: Path, tansu: str, registry: OwnRegistry) -> Desk:
     topic = f"f{uuid.uuid4().hex[:10]}"
-    admin = KafkaAdminClient(bootstrap_servers=broker)
+    admin = KafkaAdminClient(bootstrap_servers=tansu)
     admin.create_topics([NewTopic(name=topic, num_partitions=2, replication_factor=1)])
     admin.close()
-    return Desk(made, broker, registry, topic)
+    return Desk(made, tansu, registry, topic)
 
 
 @pytest.mark.parametrize("how", [(), ("--head-only",)])
