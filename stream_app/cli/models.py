@@ -116,7 +116,7 @@ def _compared(kafka: KafkaClientSettings, route: RouteSettings) -> Iterator[str]
         try:
             told = LabelRecord.model_validate_json(record.value)
         except ValidationError:
-            continue  # somebody else's record
+            continue  # not written by Winnow
         challenger = f"{told.model.name}/{told.model.version}"
         pairs.setdefault((champion, challenger), Counter())[label, told.label] += 1
     if not pairs:

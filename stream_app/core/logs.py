@@ -48,8 +48,8 @@ class RateLimit(logging.Filter):
 
 def _is_of_a_closed_connection(record: logging.LogRecord) -> bool:
     """asyncio tells of a connection's end when the garbage collector happens to free its future
-    before its protocol, perhaps at exit, below the line that says why the worker ended. Whoever
-    made the connection has told already."""
+    before its protocol, perhaps at exit, below the line that says why the worker ended. The
+    code that made the connection has logged it already."""
     kind = record.exc_info[0] if record.exc_info else None
     never = record.getMessage().startswith("Future exception was never retrieved")
     return never and kind is not None and issubclass(kind, OSError)

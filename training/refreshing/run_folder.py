@@ -78,8 +78,8 @@ class Run:
 def open_run(work: Path, plan: Plan) -> Run:
     """The run to resume, or a new one.
 
-    One goes on if it was to make the same from the same champion, or has itself made the champion
-    of now: then only its report is missing.
+    A run is resumed if its plan and champion are the same, or if it has itself made the current
+    champion: then only its report is missing.
     """
     runs = work / "runs"
     newest = max(runs.glob("*"), default=None)
