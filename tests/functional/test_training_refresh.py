@@ -20,7 +20,6 @@ from kafka.admin import NewTopic
 from typer.testing import CliRunner
 
 from stream_app.core.errors import ConfigError, ModelError
-from stream_app.kafka.embedded_broker import EmbeddedBroker
 from stream_app.model.artifact import Artifact, load_artifact
 from stream_app.model.registry import CHALLENGER, CHAMPION, PREVIOUS
 from tests.killed_refresh import STEPS
