@@ -41,7 +41,7 @@ from peers import cpu_peers, torch_peers
 from stream_app.engine import load_engine
 from stream_app.engine.compiled import CompiledEngine
 from stream_app.engine.native_library import PRECISIONS, find_kernels
-from stream_app.engine.packed_cpu import PackedCpuEngine
+from stream_app.engine.packed_cpu import PackedCpuEngine, has_bfloat16
 from stream_app.engine.protocol import Engine
 from stream_app.model.artifact import Artifact
 from stream_app.model.references import resolve
@@ -166,7 +166,7 @@ def ours(artifact: Artifact, threads: int) -> Iterator[Contestant]:
     def compiled(precision: str) -> Runner:
         return Served(CompiledEngine(artifact, kernels[0], precision, threads))
 
-    for precision in ("float32", "bfloat16"):
+    for precision in ("float32", "bfloat16") if has_bfloat16() else ("float32",):
         yield Contestant("packed", precision, partial(packed, precision))
     kernels = find_kernels()
     for precision in PRECISIONS:
