@@ -29,7 +29,7 @@ from machine import describe
 from stream import ARCHIVE, Bench, broker, configuration, route
 from streams.apps import App, all_apps, write_model
 from streams.losses import Account, killed, poisoned
-from streams.speed import Drain, Mail, Paced, drain, p99
+from streams.speed import PATIENCE_SECONDS, Drain, Mail, Paced, drain, p99
 
 PACKAGES = ("torch", "transformers", "faust-streaming", "quixstreams", "onnxruntime")
 LOSS_MAILS = 192
@@ -119,7 +119,7 @@ def parse() -> argparse.Namespace:
     arguments.add_argument("--smoke", action="store_true", help="few mails, all at once")
     options = arguments.parse_args()
     if options.smoke:
-        options.messages, options.rounds, options.seconds = 16, 1, 2.0
+        options.messages, options.rounds, options.seconds = 16, 1, PATIENCE_SECONDS
     return options
 
 
