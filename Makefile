@@ -61,6 +61,7 @@ audit: install  ## the pinned dependencies against PyPI's advisories; fails wher
 lint: install  ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/clang-format --dry-run --Werror $(wildcard stream_app/engine/native/*.cpp stream_app/engine/native/*.h tests/native/*.h)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

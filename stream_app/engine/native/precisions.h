@@ -1,13 +1,14 @@
-// The three precisions a product runs in: how a row of float32 becomes its left operand, and how
-// its sums become float32 again. What one instruction does with them is in avx512.cpp and the like.
+// The three precisions of a product: how a row of float32 becomes its left operand, and how its
+// sums become float32 again. The instruction that multiplies is in avx2.cpp and its like: see
+// product.h.
 #pragma once
 
-#include "math.h"
 #include "model.h"
+#include "vector_math.h"
 
 namespace {
 
-// What a row's numbers are worth: x = scale · (element - zero). Only int8 has use for it.
+// What the elements of a row stand for: x = scale · (element - zero). Used by int8 only.
 struct Scale {
   float scale;
   int32_t zero;
@@ -16,8 +17,8 @@ struct Scale {
 struct Float32Row {
   using Element = float;
   using Sum = float;
-  static constexpr int kGroup = 1;
-  static constexpr int kGelu = 13;  // terms of its polynomial: 3e-6 off at most
+  static constexpr int kGroup = 1;       // elements in 32 bits: see panels.h
+  static constexpr int kGeluTerms = 13;  // of the polynomial of `gelu`: 3e-6 off at most
   static Scale encode(const float* x, int width, Element* out) {
     std::memcpy(out, x, width * sizeof(float));
     return {};
@@ -31,7 +32,7 @@ struct Bfloat16Row {
   using Element = uint16_t;
   using Sum = float;
   static constexpr int kGroup = 2;
-  static constexpr int kGelu = 10;  // 6e-5 off, far below the rounding of the elements
+  static constexpr int kGeluTerms = 10;  // 6e-5 off, far below the rounding of the elements
   static Scale encode(const float* x, int width, Element* out) {
     for (int i = 0; i < width; ++i) out[i] = to_bfloat16(x[i]);
     return {};
@@ -42,30 +43,24 @@ struct Bfloat16Row {
 };
 
 // Unsigned activations, scaled to the row's own range so that a text's logits do not depend on its
-// neighbours; signed weights, scaled per output. `levels` is 255, or 127 where the instruction
-// would saturate.
+// neighbours; signed weights, scaled per output. An activation is at most `levels`: 255, or 127
+// where the instruction would saturate.
 template <int levels>
 struct Int8Row {
   using Element = uint8_t;
   using Sum = int32_t;
   static constexpr int kGroup = 4;
-  static constexpr int kGelu = 10;
+  static constexpr int kGeluTerms = 10;
   static Scale encode(const float* x, int width, Element* out) {
-    float low[kLanes] = {}, high[kLanes] = {};  // the range includes 0, what padding holds
+    float lows[kLanes] = {}, highs[kLanes] = {};  // the range includes 0, which pads the row
     for (int i = 0; i < width; i += kLanes)
       for (int lane = 0; lane < kLanes; ++lane) {
-        const float value = x[i + lane];
-        low[lane] = value < low[lane] ? value : low[lane];
-        high[lane] = value > high[lane] ? value : high[lane];
+        lows[lane] = smaller(lows[lane], x[i + lane]);
+        highs[lane] = larger(highs[lane], x[i + lane]);
       }
-    for (int half = kLanes / 2; half; half /= 2)
-      for (int lane = 0; lane < half; ++lane) {
-        low[lane] = low[lane + half] < low[lane] ? low[lane + half] : low[lane];
-        high[lane] = high[lane + half] > high[lane] ? high[lane + half] : high[lane];
-      }
-    const float range = high[0] - low[0];
+    const float low = reduce(lows, smaller), range = reduce(highs, larger) - low;
     const float inverse = range > 1e-30f ? levels / range : 0.0f;
-    const int32_t zero = static_cast<int32_t>(-low[0] * inverse + 0.5f);
+    const int32_t zero = static_cast<int32_t>(-low * inverse + 0.5f);
     const float offset = zero + 0.5f;  // truncation then rounds to nearest
     for (int i = 0; i < width; ++i) {
       const int32_t level = static_cast<int32_t>(x[i] * inverse + offset);
@@ -75,7 +70,7 @@ struct Int8Row {
   }
   static void decode(const Sum* sums, Scale row, const Linear& linear, int column, float* y) {
     for (int c = 0; c < kPanel; ++c) {
-      const int32_t whole = sums[c] - row.zero * linear.total[column + c];
+      const int32_t whole = sums[c] - row.zero * linear.weight_sum[column + c];
       y[c] = whole * (row.scale * linear.scale[column + c]) + linear.bias[column + c];
     }
   }
