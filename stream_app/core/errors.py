@@ -7,6 +7,7 @@ WinnowError
 │   └── RegistryUnreachable  ... because the registry does not answer: waiting may help
 ├── SourceError      a file given to `produce` or `classify` cannot be read
 ├── RecordError      this one record cannot be labelled: it goes to the dead letters
+│   └── NoText       ... because it has pictures or files, and no words
 ├── EngineError      a batch could not be scored
 │   ├── OutOfMemory  ... because the device ran out of memory: a smaller batch may pass
 │   └── EngineSick   ... and the canary fails too: the process must end, nothing is acked
@@ -18,6 +19,8 @@ A message says what happened, to which route or file, and what to do. It never h
 """
 
 from __future__ import annotations
+
+from stream_app.core.messages import Message
 
 
 class WinnowError(Exception):
@@ -54,6 +57,18 @@ class RecordError(WinnowError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class NoText(RecordError):
+    """A message that shows something, but no words: a picture, an attached file.
+
+    That is no fault of its sender's: a route may label it `unsure`. `found` is the message without
+    title and body.
+    """
+
+    def __init__(self, found: Message) -> None:
+        super().__init__("no_text", "the message has no words, only pictures or files")
+        self.found = found
 
 
 class EngineError(WinnowError):
