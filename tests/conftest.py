@@ -67,7 +67,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def tansu() -> Iterator[str]:
     """host:port of the embedded broker."""
-    with EmbeddedBroker() as embedded:
+    with EmbeddedBroker(free_port()) as embedded:
         yield embedded.address
 
 

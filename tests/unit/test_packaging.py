@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from kafka.record import util as kafka_util
 
 from stream_app.core.settings import KafkaSettings, RouteSettings
 from stream_app.services.delivery import new_producer
@@ -23,10 +22,6 @@ def test_faust_and_its_drivers_are_pinned_together():
     for name, version in pins.items():
         assert importlib.metadata.version(name) == version
     assert importlib.metadata.version("cramjam")
-
-
-def test_kafka_python_has_a_checksum_in_c():
-    assert kafka_util.crc32c_c is not None
 
 
 @pytest.mark.parametrize(
