@@ -18,7 +18,7 @@ def test_a_worker_waits_for_a_broker_that_is_not_there_yet(tmp_path: Path, tiny_
     stage.sections["metrics"] = {"port": metrics_port}
     topic = stage.route("text", "text", str(tiny_model))
     with stage.worker() as worker:
-        worker.wait_for_log("waiting for a broker at")
+        worker.wait_for_log("waiting for a broker: the Kafka broker at")
         with EmbeddedBroker(broker_port):
             stage.create_topics()
             with stage.producer() as producer:
