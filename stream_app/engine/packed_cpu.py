@@ -260,15 +260,25 @@ def length_groups(lengths: Sequence[int]) -> list[Group]:
     return groups
 
 
+def has_bfloat16() -> bool:
+    """Whether oneDNN has bfloat16 products for this CPU, if only by way of float32."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def load(artifact: Artifact, device: str, precision: str, threads: int) -> PackedCpuEngine:
-    """Load onto the CPU; `auto` is bfloat16 where the instruction set has it, else float32."""
+    """Load onto the CPU; `auto` is bfloat16 where the instruction set has it, else float32.
+
+    Raises ModelError for a precision that torch, or this CPU, does not have.
+    """
     if device not in ("auto", "cpu"):
         raise ModelError(f"the packed CPU engine does not run on {device!r}")
     if precision == "auto":
-        has_bfloat16 = torch.cpu.get_capabilities().get("avx512_bf16", False)
-        precision = "bfloat16" if has_bfloat16 else "float32"
+        native = torch.cpu.get_capabilities().get("avx512_bf16", False)
+        precision = "bfloat16" if native else "float32"
     if precision not in PRECISIONS:
         raise ModelError(f"no {precision} in torch on a CPU; there are: {', '.join(PRECISIONS)}")
+    if precision == "bfloat16" and not has_bfloat16():
+        raise ModelError('torch has no bfloat16 on this CPU; use precision = "auto"')
     torch.set_num_threads(threads)
     log.info("%s: packed engine, %s, %d threads", artifact.card.name, precision, threads)
     return PackedCpuEngine(artifact, getattr(torch, precision))

@@ -18,7 +18,12 @@ from stream_app.core.errors import EngineError, ModelError
 from stream_app.engine import load_engine
 from stream_app.engine.compiled import CompiledEngine, too_close
 from stream_app.engine.native_library import PRECISIONS, find_kernels
-from stream_app.engine.packed_cpu import PackedCpuEngine, length_groups, micro_batches
+from stream_app.engine.packed_cpu import (
+    PackedCpuEngine,
+    has_bfloat16,
+    length_groups,
+    micro_batches,
+)
 from stream_app.engine.packed_cuda import PackedCudaEngine
 from stream_app.engine.packing import Packed
 from stream_app.engine.protocol import Engine
@@ -46,7 +51,11 @@ KERNELS = {str(kernels): kernels for kernels in find_kernels()}
 TOLERANCE = {"float32": (2e-5, 1e-4), "bfloat16": (0.05, 0.1), "int8": (0.15, 0.75)}
 BACKENDS: Mapping[str, Callable[[Artifact], Engine]] = {
     "packed float32": partial(PackedCpuEngine, dtype=torch.float32),
-    "packed bfloat16": partial(PackedCpuEngine, dtype=torch.bfloat16),
+    **(
+        {"packed bfloat16": partial(PackedCpuEngine, dtype=torch.bfloat16)}
+        if has_bfloat16()
+        else {}
+    ),
     "cuda float32": partial(PackedCudaEngine, device=CPU, dtype=torch.float32),
     "cuda bfloat16": partial(PackedCudaEngine, device=CPU, dtype=torch.bfloat16),
     **{
@@ -194,6 +203,13 @@ def test_auto_is_the_best_that_runs_here(tmp_path: Path, monkeypatch: pytest.Mon
     [
         ("reference", "cpu", "bfloat16", "computes in float32"),
         ("packed", "cpu", "int8", "there are: float32, bfloat16"),
+        pytest.param(
+            "packed",
+            "cpu",
+            "bfloat16",
+            "no bfloat16 on this CPU",
+            marks=pytest.mark.skipif(has_bfloat16(), reason="this CPU has it"),
+        ),
         pytest.param("compiled", "cpu", "float16", "there are: float32", marks=needs_kernels),
         pytest.param("compiled", "cuda", "auto", "runs on the CPU", marks=needs_kernels),
     ],
