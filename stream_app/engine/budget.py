@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 
-from stream_app.engine.protocol import Engine, TokenIds
+from stream_app.engine.protocol import Engine, TokenIds, scores
 
 BUDGETS = (512, 1024, 2048, 4096, 8192, 16_384)
 LENGTHS = (1 / 4, 1 / 16, 1, 1 / 8, 1 / 2)  # of a mix's texts, in the longest that the model takes
@@ -51,5 +51,5 @@ def _mix(text: TokenIds, longest: int, tokens: int) -> list[TokenIds]:
 
 def _seconds(engine: Engine, batch: Sequence[TokenIds], clock: Callable[[], float]) -> float:
     started = clock()
-    engine.logits(batch)
+    scores(engine, batch)
     return clock() - started

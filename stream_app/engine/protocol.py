@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.core.errors import EngineError
+
 TokenIds = Sequence[int]
 Prior = NDArray[np.float32] | None
 
@@ -32,6 +34,8 @@ class Engine(Protocol):
     def logits(self, batch: Sequence[TokenIds], prior: Prior = None) -> NDArray[np.float32]:
         """Raw scores before calibration, float32 `[len(batch), labels]`, rows in input order.
 
+        They may hold what is no number, by an overflow or a broken device: `scores` refuses that.
+
         `prior`, of the same shape, is what the model's n-gram head says of the texts: it is added,
         and an engine that rounds looks at the sum. An empty batch gives `[0, labels]`. Raises
         OutOfMemory when the device has none left, EngineError for any other failure.
@@ -50,6 +54,17 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give the memory back. The engine is not usable afterwards."""
         ...
+
+
+def scores(engine: Engine, batch: Sequence[TokenIds], prior: Prior = None) -> NDArray[np.float32]:
+    """The engine's logits, checked: one finite number a label. For all who make labels of them.
+
+    Raises EngineError where they are not, and what `Engine.logits` raises.
+    """
+    logits = engine.logits(batch, prior)
+    if logits.shape != (len(batch), len(engine.labels)) or not np.isfinite(logits).all():
+        raise EngineError("its scores are not one finite number a label")
+    return logits
 
 
 def plus(logits: NDArray[np.float32], prior: Prior) -> NDArray[np.float32]:
