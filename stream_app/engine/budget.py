@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 
+from stream_app.core.errors import OutOfMemory
 from stream_app.engine.protocol import Engine, TokenIds, scores
 
 BUDGETS = (512, 1024, 2048, 4096, 8192, 16_384)
@@ -26,12 +27,15 @@ def measured_budget(
     """Tokens of a batch: as long as twice as many are worth it, by the clock, on a warm engine.
 
     `text` is any that the model can score; the batches are made of its tokens, in texts of mixed
-    lengths up to `longest`.
+    lengths up to `longest`. What does not fit into the device's memory is too many.
     """
     best, best_rate = BUDGETS[0], 0.0
     for budget in BUDGETS:
         batch = _mix(text, longest, budget)
-        rate = budget / min(_seconds(engine, batch, clock) for _ in range(TRIALS))
+        try:
+            rate = budget / min(_seconds(engine, batch, clock) for _ in range(TRIALS))
+        except OutOfMemory:
+            break
         if rate < best_rate * GAIN:
             break
         best, best_rate = budget, rate
