@@ -17,7 +17,9 @@ from safetensors import SafetensorError
 from transformers import AlbertForSequenceClassification
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
-from stream_app.core.errors import EngineError, ModelError, OutOfMemory
+from stream_app.core.errors import ModelError
+from stream_app.engine.failures import failure
+from stream_app.engine.gpu import cuda_device, gpu
 from stream_app.engine.protocol import Prior, TokenIds, plus
 from stream_app.model.artifact import WEIGHTS, Artifact
 
@@ -53,10 +55,9 @@ class ReferenceEngine:
             ids, mask = self._padded(batch)  # [batch, longest] each
             out = self._model(input_ids=ids, attention_mask=mask).logits  # [batch, labels]
             return plus(np.asarray(out.float().cpu().numpy(), dtype=np.float32), prior)
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemory(f"no memory on {self._device} for {len(batch)} texts") from error
         except (RuntimeError, IndexError, ValueError) as error:
-            raise EngineError(f"{type(error).__name__} in a batch of {len(batch)}") from error
+            failed = failure(error, len(batch))
+        raise failed
 
     def computed_tokens(self, batch: Sequence[TokenIds]) -> int:
         """Every text is padded to the longest of its batch."""
@@ -70,8 +71,8 @@ class ReferenceEngine:
     def close(self) -> None:
         """Drop the weights and return cached device memory."""
         del self._model
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        if self._device.index is not None:
+            gpu(self._device.index).empty_cache()
 
     def _padded(self, batch: Sequence[TokenIds]) -> tuple[torch.Tensor, torch.Tensor]:
         longest = max(map(len, batch))
@@ -94,12 +95,9 @@ def load(artifact: Artifact, device: str, precision: str, threads: int) -> Refer
 
 
 def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(f"device {name!r} asked for, but torch sees no CUDA; use 'cpu' or 'auto'")
-    return device
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    return cuda_device(name)
 
 
 def _load_model(artifact: Artifact) -> AlbertForSequenceClassification:
