@@ -24,6 +24,8 @@ from stream_app.services.model_source import ModelSource
 from stream_app.services.reload import Watch
 from stream_app.services.review import ReviewCopier
 
+BATCHES_IN_FLIGHT = 8  # of a route that does not say: two on the device, the others on their way
+
 
 def model_source(
     settings: Settings, route: RouteSettings, reference: str, metrics: Metrics
@@ -70,7 +72,7 @@ def assemble(
         model, lambda retired: threads.device.submit(retired.engine.close), route.canary_share
     )
     in_flight = InFlight(
-        route.max_in_flight_records,
+        route.max_in_flight_records or BATCHES_IN_FLIGHT * model.engine.batch_records,
         route.max_in_flight_bytes,
         valve,
         metrics.in_flight_records.labels(name),

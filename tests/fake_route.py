@@ -112,7 +112,7 @@ def make_route(acks: AckTracker, engine: FakeEngine, **overrides: object) -> Rou
         settings.canary_share,
     )
     in_flight = Watched(
-        settings.max_in_flight_records,
+        settings.max_in_flight_records or 512,
         settings.max_in_flight_bytes,
         lambda: valve,
         metrics.in_flight_records.labels("r"),

@@ -48,9 +48,9 @@ class RouteSettings(Section):
     review_unsure: bool = False  # and those whose decision is "unsure"
     max_record_bytes: int = Field(10 * 1024 * 1024, gt=0)
     max_batch_tokens: int = Field(0, ge=0)  # 0: measured when the model is warm
-    max_batch_records: int = Field(64, gt=0)
+    max_batch_records: int = Field(0, ge=0)  # 0: 64, on a GPU as many as its tokens may be
     max_batch_delay_seconds: float = Field(0.02, ge=0, le=5)
-    max_in_flight_records: int = Field(512, gt=0)
+    max_in_flight_records: int = Field(0, ge=0)  # 0: eight such batches
     max_in_flight_bytes: int = Field(64 * 1024 * 1024, gt=0)
 
     @model_validator(mode="before")

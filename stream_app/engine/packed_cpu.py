@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from stream_app.core.errors import ModelError
 from stream_app.engine.failures import failure
-from stream_app.engine.protocol import Prior, TokenIds, plus
+from stream_app.engine.protocol import BATCH_RECORDS, Prior, TokenIds, plus
 from stream_app.model.albert import AlbertShape, Weights, read_shape, read_weights
 from stream_app.model.artifact import Artifact
 
@@ -159,6 +159,7 @@ class PackedCpuEngine:
     def __init__(self, artifact: Artifact, dtype: torch.dtype) -> None:
         self.labels = artifact.card.labels
         self.at_once = 1
+        self.batch_records = BATCH_RECORDS
         self._max_tokens = artifact.card.max_tokens
         self._dtype = dtype
         self._load(read_shape(artifact), read_weights(artifact).convert(as_tensor))

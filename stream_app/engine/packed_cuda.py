@@ -53,6 +53,7 @@ class PackedCudaEngine:
     def __init__(self, artifact: Artifact, gpu: Gpu, dtype: torch.dtype) -> None:
         self.labels = artifact.card.labels
         self.at_once = 2  # one batch is computed, one launched
+        self.batch_records = RUN_TOKENS // TOKENS_A_TEXT  # so that its tokens close a batch
         self._gpu, self._launching = gpu, Lock()
         shape, weights = read_shape(artifact), read_weights(artifact)
         self.why_padded = gpu.why_padded(dtype, shape.head_size)

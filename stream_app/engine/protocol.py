@@ -12,6 +12,7 @@ from stream_app.core.errors import EngineError
 
 TokenIds = Sequence[int]
 Prior = NDArray[np.float32] | None
+BATCH_RECORDS = 64  # for a CPU, which more at once does not make faster
 
 
 class Engine(Protocol):
@@ -25,6 +26,11 @@ class Engine(Protocol):
     @property
     def at_once(self) -> int:
         """Threads that may call `logits` at one time."""
+        ...
+
+    @property
+    def batch_records(self) -> int:
+        """Records after which a batch closes where the route does not say."""
         ...
 
     def warm_up(self) -> None:

@@ -20,7 +20,7 @@ from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 from stream_app.core.errors import ModelError
 from stream_app.engine.failures import failure
 from stream_app.engine.gpu import cuda_device, gpu
-from stream_app.engine.protocol import Prior, TokenIds, plus
+from stream_app.engine.protocol import BATCH_RECORDS, Prior, TokenIds, plus
 from stream_app.model.artifact import WEIGHTS, Artifact
 
 
@@ -30,6 +30,7 @@ class ReferenceEngine:
     def __init__(self, artifact: Artifact, device: str) -> None:
         self.labels = artifact.card.labels
         self.at_once = 1
+        self.batch_records = BATCH_RECORDS
         self._device = _device(device)
         self._max_tokens = artifact.card.max_tokens
         self._model = _load_model(artifact)

@@ -72,10 +72,10 @@ class Route:
     observers: Sequence[Observer] = ()
 
     def limits(self) -> BatchLimits:
-        """Of the next batch: its tokens depend on the model."""
-        s = self.settings
-        tokens = self.models.champion.batch_tokens
-        return BatchLimits(tokens, s.max_batch_records, s.max_batch_delay_seconds)
+        """Of the next batch: its tokens depend on the model, and its records on the engine."""
+        s, champion = self.settings, self.models.champion
+        records = s.max_batch_records or champion.engine.batch_records
+        return BatchLimits(champion.batch_tokens, records, s.max_batch_delay_seconds)
 
     def admit(self, record: Record) -> Work:
         """Take a record in: until dropped it counts as in flight, and keeps its model loaded."""
