@@ -25,10 +25,10 @@ from stream_app.model.artifact import (
     Artifact,
     ModelCard,
     load_artifact,
-    positions,
     sha256,
     write_card,
 )
+from stream_app.model.config import positions
 from stream_app.model.references import resolve_folder
 from stream_app.model.tokenizer import Tokenizer
 from training.augment import augmented

@@ -21,6 +21,7 @@ from stream_app.core.errors import ModelError
 from stream_app.engine.failures import failure
 from stream_app.engine.gpu import cuda_device, gpu
 from stream_app.engine.protocol import BATCH_RECORDS, Prior, TokenIds, plus
+from stream_app.model.albert import check_shapes, not_finite
 from stream_app.model.artifact import WEIGHTS, Artifact
 
 
@@ -102,14 +103,15 @@ def _device(name: str) -> torch.device:
 
 
 def _load_model(artifact: Artifact) -> AlbertForSequenceClassification:
+    file = artifact.path / WEIGHTS
+    check_shapes(artifact)
     with _quiet():
         try:
             loaded: Any = AlbertForSequenceClassification.from_pretrained(
                 artifact.path, dtype=torch.float32, use_safetensors=True, output_loading_info=True
             )
         except SafetensorError as error:
-            name = artifact.path / WEIGHTS
-            raise ModelError(f"{name} cannot be read ({type(error).__name__})") from error
+            raise ModelError(f"{file} cannot be read ({type(error).__name__})") from error
     model: AlbertForSequenceClassification = loaded[0]
     report: dict[str, set[str]] = loaded[1]
     missing = sorted(report["missing_keys"])
@@ -118,6 +120,9 @@ def _load_model(artifact: Artifact) -> AlbertForSequenceClassification:
             f"{artifact.path} has no weights for {missing[0]} ({len(missing)} missing): "
             "it is not a fine-tuned classifier; train one with winnow-train fit"
         )
+    for name, weight in model.named_parameters():
+        if not weight.isfinite().all():
+            raise ModelError(not_finite(file, name))
     return model
 
 
