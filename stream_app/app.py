@@ -23,6 +23,7 @@ from stream_app.core.errors import BrokerError, WinnowError
 from stream_app.core.health import STUCK_SECONDS, Health
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import Settings
+from stream_app.model.confined_registry import ConfinedRegistry
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.route import Route
 from stream_app.services.broker import RETRY_SECONDS, ask_broker, await_broker
@@ -48,6 +49,7 @@ class Worker:
         # a rebalance may last a session's timeout, and nothing moves meanwhile
         self._health = Health(max(STUCK_SECONDS, 2 * settings.kafka.session_timeout_seconds))
         self._acks = AckTracker()
+        self._registry = ConfinedRegistry(settings.registry.uri)
         self._routes: dict[str, Route] = {}
         self._watches: list[Watch] = []
         self._drift = DriftMonitor(settings.drift, self._metrics)
@@ -69,6 +71,7 @@ class Worker:
                 async with self._consuming():
                     await self._stop.wait()
         finally:
+            self._registry.close()  # first: what waits for it is stuck else
             for name, route in self._routes.items():
                 await route.publisher.close()
                 if not await asyncio.to_thread(route.close):
@@ -106,7 +109,7 @@ class Worker:
         broker = await await_broker(settings, self._health)
         for route in settings.routes:
             log.info("route %s: loading %s", route.name, route.model)
-            source = model_source(settings, route, route.model, metrics)
+            source = model_source(settings, route, route.model, self._registry, metrics)
             model = await first_model(source, route.name, self._health)
             copiers = review_copiers(settings, route, metrics)
             observers = [self._drift.observe, *(copier.observe for copier in copiers)]
@@ -114,7 +117,7 @@ class Worker:
                 settings, route, broker, model, self._acks, self._consumer, metrics, observers
             )
             self._routes[route.name] = built
-            self._watches += watches(settings, built, source, metrics)
+            self._watches += watches(settings, built, source, self._registry, metrics)
             self._copiers += copiers
             log.info("route %s: ready, batches of %d tokens", route.name, model.batch_tokens)
 

@@ -10,6 +10,7 @@ from stream_app.core.messages import ParseSpec
 from stream_app.core.metrics import Metrics
 from stream_app.core.route_settings import RouteSettings
 from stream_app.core.settings import Settings
+from stream_app.model.registry import Registry
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.admit import InFlight, Valve
 from stream_app.pipeline.models import Models
@@ -28,23 +29,24 @@ BATCHES_IN_FLIGHT = 8  # of a route that does not say: two on the device, the ot
 
 
 def model_source(
-    settings: Settings, route: RouteSettings, reference: str, metrics: Metrics
+    settings: Settings, route: RouteSettings, reference: str, registry: Registry, metrics: Metrics
 ) -> ModelSource:
     """Where the route gets the models that `reference` points at, and how it loads them."""
     how, failures = settings.engine, metrics.engine_failures
     if reference == route.challenger and route.shadow_share:
         how = how.model_copy(update={"threads": 1})  # the other cores are the champion's
     load = ModelLoader(route, how, lambda outcome: failures.labels(route.name, outcome).inc())
-    return ModelSource(reference, settings.registry, load)
+    return ModelSource(reference, registry, settings.registry.cache, load)
 
 
 def watches(
-    settings: Settings, route: Route, champion: ModelSource, metrics: Metrics
+    settings: Settings, route: Route, champion: ModelSource, registry: Registry, metrics: Metrics
 ) -> Iterator[Watch]:
     """What the reloader looks at for a route: its model, and its challenger where it has one."""
     yield Watch(route.settings.name, champion, route.models)
     if route.settings.challenger:
-        source = model_source(settings, route.settings, route.settings.challenger, metrics)
+        challenger = route.settings.challenger
+        source = model_source(settings, route.settings, challenger, registry, metrics)
         yield Watch(route.settings.name, source, route.models, challenges=True)
 
 
