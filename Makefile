@@ -28,7 +28,7 @@ refresh-demo: install  ## drift, feedback, refresh, promotion, roll-back, live o
 	$(BIN)/python -m bench.refresh_demo --data $(DATA) --encoder $(ENCODER)
 
 test: install  ## the test suite, two files at a time: most of them wait for a broker
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 coverage: install  ## the same, and which lines no test runs; a quarter longer
 	$(BIN)/coverage erase
@@ -61,6 +61,7 @@ audit: install  ## the pinned dependencies against PyPI's advisories; fails wher
 lint: install  ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/clang-format --dry-run --Werror $(wildcard stream_app/engine/native/*.cpp stream_app/engine/native/*.h tests/native/*.h)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

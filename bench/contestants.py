@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -99,6 +100,21 @@ def padded(texts: Ids) -> Padded:
         ids[row, : len(text)] = text
         mask[row, : len(text)] = 1
     return ids, mask
+
+
+def onnx_forward(file: Path, threads: int) -> Forward:
+    """ONNX Runtime on the CPU; a graph of two inputs, ids and mask."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    names = [node.name for node in session.get_inputs()]
+
+    def forward(batches: Iterable[Padded]) -> list[Logits]:
+        return [session.run(None, dict(zip(names, b, strict=True)))[0] for b in batches]
+
+    return forward
 
 
 def fastest(candidates: Iterable[Batched], ids: Ids) -> Batched:

@@ -14,7 +14,7 @@ from statistics import median
 
 import tomli_w
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from stream import PARTITIONS, Bench, broker
+from stream import PARTITIONS, Bench, broker, configuration, route
 
 MODES = ("at_least_once", "effectively_once")
 ENGINES = ("fake", "auto")  # what the broker allows, and what a real model leaves of the difference
@@ -48,7 +48,9 @@ def run(
 ) -> float:
     """Messages/s of one worker from its first label to its last."""
     config = folder / f"{name}.toml"
-    config.write_text(tomli_w.dumps(configuration(address, name, engine, mode)))
+    reviews = route(name, "json", "builtin:reviews", delivery=mode)
+    tables = configuration(address, name, reviews, engine={"backend": engine})
+    config.write_text(tomli_w.dumps(tables))
     bench = Bench(address, config, folder)
     bench.run("topics", "create", "--config", str(config))
     producer = KafkaProducer(bootstrap_servers=address)
@@ -69,26 +71,6 @@ def timestamps(address: str, topic: str, count: int) -> list[int]:
     found = sorted(record.timestamp for _, record in zip(range(count), consumer, strict=False))
     consumer.close()
     return found
-
-
-def configuration(address: str, name: str, engine: str, mode: str) -> dict[str, object]:
-    """One route in one mode."""
-    return {
-        "kafka": {"bootstrap_servers": address, "group_id": name},
-        "topics": {"partitions": PARTITIONS},
-        "metrics": {"port": 0},
-        "engine": {"backend": engine},
-        "routes": [
-            {
-                "name": "reviews",
-                "format": "json",
-                "model": "builtin:reviews",
-                "input_topic": name,
-                "output_topic": f"{name}.labels",
-                "delivery": mode,
-            }
-        ],
-    }
 
 
 if __name__ == "__main__":

@@ -15,12 +15,12 @@ import numpy as np
 
 from stream_app.model.drift_reference import Drift, Labelled, load_drift, projected_embeddings
 from stream_app.model.references import resolve
-from training.data import load_corpus
-from training.drift_reference import labelled, reference
-from training.drift_watch import WINDOWS
-from training.evaluate import score
-from training.metrics import exact_interval
+from training.data.corpus import load_corpus
+from training.fitting.drift_reference import labelled, reference
+from training.judging.evaluate import score
+from training.judging.metrics import exact_interval
 from training.recipe import load_recipe
+from training.refreshing.drift_watch import WINDOWS
 
 WINDOW = 1000
 THRESHOLDS = (0.1, 0.25)

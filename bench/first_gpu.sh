@@ -1,11 +1,11 @@
 #!/bin/sh
-# Everything that only a GPU can tell, in under ten minutes: run it first where there is one.
+# All checks and benchmarks that need a GPU, in under ten minutes.
 #
 #   bench/first_gpu.sh [FOLDER]     from the repository; logs and tables go to FOLDER (gpu-report)
 #
-# It needs a CUDA build of torch in .venv (or PYTHON=…). Each step has its time and is cut off there;
-# what fails is said at the end, and the rest runs all the same. The tables are for bench/README.md.
-# Tests of cuda:1 run where there are two GPUs; with one, they are the same as those of cuda:0.
+# It needs a CUDA build of torch in .venv, or PYTHON=… . Each step has a time limit. A step that
+# fails does not stop the others; the last line names it. The tables are for bench/README.md.
+# The tests of cuda:1 need two GPUs; with one they run on cuda:0.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 python=${PYTHON:-.venv/bin/python}
@@ -37,7 +37,7 @@ PY
 
 step tests 150 "$python" -m pytest -q -p no:cacheprovider tests/unit/test_on_a_gpu.py \
     tests/unit/test_gpu.py tests/unit/test_cuda_races.py tests/unit/test_cuda_fake_tensors.py
-# torch's own sanitizer watches one test's kernels for races; it is slow
+# torch's own sanitizer checks one test's kernels for races; it is slow
 step sanitizer 40 env TORCH_CUDA_SANITIZER=1 "$python" -m pytest -q -p no:cacheprovider \
     tests/unit/test_on_a_gpu.py -k "references and float16 and num_hidden_layers"
 step parity 60 "$python" bench/gpu.py parity --texts 400
@@ -46,7 +46,7 @@ step curve-base 50 "$python" bench/gpu.py curve --shape base --seconds 0.7 --tex
     --precisions float16,bfloat16
 step processes 50 "$python" bench/gpu.py processes --seconds 4
 
-# MPS lets processes share the GPU at one time; without it, they take turns
+# with MPS processes run on the GPU at the same time; without it they take turns
 CUDA_MPS_PIPE_DIRECTORY=$(mktemp -d)
 CUDA_MPS_LOG_DIRECTORY=$CUDA_MPS_PIPE_DIRECTORY
 export CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY

@@ -1,4 +1,4 @@
-"""What a GPU does with our engine. `first_gpu.sh` runs it; the tables are for README.md.
+"""Tables of our engine on a GPU, for README.md. `first_gpu.sh` runs them.
 
 python bench/gpu.py parity                       every precision against transformers on the CPU
 python bench/gpu.py curve --shape builtin|base   messages/s and milliseconds by tokens of a batch
@@ -77,7 +77,7 @@ def parity(options: argparse.Namespace) -> Iterator[str]:
 
 
 def curve(options: argparse.Namespace) -> Iterator[str]:
-    """Rates by the tokens of a batch: one at a time, and as many at once as the engine takes."""
+    """Rates by the tokens of a batch: one batch at a time, and `at_once`."""
     yield "| precision | tokens | messages/s, one at a time | at once | ms a batch | filler |"
     yield "|---|---|---|---|---|---|"
     with tempfile.TemporaryDirectory() as folder:
@@ -111,7 +111,7 @@ def rate(engine: Engine, batches: list[list[list[int]]], at_once: int, seconds: 
 
 
 def processes(options: argparse.Namespace) -> Iterator[str]:
-    """Messages/s of all together, each with its own tokenizer, engine and CUDA context."""
+    """Messages/s of all processes together; each has a tokenizer, an engine and a CUDA context."""
     yield "| processes | messages/s | of one |"
     yield "|---|---|---|"
     single = 0.0
@@ -122,7 +122,7 @@ def processes(options: argparse.Namespace) -> Iterator[str]:
 
 
 def together(options: argparse.Namespace, count: int) -> float:
-    """So many processes begin at one time, when all are ready."""
+    """Messages/s of `count` processes, which start together once all are ready."""
     command = [sys.executable, __file__, "one", "--device", options.device]
     command += ["--model", options.model, "--shared", str(options.shared)]
     command += ["--texts", str(options.texts), "--seconds", str(options.seconds)]
@@ -147,7 +147,7 @@ def together(options: argparse.Namespace, count: int) -> float:
 
 
 def one_process(options: argparse.Namespace) -> None:
-    """Tokenize and score the texts again and again; prints the messages/s."""
+    """Tokenize and score the texts repeatedly; print the messages/s."""
     mix = texts(options, options.model)
     tokenizer = Tokenizer(mix.artifact)
     engine = load_engine("auto", mix.artifact, options.device, threads=1)
@@ -163,7 +163,7 @@ def one_process(options: argparse.Namespace) -> None:
 
 
 def texts(options: argparse.Namespace, model: str) -> Mix:
-    """Real texts, or where there are none the titles of the repository's own examples."""
+    """Real texts, or without the shared data the repository's examples."""
     artifact = resolve(model)
     if (options.shared / "data" / NEWS).exists():
         return real_mix(artifact, options.texts, options.shared / "data")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -18,7 +18,7 @@ CUDA_SIDE = 8192
 TIMES = 20
 
 
-def describe(device: str) -> dict[str, str]:
+def describe(device: str, packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     """What a reader needs to compare: processor, cores, instruction sets, versions."""
     info = Path("/proc/cpuinfo").read_text()
     fields = dict(
@@ -29,7 +29,7 @@ def describe(device: str) -> dict[str, str]:
         "cpu": fields.get("model name", "unknown"),
         "cores": str(len(os.sched_getaffinity(0))),
         "instructions": " ".join(flag for flag in FLAGS if flag in flags),
-        "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
+        "versions": ", ".join(f"{name} {_version(name)}" for name in packages),
     }
     if device == "cuda":
         machine["gpu"] = torch.cuda.get_device_name()

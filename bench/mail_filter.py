@@ -14,11 +14,11 @@ from bench.mail_in_order import base_model, stream
 from stream_app.model.artifact import Artifact
 from stream_app.model.drift_reference import load_drift
 from stream_app.model.ngrams import Features, NgramHead, load_head
-from training.calibrate import temperature
-from training.data import Example, load_corpus
-from training.drift_reference import labelled
-from training.evaluate import score
-from training.ngrams import balanced, fit_head
+from training.data.corpus import Example, load_corpus
+from training.fitting.drift_reference import labelled
+from training.fitting.ngrams import balanced, fit_head
+from training.judging.calibrate import temperature
+from training.judging.evaluate import score
 from training.recipe import Ngrams, load_recipe
 
 HOW = Ngrams(words=2, bits=18, strength=10)

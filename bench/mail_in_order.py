@@ -23,11 +23,11 @@ from stream_app.core.errors import RecordError
 from stream_app.core.messages import ParseSpec
 from stream_app.model.artifact import CARD, Artifact, load_artifact
 from stream_app.model.preparation import Preparation, prepare
-from training.augment import obfuscated
-from training.data import Example
-from training.readers import Raw, read_source
+from training.data.augment import obfuscated
+from training.data.corpus import Example
+from training.data.readers import Raw, read_source
+from training.fitting.build import FitJob, build
 from training.recipe import Source, load_recipe
-from training.run import FitJob, fit
 
 BASE = 6_000  # of Enron's mails, the oldest: what the first model learns from
 ENRON = 6_000  # of the mails that follow
@@ -92,7 +92,7 @@ def base_model(data: Path, encoder: str, out: Path) -> Artifact:
     if (out / "model" / CARD).exists():
         return load_artifact(out / "model")
     job = FitJob(load_recipe(str(write_base(data, out))), out, encoder, out / "model")
-    artifact = fit(job)
+    artifact = build(job)
     assert artifact is not None
     return artifact
 

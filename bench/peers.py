@@ -27,6 +27,7 @@ from contestants import (
     Padded,
     SkippedError,
     fastest,
+    onnx_forward,
     padded,
 )
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ def torch_peers(artifact: Artifact, device: str) -> Iterator[Contestant]:
     cuts = [("float32", Batching("arrival", 32)), ("bfloat16", Batching("sorted", 32))]
     if device == "cpu":
         cuts = [("float32", ONE_BY_ONE), ("bfloat16", ONE_BY_ONE), *cuts]
-    else:  # which larger batches fill
+    else:  # a GPU needs larger batches
         cuts += [("float16", Batching("sorted", size)) for size in (32, 128)]
     for precision, cut in cuts:
         yield Contestant(
@@ -122,25 +123,14 @@ def _example() -> tuple[Tensor, Tensor]:
 
 def onnx_runtime(artifact: Artifact, precision: str, ids: Ids, threads: int) -> Batched:
     """ONNX Runtime: its own fused attention, skip-norm and GELU; int8 with dynamic activations."""
-    import onnxruntime
-
-    session_options = onnxruntime.SessionOptions()
-    session_options.intra_op_num_threads = threads
     with tempfile.TemporaryDirectory() as folder:
-        file = _onnx(artifact, precision, Path(folder))
-        session = onnxruntime.InferenceSession(
-            str(file), session_options, providers=["CPUExecutionProvider"]
-        )
-    names = [node.name for node in session.get_inputs()]
-
-    def forward(batches: Iterable[Padded]) -> list[Logits]:
-        return [session.run(None, dict(zip(names, b, strict=True)))[0] for b in batches]
-
+        forward = onnx_forward(onnx_file(artifact, precision, Path(folder)), threads)
     cuts = (ONE_BY_ONE, Batching("sorted", 16), Batching("exact", 16))
     return fastest((Batched(forward, cut, "fused attention") for cut in cuts), ids)
 
 
-def _onnx(artifact: Artifact, precision: str, folder: Path) -> Path:
+def onnx_file(artifact: Artifact, precision: str, folder: Path) -> Path:
+    """The model as ONNX Runtime runs it best, in `folder`."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.transformers.optimizer import optimize_model

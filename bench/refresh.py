@@ -4,8 +4,8 @@
 scored before its label is known to anybody. After every 500, readers give the right label of 1 % of
 them, and the filter is refreshed by what `winnow-train refresh --head-only` does: the n-gram head
 is fitted anew to a fixed budget of old texts and all corrections, then its share beside ALBERT,
-then the temperature; and the gates of `training.gates` let it serve, or not. ALBERT's own weights
-stay those fitted to Enron's oldest mail.
+then the temperature; and the gates of `training.refreshing.gates` let it serve, or not. ALBERT's
+own weights stay those fitted to Enron's oldest mail.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from bench.mail_filter import LABELS, Filter, Mails, World, fitted, load_world, starts
 from bench.refresh_report import Course, draw, table
-from training.gates import Candidate, Compared, Evidence, Opinion, judge
 from training.recipe import Gates
+from training.refreshing.gates import Candidate, Compared, Evidence, Opinion, judge
 
 PERIOD = 500  # messages between two refreshes
 CORRECTED = 5  # of them: 1 %

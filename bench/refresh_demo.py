@@ -2,7 +2,7 @@
 
 A worker on the embedded broker labels mail with a model that was fitted to Enron's oldest mail. It
 does well on what came later there; then mail of another world arrives, SpamAssassin's, whose ham it
-takes for spam. Drift is noticed, readers correct what they see, `winnow-train refresh` makes a
+takes for spam. Readers correct what they see, `winnow-train refresh --on-drift` notices and makes a
 challenger, which shadows the champion and is promoted. Every step is a command of an operator's.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import subprocess
 import sys
 import time
@@ -27,15 +26,14 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from bench.mail_in_order import base_model, stream
 from bench.refresh_demo_plot import draw
-from stream_app.cli.embedded_broker import EmbeddedBroker, usable_port
 from stream_app.core.feedback import Feedback
-from training.data import Example
+from stream_app.kafka.embedded_broker import EmbeddedBroker, usable_port
+from training.data.corpus import Example
 
 PARTITIONS = 2
 ARCHIVES = ("spam/enron_train.tar.gz", "spam/spamassassin.tar.gz")
-BEFORE, CHUNK, CHUNKS, SHADOWED, AFTER = 400, 30, 25, 150, 400  # mails
+BEFORE, CHUNK, CHUNKS, SHADOWED, AFTER = 400, 30, 60, 150, 400  # mails
 PAUSE = 2.0  # seconds between two chunks, so that drift has a time to be noticed in
-CORRECTED = 240  # mails that readers look at
 # most mail is of another kind by now, so a little may be lost on what the frozen test has
 GATES = "\n[gates]\nmax_accuracy_loss = 0.01\n"
 READERS = ("ada", "ben", "cleo")
@@ -201,13 +199,8 @@ def loop(desk: Desk, old: Iterator[Example], new: Iterator[Example], plot: Path)
     with worker(desk):
         desk.subscribe()
         desk.say(f"as ever:    {figures(desk.stream(_take(old, BEFORE)))}")
-        desk.mark("drift: from here on mail of another kind comes")
-        before = drifting(desk, new)
-        desk.say(f"drifted:    {figures(before)}")
-        seen = random.Random(3).sample(before, min(CORRECTED, len(before)))
-        desk.correct(seen)
-        desk.mark(f"feedback: {len(seen)} mails were looked at, and their labels corrected")
-        refreshed(desk, config)
+        desk.mark("drift: from here on mail of another kind comes, and readers correct it")
+        refreshed(desk, new, config)
         desk.mark("shadow: the challenger labels beside the champion")
         desk.stream(_take(new, SHADOWED))
         print(desk.run("stream_app", "models", "compare", *config))
@@ -221,14 +214,24 @@ def loop(desk: Desk, old: Iterator[Example], new: Iterator[Example], plot: Path)
     desk.say(f"plot: {plot}")
 
 
-def refreshed(desk: Desk, config: tuple[str, str]) -> None:
-    """A challenger made of the feedback, and why it may serve."""
+def refreshed(desk: Desk, post: Iterator[Example], config: tuple[str, str]) -> None:
+    """A challenger made of the feedback once drift is noticed, and why it may serve."""
     file = desk.folder / "recipe.toml"
     file.write_text((desk.base / "enron.toml").read_text() + GATES)
     recipe = ("--recipe", str(file), "--data", str(desk.base))
     where = ("--route", "mail", "--work", str(desk.folder / "work"))
-    kind = ("--head-only", "--no-promote")
-    report = json.loads(desk.run("training", "refresh", *config, *recipe, *where, *kind))
+    kind = ("--head-only", "--no-promote", "--on-drift", f"http://127.0.0.1:{desk.port}/metrics")
+    arguments = ("refresh", *config, *recipe, *where, *kind)
+    print("          $ winnow-train", *arguments)
+    log = desk.folder / "refresh.log"
+    with log.open("wb") as errors:
+        command = [sys.executable, "-m", "training", *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+    corrected(desk, post, log, process)
+    told, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"it failed:\n{log.read_text()[-3000:]}")
+    report = json.loads(told)
     desk.say(f"refresh: {report['outcome']}")
     for gate in report["gates"]:
         desk.say(f"  {'passed' if gate['passed'] else 'FAILED'}  {gate['name']}: {gate['reason']}")
@@ -236,25 +239,22 @@ def refreshed(desk: Desk, config: tuple[str, str]) -> None:
         raise SystemExit("the gates stopped it: the champion serves on")
 
 
-def drifting(desk: Desk, post: Iterator[Example]) -> list[Answer]:
-    """Mail of another kind, until `winnow-train drift-wait` says so."""
-    url = f"http://127.0.0.1:{desk.port}/metrics"
-    print(f"          $ winnow-train drift-wait {url} --route mail")
-    watch = subprocess.Popen(
-        [sys.executable, "-m", "training", "drift-wait", url, "--route", "mail"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    answers = []
+def corrected(
+    desk: Desk, post: Iterator[Example], log: Path, process: subprocess.Popen[str]
+) -> None:
+    """Mail of another kind, all of it corrected, until the refresh says that it drifted."""
+    answers: list[Answer] = []
     for _ in range(CHUNKS):
-        answers += desk.stream(_take(post, CHUNK))
-        try:
-            said, _ = watch.communicate(timeout=PAUSE)
-        except subprocess.TimeoutExpired:
-            continue
-        desk.mark(f"noticed: {said.strip()}")
-        return answers
-    watch.kill()
+        seen = desk.stream(_take(post, CHUNK))
+        desk.correct(seen)
+        answers += seen
+        time.sleep(PAUSE)
+        noticed = [line for line in log.read_text().splitlines() if line.startswith("route mail:")]
+        if noticed or process.poll() is not None:
+            desk.mark(f"noticed: {' '.join(noticed)}")
+            desk.say(f"drifted:    {figures(answers)}")
+            return
+    process.kill()
     raise SystemExit(f"drift was not noticed; scores: {desk.drift()}")
 
 

@@ -30,14 +30,14 @@ class Served:
 
 @dataclass(frozen=True)
 class ServedByTokens:
-    """The same on a GPU, where tokens close a batch, and the next is launched meanwhile."""
+    """The same on a GPU: tokens close a batch, and two batches run at once."""
 
     engine: Engine
     tokens: int
 
     @property
     def batching(self) -> str:
-        """Of what each batch has at most."""
+        """What closes a batch."""
         return f"arrival, {self.tokens} tokens"
 
     def logits(self, ids: Ids) -> Logits:
@@ -47,7 +47,7 @@ class ServedByTokens:
 
 
 def by_tokens(ids: Ids, tokens: int) -> Iterator[Ids]:
-    """Texts in arrival order, at most so many tokens at once, or one text."""
+    """Batches in arrival order, of at most `tokens` tokens or one text."""
     start = held = 0
     for at, text in enumerate(ids):
         if at > start and held + len(text) > tokens:

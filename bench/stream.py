@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import subprocess
 import sys
 import tarfile
@@ -25,8 +26,8 @@ import tomli_w
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
-from stream_app.cli.embedded_broker import EmbeddedBroker
-from training.data import held_out_messages
+from stream_app.kafka.embedded_broker import EmbeddedBroker, usable_port
+from training.data.corpus import held_out_messages
 from training.recipe import load_recipe
 
 WINNOW = [sys.executable, "-m", "stream_app"]
@@ -63,10 +64,10 @@ class Bench:
             process.terminate()
             process.wait()
 
-    def read(self, *topics: str) -> Iterator[Any]:
-        """Every record of some topics, as they come, until none comes for a while."""
+    def read(self, *topics: str, idle: float = IDLE_SECONDS) -> Iterator[Any]:
+        """Every record of some topics, as they come, until none comes for `idle` seconds."""
         consumer = KafkaConsumer(
-            bootstrap_servers=self.address, consumer_timeout_ms=IDLE_SECONDS * 1000
+            bootstrap_servers=self.address, consumer_timeout_ms=int(idle * 1000)
         )
         tps = [TopicPartition(topic, p) for topic in topics for p in range(PARTITIONS)]
         consumer.assign(tps)
@@ -74,13 +75,22 @@ class Bench:
         yield from consumer
         consumer.close()
 
-    def labels(self, route: str, count: int, after: int = 0) -> list[tuple[int, dict[str, Any]]]:
-        """(milliseconds of delivery, label record) of the first `count` results behind `after`."""
+    def labels(
+        self, route: str, count: int, after: int = 0, seconds: float = math.inf
+    ) -> list[tuple[int, dict[str, Any]]]:
+        """(milliseconds of delivery, label record) of the first `count` results behind `after`.
+
+        Fewer where the time is up, but one if there ever is one.
+        """
         found: list[tuple[int, dict[str, Any]]] = []
-        for record in self.read(f"{route}.labels", f"{route}.dlq"):
+        until = time.monotonic() + seconds
+        idle = max(seconds, IDLE_SECONDS) if math.isfinite(seconds) else IDLE_SECONDS
+        for record in self.read(f"{route}.labels", f"{route}.dlq", idle=idle):
             value = json.loads(record.value) if record.topic.endswith(".labels") else {}
             found.append((record.timestamp, value))
             if len(found) == count + after:
+                break
+            if len(found) > after and time.monotonic() > until:
                 break
         return sorted(found, key=lambda pair: pair[0])[after:]
 
@@ -94,7 +104,8 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         address = stack.enter_context(broker(options.broker, options.shared, folder))
         config = folder / "winnow.toml"
-        config.write_text(tomli_w.dumps(configuration(address)))
+        routes = [route(name, "rfc822", "builtin:spam") for name in ("mail", "paced", "takeover")]
+        config.write_text(tomli_w.dumps(configuration(address, "bench", *routes)))
         bench = Bench(address, config, options.shared / "data" / ARCHIVE)
         bench.run("topics", "create", "--config", str(config))
         with bench.worker():
@@ -211,40 +222,39 @@ def broker(kind: str, shared: Path, folder: Path) -> Iterator[str]:
     if kind != "apache":
         yield kind
         return
+    port = usable_port(0)
     process = subprocess.Popen(
-        [shared / "kafka" / "kafka.sh", folder / "kafka", "9592"],
+        [shared / "kafka" / "kafka.sh", folder / "kafka", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
         while True:
             try:
-                KafkaAdminClient(bootstrap_servers="127.0.0.1:9592").close()
+                KafkaAdminClient(bootstrap_servers=f"127.0.0.1:{port}").close()
                 break
             except KafkaError:
                 continue
-        yield "127.0.0.1:9592"
+        yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait()
 
 
-def configuration(address: str) -> dict[str, Any]:
-    """Three routes with the spam model, one a measurement."""
+def route(topic: str, codec: str, model: str, **more: str) -> dict[str, str]:
+    """A route of a topic's name."""
+    topics = {"input_topic": topic, "output_topic": f"{topic}.labels"}
+    return {"name": topic, "format": codec, "model": model, **topics, **more}
+
+
+def configuration(address: str, group: str, *routes: dict[str, str], **more: Any) -> dict[str, Any]:
+    """What a worker is told; `more` are further tables."""
     return {
-        "kafka": {"bootstrap_servers": address, "group_id": "bench"},
+        "kafka": {"bootstrap_servers": address, "group_id": group},
         "topics": {"partitions": PARTITIONS},
         "metrics": {"port": 0},
-        "routes": [
-            {
-                "name": name,
-                "format": "rfc822",
-                "model": "builtin:spam",
-                "input_topic": name,
-                "output_topic": f"{name}.labels",
-            }
-            for name in ("mail", "paced", "takeover")
-        ],
+        "routes": list(routes),
+        **more,
     }
 
 

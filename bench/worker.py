@@ -24,7 +24,7 @@ from kafka import KafkaProducer
 from machine import describe
 from mix import Mix, base_artifact, real_mix
 from served import served
-from stream import PARTITIONS, Bench, broker
+from stream import PARTITIONS, Bench, broker, configuration, route
 
 from stream_app.engine import load_engine
 from stream_app.model.artifact import Artifact
@@ -57,12 +57,14 @@ def main() -> None:
         rates: dict[str, list[float]] = {"engine": [], "worker": []}
         for number in range(options.rounds):
             rates["engine"].append(_engine_rate(alone, mix))
+            topic = f"round{number}"
+            texts = route(topic, "text", str(artifact.path))
             how = {"precision": options.precision, "device": options.device}
-            config = _configuration(address, artifact.path, how, number)
+            tables = configuration(address, topic, texts, engine=how)
             file = folder / "winnow.toml"
-            file.write_text(tomli_w.dumps(config))
+            file.write_text(tomli_w.dumps(tables))
             bench = Bench(address, file, folder)
-            rates["worker"].append(_worker_rate(bench, f"round{number}", mix))
+            rates["worker"].append(_worker_rate(bench, topic, mix))
             print(
                 f"round {number}", *(f"{n} {r[-1]:.1f}" for n, r in rates.items()), file=sys.stderr
             )
@@ -94,27 +96,6 @@ def _worker_rate(bench: Bench, topic: str, mix: Mix) -> float:
         labels = bench.labels(topic, len(mix.texts))
     first = int(len(labels) * WARM_UP)
     return (len(labels) - 1 - first) / (labels[-1][0] - labels[first][0]) * 1000
-
-
-def _configuration(
-    address: str, model: Path, engine: dict[str, str], number: int
-) -> dict[str, object]:
-    topic = f"round{number}"
-    return {
-        "kafka": {"bootstrap_servers": address, "group_id": topic},
-        "topics": {"partitions": PARTITIONS},
-        "metrics": {"port": 0},
-        "engine": engine,
-        "routes": [
-            {
-                "name": topic,
-                "format": "text",
-                "model": str(model),
-                "input_topic": topic,
-                "output_topic": f"{topic}.labels",
-            }
-        ],
-    }
 
 
 def show(mix: Mix, rates: dict[str, list[float]], device: str) -> None:

@@ -30,7 +30,7 @@ def _winnow(
             "--version",
             callback=version_of("winnow"),
             is_eager=True,
-            help="Say it, and end.",
+            help="Print the version and exit.",
         ),
     ] = False,
 ) -> None:

@@ -12,11 +12,12 @@ previous one published. Order is kept because every step is first in, first out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable
 
 from stream_app.core.messages import Record
 from stream_app.pipeline.batch import batches
-from stream_app.pipeline.route import BATCHES_AT_ONCE, Route
+from stream_app.pipeline.route import Route
+from stream_app.pipeline.threads import BATCHES_AT_ONCE
 from stream_app.pipeline.work import Batch, Work
 
 CHUNK = 32  # records parsed and encoded in one visit to the host thread
@@ -24,27 +25,26 @@ AHEAD = 1  # batches a step may be ahead of the next
 
 
 async def label_records(records: AsyncIterable[Record], route: Route) -> None:
-    """Label a route's records for ever. What escapes from here must end the process, unacked."""
-    consumed: asyncio.Queue[Work] = asyncio.Queue()  # bounded by route.in_flight
-    encoded: asyncio.Queue[Work] = asyncio.Queue()  # bounded by route.in_flight
+    """Label a route's records until cancelled. An exception must end the process, unacked."""
+    consumed: asyncio.Queue[Work] = asyncio.Queue()  # bounded by the route's admission
+    encoded: asyncio.Queue[Work] = asyncio.Queue()  # bounded by the route's admission
     classified: asyncio.Queue[asyncio.Task[Batch]] = asyncio.Queue(AHEAD)
     async with asyncio.TaskGroup() as steps:
         steps.create_task(_encode(consumed, encoded, route))
         steps.create_task(_classify(encoded, classified, route, steps))
         steps.create_task(_publish(classified, route))
-        steps.create_task(route.shadow.run())
         async for record in records:
-            route.metrics.consumed.labels(route.settings.name).inc()
-            if route.acks.deliver(record):
-                consumed.put_nowait(route.admit(record))
+            work = route.admission.admit(record)
+            if work is not None:
+                consumed.put_nowait(work)
 
 
 async def _encode(source: asyncio.Queue[Work], sink: asyncio.Queue[Work], route: Route) -> None:
     while True:
-        works = _owned(await _chunk(source), route)
+        works = route.admission.owned(await _chunk(source))
         if works:
-            await route.on_host(route.parse, works)
-            await route.on_host(route.encode, works)
+            await route.threads.on_host(route.parse, works)
+            await route.threads.on_host(route.encode, works)
         for work in works:
             sink.put_nowait(work)
 
@@ -58,9 +58,9 @@ async def _classify(
     """Batches to the device, two at once; they leave in the order they came."""
     room = asyncio.Semaphore(BATCHES_AT_ONCE - 1)
     async for batch in batches(source, route.limits):
-        owned = Batch(tuple(_owned(batch.works, route)))
+        owned = Batch(tuple(route.admission.owned(batch.works)))
         if owned.works:
-            running = steps.create_task(route.on_device(route.classify, owned))
+            running = steps.create_task(route.threads.on_device(route.classify, owned))
             running.add_done_callback(lambda _: room.release())
             await sink.put(running)
             await room.acquire()  # before the next batch closes: while it waits it can still grow
@@ -68,24 +68,15 @@ async def _classify(
 
 async def _publish(source: asyncio.Queue[asyncio.Task[Batch]], route: Route) -> None:
     while True:
-        works = _owned((await (await source.get())).works, route)
+        works = route.admission.owned((await (await source.get())).works)
         if works and await route.publish(works):
             route.ack(works)
-            route.shadow.offer(works)
-        route.drop(works)
+        route.admission.drop(works)
 
 
 async def _chunk(source: asyncio.Queue[Work]) -> list[Work]:
-    """What is waiting, at least one and at most CHUNK."""
+    """The waiting works, at least one and at most CHUNK."""
     works = [await source.get()]
     while len(works) < CHUNK and not source.empty():
         works.append(source.get_nowait())
     return works
-
-
-def _owned(works: Sequence[Work], route: Route) -> list[Work]:
-    """The works whose partition is still ours; the others were revoked, and end here."""
-    owned = [work for work in works if route.acks.owns(work.record)]
-    if len(owned) < len(works):
-        route.drop([work for work in works if not route.acks.owns(work.record)])
-    return owned

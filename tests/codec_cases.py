@@ -8,9 +8,21 @@ from stream_app.codecs import CODECS
 from stream_app.codecs.outcome import MAX_FIELD_CHARS, MAX_TEXT_CHARS
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, ParseSpec
+from stream_app.model.preparation import Preparation, prepare
 
 CODES = {"malformed", "bad_field", "no_text", "not_text"}
 SPEC = ParseSpec({"text": "a.b"}, ("id", "a", "link", "dc:creator", "Content-Type"))
+
+# What is hidden in mails made for the tests, and what a good one says.
+SPAM = (
+    "Congratulations winner! Claim your FREE cash prize of $5,000 now.\n"
+    "Cheap meds online, no prescription required, 100% money back guarantee.\n"
+    "Click here to order today and save 80% - limited time offer, act now!\n"
+)
+GOOD = (
+    "Hi Anna,\n\nthe minutes of Monday's meeting are on the wiki. Could you check the part\n"
+    "about the parser before Thursday? The tests on the old kernel still fail.\n\nThanks,\nTom\n"
+)
 
 SEEDS = {
     "rfc822": [
@@ -25,10 +37,19 @@ SEEDS = {
         b"attachment; filename*0*=utf-8''a%20; filename*1=b.txt\n\nno\n--b\n"
         b"Content-Transfer-Encoding: x-uuencode\n\nbegin 644 a\n#0V%T\n`\nend\n--b--\npost",
         b"Subject: s\nContent-Type: multipart/digest; boundary*=utf-8''b\n\n--b\n\nA: b\n\nc",
+        b"Subject : s\nContent-Type: text/html\nContent-Type: text/plain\n"
+        b"Content-Transfer-Encoding: base64;\n\nPGRpdiBzdHlsZT0iZGlzcGxheTpub25lIj5hPC9kaXY+\n"
+        b"PGI+YjwvYj4=\n____\nlist\n",
+        b"Subject: s\nContent-Type: text/html\n\n<style>.x{display:none}"
+        b"@media print{p{a:b}}</style><p class=x>a<b hidden>b<p style='font-size:0'>c"
+        b"<span style='font-size:9px'>d</span><svg><title>e</title></svg><textarea>&lt;f</textarea>"
+        b"<table hidden><tr><td>g</table>h",
+        b"Content-Type: text/calendar; charset=iso-2022-jp\n\nSUMMARY:a\\, \x1b$B-!\x1b(B\n  b\n",
     ],
     "json": [
         b'{"title": "t", "text": "x", "a": {"b": [1, 2.5, {"c": null}]}, "id": 7}',
         '{"subject": "é"}'.encode("utf-16"),
+        b'\0\0\0\0\x07{"text": "x"}',
     ],
     "feed": [
         b"<?xml version='1.0' encoding='iso-8859-1'?><item xmlns:dc='d'><title>t &amp; u</title>"
@@ -37,6 +58,8 @@ SEEDS = {
         b'<content type="xhtml"><div xmlns="http://www.w3.org/1999/xhtml">x</div></content></entry>',
         b'{"title": "t", "content_html": "<p>x</p>", "id": [1]}',
         b"<rss><channel><item><title>t</title></item></channel></rss>",
+        b"<?xml version='1.0' encoding='us-ascii'?><entry><title>t & u</title><media:group>"
+        b"<media:description>&nbsp;\xc3\xa9&#150;</media:description></media:group></entry>",
     ],
     "text": ["naïve".encode(), "naïve".encode("utf-16")],
 }
@@ -52,6 +75,9 @@ JUNK = [
         b"\nbegin 644 a\n",
     ),
     *(b"{", b"[", b"}", b"NaN", b"1e999", rb"\ud800", b"9" * 5_000, b"<", b">", b"<!--", b"]]>"),
+    *(b"style=display:none", b"<p hidden>", b"<style>", b"</div>", b"<table>", b"font-size:0"),
+    *(b"=\n", b"base64;", b"Content-Type: text/html\n", b"\r", b" :", b"\xcc\x81" * 40, b"\x1b(B"),
+    *("\u200b\u200d\u034f".encode(), b"&nbsp;", b"&#x200b;", b"]]>", b"\0\0\0\0\1"),
     *(b"&a;", b"&#xD800;", b"&#0;", b"<!DOCTYPE item [<!ENTITY a 'x'>]>", b"encoding='hz'"),
     *(
         b'xmlns="x"',
@@ -62,6 +88,38 @@ JUNK = [
         b'<xi:include href="/"/>',
     ),
 ]
+
+
+def mail(body: str | bytes, *headers: str | bytes) -> bytes:
+    """A mail of a subject, these header lines and a body."""
+    lines = [b"From: a@example.org", b"Subject: hello", *map(_as_bytes, headers), b"", b""]
+    return b"\n".join(lines) + _as_bytes(body)
+
+
+def parts(kind: str, *each: bytes) -> bytes:
+    """A mail of several parts, each with its own header lines."""
+    body = b"".join(b"--b\n" + part + b"\n" for part in each) + b"--b--\n"
+    return mail(body, f'Content-Type: multipart/{kind}; boundary="b"')
+
+
+def part(body: str | bytes, *headers: str | bytes) -> bytes:
+    """A part of several."""
+    return b"\n".join((*map(_as_bytes, headers), b"", _as_bytes(body)))
+
+
+def read(name: str, value: bytes) -> str:
+    """The words that a model gets of a record, each line and word apart by one space."""
+    message = CODECS[name](value, ParseSpec())
+    return " ".join(prepare(message.title, message.body, Preparation()).split())
+
+
+def words(text: str) -> str:
+    """Text as `read` gives it."""
+    return " ".join(text.split())
+
+
+def _as_bytes(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()
 
 
 def check(name: str, value: bytes) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -16,12 +18,17 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from stream_app.cli.embedded_broker import EmbeddedBroker
+from stream_app.kafka.embedded_broker import EmbeddedBroker
 
+# before torch is imported, and for every process that a test starts: beside other tests, threads
+# that wait for their turn on a core cost ten times what tiny models compute
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 pytest_plugins = ["tests.registries"]
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+FOLDERS = ("integration", "functional", "property", "unit")
 KAFKA = SHARED / "kafka" / "kafka.sh"
+LEAST_CLIENT_PORT = 32_768  # on Linux; elsewhere it is above
 
 
 def pytest_configure() -> None:
@@ -51,17 +58,35 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("broker_kind", kinds, scope="session")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # long files first: at the end of the suite no core waits for the last one
+    items.sort(key=lambda item: FOLDERS.index(item.path.relative_to(ROOT).parts[1]))
+
+
 @pytest.fixture(scope="session")
-def broker_address(broker_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """host:port of a running broker, shared by the session's tests: use topics of your own."""
-    if broker_kind == "tansu":
-        with EmbeddedBroker() as embedded:
-            yield embedded.address
-    elif broker_kind == "apache":
-        with apache_kafka(tmp_path_factory.mktemp("kafka")) as apache:
-            yield apache.address
-    else:
-        yield broker_kind
+def tansu() -> Iterator[str]:
+    """host:port of the embedded broker."""
+    with EmbeddedBroker(free_port()) as embedded:
+        yield embedded.address
+
+
+@pytest.fixture(scope="session")
+def apache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """host:port of an Apache Kafka."""
+    with apache_kafka(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker.address
+
+
+@pytest.fixture(scope="session")
+def broker_address(broker_kind: str, request: pytest.FixtureRequest) -> str:
+    """host:port of a running broker, shared by the session's tests: use topics of your own.
+
+    Each is started once: a fixture with `broker_kind` as its parameter would start it anew whenever
+    the next file begins with the other.
+    """
+    known = broker_kind in ("tansu", "apache")
+    return str(request.getfixturevalue(broker_kind)) if known else broker_kind
 
 
 @dataclass(frozen=True)
@@ -78,10 +103,7 @@ def apache_kafka(
 ) -> Iterator[Apache]:
     """An Apache Kafka from jars; its records survive in `folder`. `options` are more lines of its
     configuration, `format_arguments` go to the tool that makes its storage."""
-    if not KAFKA.exists():
-        pytest.skip("no Apache Kafka here: ../shared/kafka is absent")
-    if shutil.which("java") is None:
-        pytest.skip("no Java here, which Apache Kafka needs")
+    skip_without_kafka()
     port = port or free_port()
     log = (folder / "kafka.log").open("ab")
     (folder / "extra.properties").write_text(options)
@@ -99,6 +121,14 @@ def apache_kafka(
         process.wait(60)
 
 
+def skip_without_kafka() -> None:
+    """Skips the test where there is no Apache Kafka to start."""
+    if not KAFKA.exists():
+        pytest.skip("no Apache Kafka here: ../shared/kafka is absent")
+    if shutil.which("java") is None:
+        pytest.skip("no Java here, which Apache Kafka needs")
+
+
 def wait_for_broker(address: str, process: subprocess.Popen[bytes]) -> str:
     """The address, once a broker answers there."""
     while process.poll() is None:
@@ -110,17 +140,31 @@ def wait_for_broker(address: str, process: subprocess.Popen[bytes]) -> str:
     raise AssertionError(f"the broker ended with code {process.returncode}")
 
 
+def _ports() -> Iterator[int]:
+    """Even ports, for ever. Each pytest-xdist worker has its own, so that none is given twice."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 16
+    mine = list(range(10_000 + 2 * worker, LEAST_CLIENT_PORT, 32))
+    at = random.randrange(len(mine))  # other suites run on this machine
+    return itertools.cycle(mine[at:] + mine[:at])
+
+
+PORTS = _ports()
+
+
 def free_port() -> int:
-    """A port nobody listens on, with the one above it free too (Apache Kafka takes both)."""
-    while True:
-        with socket.socket() as low, socket.socket() as high:
-            low.bind(("127.0.0.1", 0))
-            port: int = low.getsockname()[1]
+    """A port nobody listens on, with the one above it free too (Apache Kafka takes both).
+
+    It is used seconds later: so it is none that the system may give to a client meanwhile.
+    """
+    for low in PORTS:
+        with socket.socket() as one, socket.socket() as other:
             try:
-                high.bind(("127.0.0.1", port + 1))
+                one.bind(("127.0.0.1", low))
+                other.bind(("127.0.0.1", low + 1))
             except OSError:
                 continue
-            return port
+            return low
+    raise AssertionError("there is no end of ports")
 
 
 @pytest.fixture(scope="session")

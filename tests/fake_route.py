@@ -3,26 +3,28 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 from stream_app.agent import label_records
-from stream_app.codecs import CODECS
 from stream_app.core.label_record import LabelRecord, ModelVersion
-from stream_app.core.messages import ParseSpec, Partition, Record
+from stream_app.core.messages import Partition, Record
 from stream_app.core.metrics import Metrics
-from stream_app.core.route_settings import RouteSettings
+from stream_app.core.settings import RouteSettings
 from stream_app.engine.fake import FakeEngine
 from stream_app.model.artifact import ModelCard
+from stream_app.model.encoder import Encoder
 from stream_app.model.preparation import Preparation
-from stream_app.pipeline.ack import AckTracker
+from stream_app.pipeline.ack import AckTracker, Observer
 from stream_app.pipeline.admit import InFlight
-from stream_app.pipeline.classify import Classifier
-from stream_app.pipeline.dead_letter import Outgoing
-from stream_app.pipeline.encode import Encoder
-from stream_app.pipeline.models import Models
-from stream_app.pipeline.parse import Parser
-from stream_app.pipeline.route import Route, new_threads
-from stream_app.pipeline.served import ServedModel
-from stream_app.pipeline.shadow import Shadow
+from stream_app.pipeline.outgoing import Outgoing
+from stream_app.pipeline.publish import Publish
+from stream_app.pipeline.route import Route, new_route
+from stream_app.pipeline.threads import Threads
+from stream_app.services.shadow import Shadow
+from stream_app.serving.classifier import Classifier
+from stream_app.serving.models import Models
+from stream_app.serving.served import ServedModel
 
 CARD = ModelCard(name="m", version="7", labels=("ham", "spam"))
 PARTITIONS = [Partition("in", number) for number in range(3)]
@@ -101,35 +103,43 @@ def served(engine: FakeEngine, min_confidence: float = 0.0, version: str = "7") 
     )
 
 
-def make_route(acks: AckTracker, engine: FakeEngine, **overrides: object) -> Route:
-    settings = RouteSettings(
-        name="r", format="text", model="m", input_topic="in", output_topic="out", **overrides
-    )
-    metrics, valve, threads = Metrics(), Valve(), new_threads("r")
+@dataclass
+class Made:
+    """A route, with what it is made of."""
+
+    settings: RouteSettings
+    route: Route
+    models: Models
+    publisher: Outbox
+    shadow: Shadow
+    in_flight: Watched
+    metrics: Metrics
+
+
+def make_route(
+    acks: AckTracker, engine: FakeEngine, observers: Sequence[Observer] = (), **overrides: object
+) -> Made:
+    given = {"format": "text", "max_record_bytes": 1000, **overrides}
+    settings = RouteSettings(name="r", model="m", input_topic="in", output_topic="out", **given)
+    metrics, valve, threads, publisher = Metrics(), Valve(), Threads("r"), Outbox()
     models = Models(
         served(engine, settings.min_confidence),
         lambda model: model.engine.close(),
         settings.canary_share,
     )
-    in_flight = Watched(
-        settings.max_in_flight_records or 512,
-        settings.max_in_flight_bytes,
-        lambda: valve,
-        metrics.in_flight_records.labels("r"),
-        metrics.in_flight_bytes.labels("r"),
+    in_flight = Watched(settings, engine.batch_records, lambda: valve, metrics)
+    shadow = Shadow(settings, models, in_flight, Comparison(), threads.shadow, metrics)
+    route = new_route(
+        settings,
+        models,
+        threads,
+        acks,
+        in_flight,
+        metrics,
+        Publish(settings, publisher, acks, metrics),
+        [*observers, shadow.observe] if settings.shadow_share else observers,
     )
-    comparison = Comparison()
-    return Route(
-        settings=settings,
-        models=models,
-        parser=Parser(CODECS["text"], ParseSpec({}, settings.pass_fields), 1000),
-        publisher=Outbox(),
-        acks=acks,
-        shadow=Shadow(settings, models, in_flight, comparison, threads.shadow, metrics),
-        in_flight=in_flight,
-        metrics=metrics,
-        threads=threads,
-    )
+    return Made(settings, route, models, publisher, shadow, in_flight, metrics)
 
 
 def texts(count: int) -> list[Record]:
@@ -147,27 +157,30 @@ async def feed(records: list[Record]) -> AsyncIterator[Record]:
 
 
 async def run(
-    route: Route, records: list[Record] | AsyncIterator[Record], until: Callable[[], bool]
+    made: Made, records: list[Record] | AsyncIterator[Record], until: Callable[[], bool]
 ) -> None:
     """Feed the records and work until the condition holds."""
     stream = feed(records) if isinstance(records, list) else records
-    task = asyncio.ensure_future(label_records(stream, route))
-    try:
-        async with asyncio.timeout(30):
-            while not until() and not task.done():
-                moved = asyncio.ensure_future(route.in_flight._valve().moved.wait())
-                await asyncio.wait({moved, task}, return_when=asyncio.FIRST_COMPLETED)
-                route.in_flight._valve().moved.clear()
-    finally:
-        task.cancel()
-        done = await asyncio.gather(task, return_exceptions=True)
-    if isinstance(done[0], Exception):
-        raise done[0]
+    async with AsyncExitStack() as stack:
+        if made.settings.shadow_share:
+            await stack.enter_async_context(made.shadow)
+        task = asyncio.ensure_future(label_records(stream, made.route))
+        try:
+            async with asyncio.timeout(30):
+                while not until() and not task.done():
+                    moved = asyncio.ensure_future(made.in_flight._valve().moved.wait())
+                    await asyncio.wait({moved, task}, return_when=asyncio.FIRST_COMPLETED)
+                    made.in_flight._valve().moved.clear()
+        finally:
+            task.cancel()
+            done = await asyncio.gather(task, return_exceptions=True)
+        if isinstance(done[0], Exception):
+            raise done[0]
 
 
-def labels(route: Route) -> list[LabelRecord]:
+def labels(made: Made) -> list[LabelRecord]:
     return [
         LabelRecord.model_validate_json(o.value or b"")
-        for o in route.publisher.out
+        for o in made.publisher.out
         if o.topic == "out"
     ]

@@ -112,7 +112,7 @@ TOKENIZERS: dict[str, tuple[Change, str]] = {
 HEADS: dict[str, tuple[Change, str]] = {
     "n-grams without end": (head(words="1000000000"), "not an n-gram head"),
     "buckets without end": (head(bits="1000000000000"), "not an n-gram head"),
-    "a head that is no number": (head(scale=np.nan), "no finite number"),
+    "a head that is no number": (head(scale=np.nan), "not finite"),
     "a head of a terabyte": (sparse(NGRAMS), "at most"),
     "weights of a terabyte": (sparse(WEIGHTS), "at most"),
 }
@@ -124,7 +124,7 @@ TENSORS: dict[str, tuple[Change, str]] = {
     "weights of other sizes": (config(intermediate_size=64), "by config.json"),
     "fewer words than promised": (config(vocab_size=4_000_000), "by config.json"),
     **{
-        f"a weight of {value} in {name}": (weight(name, value), "no finite number")
+        f"a weight of {value} in {name}": (weight(name, value), "not finite")
         for name in ("classifier.bias", WORDS)
         for value in (np.nan, np.inf)
     },

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from training.__main__ import main
-from training.refresh_run import Run
+from training.refreshing.run_folder import Run
 
 STEPS = ("pull", "merge", "fit", "head", "seal", "gates", "register", "promote", "report")
 
@@ -37,7 +37,7 @@ def killed_at(step: str) -> int:
 
 
 if __name__ == "__main__":
-    for module in ("training.refresh", "mlflow"):  # so that no child has to
+    for module in ("training.refreshing.refresh", "mlflow"):  # so that no child has to
         import_module(module)
     for step in STEPS:
         sys.stdout.write(f"{step} {killed_at(step)}\n")

@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 
 from stream_app.core.command_line import new_app, run_app, version_of
-from training.cli.drifting import drift_reference, drift_wait
-from training.cli.encoders import distil, vocab
-from training.cli.fitting import average, exits, fit, ngrams, search
-from training.cli.measuring import advise, cross_validate, evaluate, split
-from training.cli.refreshing import feedback, refresh, register
+from training.cli.add import add
+from training.cli.evaluate import evaluate
+from training.cli.feedback import feedback
+from training.cli.fit import fit
+from training.cli.lab import lab
+from training.cli.refresh import refresh
+from training.cli.register import register
 
 app = new_app()
 
@@ -26,32 +28,23 @@ def _winnow_train(
             "--version",
             callback=version_of("winnow-train"),
             is_eager=True,
-            help="Say it, and end.",
+            help="Print the version and exit.",
         ),
     ] = False,
 ) -> None:
     """Makes and measures the models that Winnow serves. Begin with: winnow-train fit --help"""
     logging.basicConfig(level="INFO", stream=sys.stderr, format="%(asctime)s %(message)s")
-    for library in ("httpx", "datasets", "alembic", "kafka"):  # which tell every request
+    for library in ("httpx", "datasets", "alembic", "kafka"):  # which log every request
         logging.getLogger(library).setLevel("WARNING")
 
 
 app.command()(fit)
+app.command()(add)
 app.command()(evaluate)
-app.command()(cross_validate)
-app.command()(split)
-app.command()(vocab)
-app.command()(distil)
-app.command()(ngrams)
-app.command()(exits)
-app.command()(drift_reference)
-app.command()(drift_wait)
-app.command()(search)
-app.command()(average)
-app.command()(advise)
 app.command()(refresh)
 app.command()(register)
 app.add_typer(feedback, name="feedback")
+app.add_typer(lab, name="lab")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A recipe: all that decides what a model becomes, so that one command can make it again."""
+"""A recipe: all settings of a model's training, so that one command can make it again."""
 
 from __future__ import annotations
 
@@ -14,17 +14,7 @@ from stream_app.model.artifact import Problem, Truncation
 from stream_app.model.preparation import Preparation
 
 Stored = Literal["float16", "float8"]
-SHIPPED = (
-    "imdb",
-    "news",
-    "news-teacher",
-    "reviews",
-    "reviews-teacher",
-    "sentiment-multilingual",
-    "sentiment-multilingual-teacher",
-    "spam",
-    "spam-teacher",
-)
+_SHIPPED = files("training") / "recipes"
 
 
 class Source(BaseModel):
@@ -38,8 +28,8 @@ class Source(BaseModel):
 
     file: str = Field(
         "",
-        description="relative to the data folder: .jsonl, .csv (both also .gz), .parquet, or "
-        ".tar.gz of mail",
+        description="relative to the data folder; the ending of its name says the format, see "
+        "`training.data.readers`",
     )
     dataset: str = Field(
         "",
@@ -134,7 +124,7 @@ class Hyper(BaseModel):
 
 
 class Augmentation(BaseModel):
-    """Altered copies of training texts, see `training.augment`. All are shares from 0 to 1."""
+    """Altered copies of training texts, see `training.data.augment`. All are shares from 0 to 1."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -146,7 +136,7 @@ class Augmentation(BaseModel):
 
 
 class Ngrams(BaseModel):
-    """The sparse n-gram head, see `training.ngrams`."""
+    """The sparse n-gram head, see `training.fitting.ngrams`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -163,7 +153,7 @@ class Ngrams(BaseModel):
 
 
 class Gates(BaseModel):
-    """What a refreshed model must pass to be promoted, see `training.gates`."""
+    """What a refreshed model must pass to be promoted, see `training.refreshing.gates`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -192,14 +182,14 @@ class Gates(BaseModel):
 
 
 class Refresh(BaseModel):
-    """How a model is kept fresh, see `training.refresh`."""
+    """How a model is kept fresh, see `training.refreshing.refresh`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     budget: int = Field(4_000, gt=0, description="texts the encoder learns from, old and new")
     head_budget: int = Field(50_000, gt=0, description="texts the n-gram head learns from")
     max_feedback_share: float = Field(
-        0.5, gt=0, le=1, description="of either budget; the rest is replayed from the base set"
+        0.5, gt=0, le=1, description="of either budget; rehearsal from the base set fills it"
     )
     test_rows: int = Field(
         2_000, gt=0, description="of each source's test part; the smallest hashes win"
@@ -233,6 +223,12 @@ class Recipe(BaseModel):
     sources: tuple[Source, ...] = Field(min_length=1)
 
 
+def shipped() -> list[str]:
+    """The names of the recipes that come with the package."""
+    found = (file.name for file in _SHIPPED.iterdir() if file.name.endswith(".toml"))
+    return sorted(name.removesuffix(".toml") for name in found)
+
+
 def load_recipe(name: str) -> Recipe:
     """The shipped recipe called `name`, or the one in the file `name`. Raises ConfigError."""
     try:
@@ -261,13 +257,13 @@ def _whole(name: str, extended: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def _read(name: str) -> dict[str, Any]:
-    if name in SHIPPED:
-        text = (files("training") / "recipes" / f"{name}.toml").read_text()
+    if name in shipped():
+        text = (_SHIPPED / f"{name}.toml").read_text()
     elif Path(name).is_file():
         text = Path(name).read_text()
     else:
         raise ConfigError(
-            f"recipe {name!r} is neither a file nor shipped; there are: {', '.join(SHIPPED)}"
+            f"recipe {name!r} is neither a file nor shipped; there are: {', '.join(shipped())}"
         )
     try:
         return tomllib.loads(text)

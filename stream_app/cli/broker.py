@@ -7,17 +7,17 @@ from typing import Annotated
 
 import typer
 
-from stream_app.cli.embedded_broker import EmbeddedBroker
 from stream_app.core.errors import BrokerError
+from stream_app.kafka.embedded_broker import EmbeddedBroker
 
 
 def broker(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 9092,
 ) -> None:
-    """Run the embedded broker until Ctrl-C. Nothing is kept on disk: for trials and tests only.
+    """Run the embedded broker until Ctrl-C, for trials and tests. It keeps nothing on disk.
 
     It is Tansu, a Kafka-compatible broker without transactions, and listens on 127.0.0.1 only.
-    For real work start Apache Kafka and put its address in kafka.bootstrap_servers.
+    In production run Apache Kafka and put its address in kafka.bootstrap_servers.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

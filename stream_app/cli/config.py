@@ -6,11 +6,11 @@ import tomli_w
 import typer
 
 from stream_app.cli.options import ConfigFile
+from stream_app.configuration import load_settings
 from stream_app.core.errors import ModelError
-from stream_app.core.settings import load_settings
 from stream_app.model.references import resolve
 
-config = typer.Typer(no_args_is_help=True, help="What a worker would run with.")
+config = typer.Typer(no_args_is_help=True, help="Show and check the configuration.")
 
 
 @config.command("show")
@@ -22,7 +22,7 @@ def show(config: ConfigFile) -> None:
 
 @config.command("check")
 def check(config: ConfigFile) -> None:
-    """Check the configuration and the models of every route; exit code 1 where one is not usable.
+    """Check the configuration and the models of every route; exit code 1 if one is unusable.
 
     An `hf://` or `models:/` model is downloaded. Certificates and password files are read; the
     broker is not asked.

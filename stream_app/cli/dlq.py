@@ -10,21 +10,16 @@ from typing import Annotated
 
 import typer
 
-from stream_app.cli.dead_letters import belongs, id_of, origin_of, read_topic
 from stream_app.cli.options import ConfigFile, RouteName, chosen_routes
-from stream_app.cli.replay import Outcome, replay
-from stream_app.cli.sources import STDIN
+from stream_app.configuration import load_settings
 from stream_app.core.errors import SourceError
+from stream_app.core.headers import ATTEMPTS, ERROR, REASON, VALUE_BYTES, VALUE_SHA256
 from stream_app.core.messages import Record
-from stream_app.core.route_settings import RouteSettings
-from stream_app.core.settings import Settings, load_settings
-from stream_app.pipeline.dead_letter import (
-    ATTEMPTS,
-    ERROR,
-    REASON,
-    VALUE_BYTES,
-    VALUE_SHA256,
-)
+from stream_app.core.settings import RouteSettings, Settings
+from stream_app.dead_letters.letters import belongs, id_of, origin_of
+from stream_app.dead_letters.replay import Outcome, replay
+from stream_app.kafka.reading import read_topic
+from stream_app.sources.files import STDIN
 
 dlq = typer.Typer(no_args_is_help=True, help="The records that could not be labelled.")
 
@@ -47,21 +42,24 @@ def list_letters(config: ConfigFile, route: RouteName = None, error: ErrorCode =
 
 @dlq.command("show")
 def show(
-    letter_id: Annotated[str, typer.Argument(metavar="ID", help="As `dlq list` says it.")],
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="As `dlq list` prints it.")],
     config: ConfigFile,
     route: RouteName = None,
     value: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write its value there, and only it; - is stdout."),
+        typer.Option(
+            metavar="FILE",
+            help="Write the value to this file, and print nothing else; - is stdout.",
+        ),
     ] = None,
 ) -> None:
-    """Show a dead letter's headers. Its value is somebody's mail: only --value gives it out."""
+    """Show a dead letter's headers; --value writes its value."""
     settings = load_settings(config)
     found = [x for x in _letters(settings, route) if letter_id in (id_of(x), origin_of(x))]
     if not found:
         raise _not_found(letter_id)
     if value is not None:
-        _write_value(found[-1], value)  # the same record may have died twice
+        _write_value(found[-1], value)  # the same record may have failed twice
         return
     for letter in found:
         typer.echo(f"{letter.id}  at {_time(letter)}  {_size(letter)} bytes")
@@ -79,14 +77,14 @@ def replay_letters(
     ] = None,
     error: ErrorCode = None,
     max_attempts: Annotated[
-        int, typer.Option(min=2, help="Refuse those that have died so often: they go in circles.")
+        int, typer.Option(min=2, help="Skip letters that failed this often.")
     ] = 3,
 ) -> None:
     """Send dead letters back to their route's input topic, each exactly once.
 
-    However often this runs, and wherever it was cut off. Key, value, headers and first id stay. One
-    without a value, or one that has died --max-attempts times, is not sent back: it is named, and
-    the exit code is 1. A second replay of a route waits for the first.
+    This holds if it is interrupted or runs twice. Key, value, headers and first id stay. A letter
+    without a value, or one that failed --max-attempts times, is not sent: it is listed, and the
+    exit code is 1. A second replay of a route waits for the first.
     """
     settings = load_settings(config)
     unseen = set(letter_id or ())
@@ -99,7 +97,7 @@ def replay_letters(
 
     failed = False
     for chosen in chosen_routes(settings, route):
-        failed |= _report(chosen, replay(settings.kafka, chosen, wanted, max_attempts))
+        failed |= _report(chosen, replay(settings.kafka, chosen, wanted, max_attempts, _warn))
     for missing in sorted(unseen):
         raise _not_found(missing)
     if failed:
@@ -153,13 +151,16 @@ def _report(route: RouteSettings, outcome: Outcome) -> bool:
     """Say what a replay did; True where one could not be replayed."""
     typer.echo(f"{route.name}: {outcome.sent} sent back to {route.input_topic}")
     for letter_id in outcome.without_value:
-        typer.echo(f"winnow: {letter_id} has no value, so it cannot be replayed", err=True)
+        _warn(f"{letter_id} has no value, so it cannot be replayed")
     for letter_id in outcome.too_large:
-        typer.echo(f"winnow: {letter_id} is too large for {route.input_topic}", err=True)
+        _warn(f"{letter_id} is too large for {route.input_topic}")
     for letter_id in outcome.refused:
-        typer.echo(
-            f"winnow: {letter_id} has died too often to be sent back: mend the cause, then raise "
-            "--max-attempts",
-            err=True,
+        _warn(
+            f"{letter_id} has died too often to be sent back: fix the cause, then raise "
+            "--max-attempts"
         )
     return bool(outcome.without_value or outcome.too_large or outcome.refused)
+
+
+def _warn(text: str) -> None:
+    typer.echo(f"winnow: {text}", err=True)

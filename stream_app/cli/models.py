@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from stream_app.cli.options import ConfigFile, RouteName, chosen_routes
-from stream_app.cli.shadow_report import compared
+from stream_app.configuration import load_settings
 from stream_app.core.errors import ConfigError
-from stream_app.core.settings import CONFIG_VARIABLE, load_registry, load_settings
+from stream_app.core.headers import CHAMPION_LABEL, CHAMPION_MODEL
+from stream_app.core.label_record import LabelRecord
+from stream_app.core.settings import (
+    CONFIG_VARIABLE,
+    KafkaClientSettings,
+    RouteSettings,
+    load_registry,
+)
+from stream_app.kafka.reading import read_topic
 from stream_app.model.registry import CHAMPION, RegisteredVersion, Registry
+
+Pair = tuple[str, str]  # of the champion and the challenger: their models, or their labels
 
 models = typer.Typer(no_args_is_help=True, help="Which version of a model serves.")
 
@@ -22,10 +35,10 @@ RegistryConfig = Annotated[
         "-c",
         metavar="FILE",
         envvar=CONFIG_VARIABLE,
-        help="A configuration whose [registry] says where the models are.",
+        help="A configuration, for its [registry].",
     ),
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the registered model.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The registered model.")]
 
 
 @models.command("list")
@@ -50,24 +63,24 @@ def promote(
     ] = None,
     config: RegistryConfig = None,
 ) -> None:
-    """Make a version the champion: workers take it at their next look, without a restart.
+    """Make a version the champion: workers load it at their next poll, without a restart.
 
-    The champion of now becomes `previous`, which `winnow models rollback` goes back to.
+    The current champion becomes `previous`; `winnow models rollback` restores it.
     """
     typer.echo(_serves(Registry(load_registry(config).uri).promote(name, version)))
 
 
 @models.command("rollback")
 def rollback(name: Name, config: RegistryConfig = None) -> None:
-    """Make the previous champion the champion again, and the one of now `previous`."""
+    """Make the previous champion the champion again, and the current one `previous`."""
     typer.echo(_serves(Registry(load_registry(config).uri).rollback(name)))
 
 
 @models.command("compare")
 def compare(config: ConfigFile, route: RouteName = None) -> None:
-    """Compare challenger and champion by what is in the shadow topics now.
+    """Compare challenger and champion by the records in the shadow topics.
 
-    For each pair of models: how often they agree, and what each says where they do not.
+    For each pair of models: how often they agree, and their labels when they differ.
     """
     settings = load_settings(config)
     shadowed = [each for each in chosen_routes(settings, route) if each.shadow_share]
@@ -76,7 +89,7 @@ def compare(config: ConfigFile, route: RouteName = None) -> None:
             "no route has a shadow: set challenger and shadow_share of the route, and let it run"
         )
     for each in shadowed:
-        for line in compared(settings.kafka, each):
+        for line in _compared(settings.kafka, each):
             typer.echo(line)
 
 
@@ -91,3 +104,30 @@ def _serves(version: RegisteredVersion) -> str:
     return (
         f"{version.name}: {CHAMPION} is version {version.version} now, digest {version.digest[:12]}"
     )
+
+
+def _compared(kafka: KafkaClientSettings, route: RouteSettings) -> Iterator[str]:
+    """Lines about each pair of models that labelled the same records. Raises BrokerError."""
+    pairs: dict[Pair, Counter[Pair]] = {}
+    for record in read_topic(kafka, route.shadow_topic):
+        champion, label = record.header(CHAMPION_MODEL), record.header(CHAMPION_LABEL)
+        if record.value is None or champion is None or label is None:
+            continue
+        try:
+            told = LabelRecord.model_validate_json(record.value)
+        except ValidationError:
+            continue  # not written by Winnow
+        challenger = f"{told.model.name}/{told.model.version}"
+        pairs.setdefault((champion, challenger), Counter())[label, told.label] += 1
+    if not pairs:
+        yield f"{route.name}: nothing in {route.shadow_topic} yet"
+    for (champion, challenger), labels in pairs.items():
+        total = labels.total()
+        agreed = sum(count for (one, other), count in labels.items() if one == other)
+        yield (
+            f"{route.name}: {challenger} agrees with {champion} on {agreed} of {total} "
+            f"({agreed / total:.1%})"
+        )
+        for (one, other), count in sorted(labels.items(), key=lambda item: -item[1]):
+            if one != other:
+                yield f"  {count:>8}  {champion} says {one}, {challenger} says {other}"

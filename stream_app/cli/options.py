@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from stream_app.core.route_settings import RouteSettings
 from stream_app.core.settings import (
     CONFIG_VARIABLE,
     KafkaSettings,
+    RouteSettings,
     Settings,
     load_kafka,
 )
@@ -42,13 +42,13 @@ KafkaConfig = Annotated[
         "-c",
         metavar="FILE",
         envvar=CONFIG_VARIABLE,
-        help="A configuration whose [kafka] says how to reach the broker.",
+        help="A configuration, for its [kafka].",
     ),
 ]
 
 
 def kafka_settings(config: Path | None, bootstrap_servers: str | None) -> KafkaSettings:
-    """`[kafka]` of the file and the environment, with the servers of an option where it is given.
+    """`[kafka]` of the file and the environment, with the servers of the option if given.
 
     Raises ConfigError.
     """
@@ -59,5 +59,5 @@ def kafka_settings(config: Path | None, bootstrap_servers: str | None) -> KafkaS
 
 
 def chosen_routes(settings: Settings, name: str | None) -> Sequence[RouteSettings]:
-    """The route called `name`, or all. Raises ConfigError where there is none."""
+    """The route called `name`, or all. Raises ConfigError if it is unknown."""
     return settings.routes if name is None else [settings.route(name)]

@@ -12,10 +12,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from stream_app.cli.connect import require_topics
 from stream_app.cli.options import BootstrapServers, KafkaConfig, kafka_settings
-from stream_app.cli.sending import sending
-from stream_app.cli.sources import Format, Source
+from stream_app.codecs import CODECS
+from stream_app.kafka.sending import sending
+from stream_app.kafka.topics import require_topics
+from stream_app.sources.files import Source
 
 
 def produce(
@@ -24,16 +25,21 @@ def produce(
     config: KafkaConfig = None,
     bootstrap_servers: BootstrapServers = None,
     message_format: Annotated[
-        Format | None,
-        typer.Option("--format", help="Default: by each path's name; rfc822 for the rest."),
+        str | None,
+        typer.Option(
+            "--format",
+            help=f"{', '.join(CODECS)}. Default: by each path's name; rfc822 for other names, "
+            "text for stdin.",
+        ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many messages.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many messages.")] = None,
 ) -> None:
     """Send the messages of files to a topic, as they are and without a key.
 
-    rfc822 takes mails, mbox, Maildir, and folders and tar archives of mails; json takes JSON Lines
-    and .csv (rows become objects); feed takes XML files and JSON Lines; text takes lines. A message
-    that is too large for the topic is named, the others still go, and the exit code is 1.
+    rfc822 accepts mails, mbox, Maildir, and folders and tar archives of mails; json JSON Lines
+    and .csv (rows become objects); feed XML files and JSON Lines; text lines. Empty
+    files and mails are counted, not sent. A message too large for the topic is listed, the
+    others are sent, and the exit code is 1.
     """
     source = Source(paths, message_format)
     kafka = kafka_settings(config, bootstrap_servers)
@@ -47,6 +53,8 @@ def produce(
         finally:
             records.finish()
             typer.echo(f"{records.confirmed} messages sent to {topic}")
+    if source.empty:
+        typer.echo(f"winnow: left out {source.empty} empty files or mails", err=True)
     for name in records.refused:
         typer.echo(f"winnow: {name} is too large for {topic} and was not sent", err=True)
     if records.refused:

@@ -1,4 +1,4 @@
-"""`winnow review`: a person looks at records in a terminal and says what they are."""
+"""`winnow review`: a person labels records in a terminal."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import typer
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from rich.console import Console
 
-from stream_app.cli.connect import connected, require_topics
-from stream_app.cli.dead_letters import read_topic
 from stream_app.cli.options import ConfigFile
-from stream_app.cli.sending import Sending, sending
 from stream_app.codecs import CODECS
+from stream_app.configuration import load_settings
 from stream_app.core.errors import ConfigError, RecordError
 from stream_app.core.feedback import Feedback
-from stream_app.core.label_record import origin_id
+from stream_app.core.headers import CONFIDENCE, LABEL, origin_id
 from stream_app.core.messages import Message, ParseSpec, Record
-from stream_app.core.route_settings import RouteSettings
-from stream_app.core.settings import KafkaSettings, load_settings
+from stream_app.core.settings import KafkaSettings, RouteSettings
+from stream_app.kafka.connect import connected
+from stream_app.kafka.reading import partitions_of, read_topic
+from stream_app.kafka.sending import Sending, sending
+from stream_app.kafka.topics import require_topics
 from stream_app.model.references import resolve
-from stream_app.pipeline.review import CONFIDENCE, LABEL
 
 SHOWN = 1500  # characters of a body
 SKIP, QUIT = "s", "q"
@@ -33,16 +33,16 @@ SKIP, QUIT = "s", "q"
 
 def review(
     config: ConfigFile,
-    route: Annotated[str, typer.Option("--route", metavar="NAME", help="Whose records.")],
+    route: Annotated[str, typer.Option("--route", metavar="NAME", help="The route to review.")],
     who: Annotated[
-        str | None, typer.Option(help="The name that the feedback bears. Default: the user's.")
+        str | None,
+        typer.Option(help="The source that feedback is recorded with. Default: your user name."),
     ] = None,
 ) -> None:
-    """Show records of a route's review topic one by one; what they are said to be is feedback.
+    """Label records of a route's review topic; answers go to the feedback topic.
 
     The answer is the number of a label, s to skip the record, or q to stop. Records answered or
-    skipped are not shown again; there is a memory for each route, in the group
-    <group_id>-review-<route>.
+    skipped are not shown again: the group <group_id>-review-<route> keeps them.
     """
     settings = load_settings(config)
     chosen = settings.route(route)
@@ -70,7 +70,7 @@ def review(
 
 @contextmanager
 def _memory(kafka: KafkaSettings, route: RouteSettings) -> Iterator[Any]:
-    """The consumer whose commits say what was seen."""
+    """The consumer whose commits mark records as seen."""
     group = f"{kafka.group_id}-review-{route.name}"
     with connected(KafkaConsumer, kafka, group_id=group, enable_auto_commit=False) as consumer:
         yield consumer
@@ -78,9 +78,8 @@ def _memory(kafka: KafkaSettings, route: RouteSettings) -> Iterator[Any]:
 
 def _unseen(kafka: KafkaSettings, route: RouteSettings, memory: Any) -> Iterator[Record]:
     topic = route.review_topic
-    numbers = sorted(memory.partitions_for_topic(topic))
-    first = {number: memory.committed(TopicPartition(topic, number)) or 0 for number in numbers}
-    return read_topic(kafka, topic, first=first)
+    seen = {each.partition: memory.committed(each) or 0 for each in partitions_of(memory, topic)}
+    return read_topic(kafka, topic, starts=seen)
 
 
 def _remember(memory: Any, record: Record) -> None:
@@ -102,14 +101,13 @@ def _asker(
     console: Console, route: RouteSettings, labels: Sequence[str]
 ) -> Callable[[Record], str | None]:
     """Shows a record and asks: its label, None where it is skipped. Raises typer.Abort."""
-    names = {str(role): field for role, field in route.field_names.items()}
     numbers = {str(number): label for number, label in enumerate(labels, 1)}
     menu = "  ".join(f"{number} {label}" for number, label in numbers.items())
 
     def ask(record: Record) -> str | None:
         said = f"{record.header(LABEL)}, {float(record.header(CONFIDENCE) or 0):.0%}"
         console.rule(printable(f"{origin_id(record)}: {said}"))
-        message = _parsed(record, route.format, ParseSpec(names))
+        message = _parsed(record, route.format, route.parse_spec)
         console.print(printable(message.title), style="bold")
         console.print(printable(message.body[:SHOWN]))
         console.print(f"\n{menu}  {SKIP} skip  {QUIT} stop", style="cyan")
@@ -130,7 +128,7 @@ def _parsed(record: Record, format_name: str, spec: ParseSpec) -> Message:
 
 
 def printable(text: str) -> str:
-    """The text without what a stranger's mail could do to a terminal: escapes, reversed lines."""
+    """The text without characters that could change the terminal: escapes, reversed lines."""
     return "".join(
         c if c in "\n\t" or unicodedata.category(c)[0] != "C" else "\ufffd" for c in text
     )

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
-from stream_app.cli.connect import connected, require_topics
 from stream_app.cli.options import BootstrapServers, RouteName, chosen_routes, kafka_settings
-from stream_app.core.kafka import KafkaClientSettings
+from stream_app.configuration import load_settings
 from stream_app.core.label_record import LabelRecord
-from stream_app.core.settings import CONFIG_VARIABLE, load_settings
+from stream_app.core.settings import CONFIG_VARIABLE, KafkaClientSettings
+from stream_app.kafka.connect import connected
+from stream_app.kafka.reading import take
+from stream_app.kafka.topics import require_topics
 from stream_app.model.decision import UNSURE
 
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
@@ -36,11 +38,11 @@ def watch(
         list[str] | None, typer.Option(help="Instead of the routes: watch this output topic.")
     ] = None,
     bootstrap_servers: BootstrapServers = None,
-    raw: Annotated[bool, typer.Option("--json", help="The label records as they are.")] = False,
+    raw: Annotated[bool, typer.Option("--json", help="Print the label records as JSON.")] = False,
     from_beginning: Annotated[
-        bool, typer.Option("--from-beginning", help="Those already there too.")
+        bool, typer.Option("--from-beginning", help="Include existing records.")
     ] = False,
-    count: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Stop after this many labels.")] = None,
 ) -> None:
     """Show labels as they come, one line each, until Ctrl-C. Nothing is committed."""
     topics = topic or []
@@ -60,16 +62,10 @@ def watch(
 def _labels(
     kafka: KafkaClientSettings, topics: Sequence[str], from_beginning: bool
 ) -> Iterator[Any]:
-    """Records of the topics, for ever."""
+    """Records of the topics, without end."""
     require_topics(kafka, topics)
     with connected(KafkaConsumer, kafka, isolation_level="read_committed") as consumer:
-        partitions = [
-            TopicPartition(topic, number)
-            for topic in topics
-            for number in sorted(consumer.partitions_for_topic(topic))
-        ]
-        consumer.assign(partitions)
-        (consumer.seek_to_beginning if from_beginning else consumer.seek_to_end)(*partitions)
+        take(consumer, topics, from_beginning)
         yield from consumer
 
 

@@ -13,10 +13,11 @@ from typing import Annotated, Literal
 import typer
 
 from stream_app.cli.options import ConfigFile
-from stream_app.cli.tether import tethered
+from stream_app.configuration import load_settings
 from stream_app.core.logs import configure_logging
 from stream_app.core.machine import cores
-from stream_app.core.settings import PREFIX, Settings, load_settings
+from stream_app.core.settings import PREFIX, Settings
+from stream_app.core.tether import tethered
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -26,9 +27,9 @@ STOP_SECONDS = 30.0  # a worker settles its deliveries in far less
 def worker(
     config: ConfigFile,
     processes: Annotated[
-        int, typer.Option(min=1, help="Worker processes; one each for a share of the partitions.")
+        int, typer.Option(min=1, help="Worker processes; each takes a share of the partitions.")
     ] = 1,
-    log_level: Annotated[LogLevel, typer.Option(help="Of Winnow's own log, on stderr.")] = "info",
+    log_level: Annotated[LogLevel, typer.Option(help="Level of Winnow's log, on stderr.")] = "info",
 ) -> None:
     """Label the records of every route until SIGTERM or Ctrl-C.
 
@@ -38,7 +39,9 @@ def worker(
     settings = load_settings(config)
     if processes > 1:
         raise typer.Exit(asyncio.run(_supervise(config, log_level, _shares(settings, processes))))
-    from stream_app.app import run_worker  # Faust and its like: a second that --help has no use for
+    from stream_app.worker import (
+        run_worker,  # Faust and its like: a second that --help has no use for
+    )
 
     configure_logging(log_level)
     raise typer.Exit(run_worker(settings))
@@ -64,7 +67,7 @@ def _shares(settings: Settings, processes: int) -> list[Mapping[str, str]]:
 
 
 async def _supervise(config: Path, log_level: LogLevel, shares: Sequence[Mapping[str, str]]) -> int:
-    """Run one worker a share; 0 where all ended well because they were told to."""
+    """Run one worker a share; 0 if all were asked to stop and ended well."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

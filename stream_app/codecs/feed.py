@@ -17,14 +17,17 @@ from typing import Any
 
 from lxml import etree
 
+from stream_app.codecs.confluent import is_framed
 from stream_app.codecs.html import html_to_text
 from stream_app.codecs.json_object import load_object, passed_fields, text_at
 from stream_app.codecs.outcome import MALFORMED, field_text, finish
+from stream_app.codecs.xml_repair import repaired
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, ParseSpec
 
 # Where the words and the identity are, best first.
-_XML_BODY = ("content:encoded", "content", "description", "summary")
+_XML_BODY = ("content:encoded", "content", "description", "summary", "media:description")
+_MEDIA = ("media:group", "media:content")  # which may hold the last
 _XML_ID = ("guid", "id", "link")
 _JSON_BODY = ("content_text", "content_html", "content", "description", "summary")
 _JSON_ID = ("id", "guid", "url", "link")
@@ -35,7 +38,7 @@ MAX_CHILDREN = 1_000
 MAX_TITLES = 2
 MAX_BODIES = 4
 # Each becomes a node of some 200 bytes, be it three bytes of XML.
-MAX_MARK_UP = 1_000_000
+MAX_MARK_UP = 100_000
 
 _ITEMS = {"item", "entry"}
 _FEEDS = {"rss", "RDF", "feed"}
@@ -59,9 +62,9 @@ def parse_feed(value: bytes, spec: ParseSpec) -> Message:
     """
     start = value.removeprefix(codecs.BOM_UTF8).lstrip()
     try:
-        if start.startswith(b"{"):
+        if start.startswith(b"{") or is_framed(value):
             return _from_json(load_object(start), spec)
-        return _from_xml(_read(start), spec)
+        return _from_xml(_read(value), spec)
     except RecursionError:
         raise RecordError(MALFORMED, "this JSON is nested too deeply") from None
     except UnicodeDecodeError:  # lxml lets references to surrogates (&#xD800;) into its tree
@@ -92,7 +95,7 @@ def _from_xml(item: etree._Element, spec: ParseSpec) -> Message:
         raise RecordError(MALFORMED, "this XML is neither an RSS item nor an Atom entry")
     fields = {name: _first(map(_value, _children(item, name))) for name in spec.pass_fields}
     return finish(
-        _first(map(_text, islice(_written(item, "title"), MAX_TITLES))),
+        _first(map(_title, islice(_written(item, "title"), MAX_TITLES))),
         _first(map(_text, islice(_written(item, *_XML_BODY), MAX_BODIES))),
         message_id=_first(_value(node) for name in _XML_ID for node in _children(item, name)),
         fields={name: field_text(text) for name, text in fields.items() if text},
@@ -104,6 +107,7 @@ def _read(value: bytes) -> etree._Element:
     if value.count(b"<") + value.count(b"&") > MAX_MARK_UP:
         raise RecordError(MALFORMED, "this XML has more mark-up than any item")
     parser = etree.XMLParser(
+        encoding="utf-8",
         recover=True,
         resolve_entities=False,
         no_network=True,
@@ -114,7 +118,7 @@ def _read(value: bytes) -> etree._Element:
     )
     root: etree._Element | None = None
     with suppress(etree.XMLSyntaxError):
-        root = etree.fromstring(value, parser)
+        root = etree.fromstring(repaired(value), parser)
     if root is None:
         raise RecordError(MALFORMED, "this is neither XML that can be read nor a JSON object")
     for error in parser.error_log.filter_from_errors():
@@ -150,14 +154,28 @@ def _children(item: etree._Element, name: str) -> Iterator[etree._Element]:
 
 def _written(item: etree._Element, *names: str) -> Iterator[etree._Element]:
     """The children of these names, in their order, that hold anything."""
-    nodes = (node for name in names for node in _children(item, name))
+    nodes = (node for name in names for node in _found(item, name))
     return (node for node in nodes if len(node) or node.text)
+
+
+def _found(item: etree._Element, name: str) -> Iterator[etree._Element]:
+    yield from _children(item, name)
+    if name.startswith("media:"):
+        for media in (media for group in _MEDIA for media in _children(item, group)):
+            yield from _children(media, name)
 
 
 def _value(node: etree._Element) -> str:
     """A short value: the text of an element, else what Atom's `link` or `category` point at."""
     text = " ".join(" ".join(node.itertext()).split())
     return text or node.get("href") or node.get("term") or ""
+
+
+def _title(node: etree._Element) -> str:
+    """The words in a title: Atom's is plain text unless it says otherwise, RSS's may be HTML."""
+    if _name(node.getparent())[1] == "entry" and not len(node) and "type" not in node.attrib:
+        return node.text or ""
+    return _text(node)
 
 
 def _text(node: etree._Element) -> str:

@@ -18,6 +18,7 @@ from typing import Final
 
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, Scalar
+from stream_app.model.visible import fit, is_blank
 
 MALFORMED: Final = "malformed"
 BAD_FIELD: Final = "bad_field"
@@ -34,10 +35,15 @@ _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
 
 def finish(title: str, body: str, *, message_id: str = "", fields: Mapping[str, Scalar]) -> Message:
     """The message, its text clean and bounded. Raises `RecordError` (`no_text`) without words."""
-    title, body = clean(title[:MAX_TEXT_CHARS]), clean(body[:MAX_TEXT_CHARS])
-    if not title and not body:
+    message = Message(_bounded(title), _bounded(body), field_text(message_id) or None, fields)
+    if is_blank(message.title) and is_blank(message.body):
         raise RecordError(NO_TEXT, "there is nothing to label: the message holds no text")
-    return Message(title, body, field_text(message_id) or None, fields)
+    return message
+
+
+def _bounded(text: str) -> str:
+    """What no reader sees does not count."""
+    return clean(fit(text, MAX_TEXT_CHARS))
 
 
 def field_text(value: str) -> str:
@@ -48,5 +54,6 @@ def field_text(value: str) -> str:
 def clean(text: str) -> str:
     """`text` without control characters and outer white space, and with `?` for lone surrogates,
     which no encoder accepts."""
-    text = text.encode("utf-8", "replace").decode("utf-8")
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode("utf-8")
     return _UNPRINTABLE.sub(" ", text).strip()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 
 from stream_app.codecs.charsets import decode
@@ -20,10 +19,7 @@ def parse_text(value: bytes, spec: ParseSpec) -> Message:
     Bare text has no named fields, so `spec` asks nothing of it. Raises `RecordError`: `not_text`
     for binary data, `no_text` for white space only.
     """
-    if value.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        text = decode(value, "utf-16")
-    else:
-        text = decode(value.removeprefix(codecs.BOM_UTF8), None)
+    text = decode(value, None)
     control = sum(1 for _ in _CONTROL.finditer(text[:MAX_TEXT_CHARS]))
     if "\0" in text or control > _MOST_CONTROL * min(len(text), MAX_TEXT_CHARS):
         raise RecordError(NOT_TEXT, "this is binary data, not text")

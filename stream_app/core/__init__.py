@@ -1,1 +1,1 @@
-"""Layer 0: what every other part agrees on. Imports nothing of ours."""
+"""What every other part agrees on. Imports nothing of ours."""

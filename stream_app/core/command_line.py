@@ -1,4 +1,4 @@
-"""What the command lines `winnow` and `winnow-train` have in common: their manners."""
+"""What `winnow` and `winnow-train` share: help, version, errors and exit codes."""
 
 from __future__ import annotations
 

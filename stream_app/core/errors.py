@@ -4,19 +4,23 @@ WinnowError
 ├── ConfigError      the configuration is wrong: fix the file or the environment
 ├── ModelError       a model reference or artifact cannot be used
 │   ├── NotRegistered        ... because the registry has no such model, alias or version
-│   └── RegistryUnreachable  ... because the registry does not answer: waiting may mend it
+│   └── RegistryUnreachable  ... because the registry does not answer: waiting may help
 ├── SourceError      a file given to `produce` or `classify` cannot be read
 ├── RecordError      this one record cannot be labelled: it goes to the dead letters
+│   └── NoText       ... because it has pictures or files, and no words
 ├── EngineError      a batch could not be scored
 │   ├── OutOfMemory  ... because the device ran out of memory: a smaller batch may pass
 │   └── EngineSick   ... and the canary fails too: the process must end, nothing is acked
 └── BrokerError      the broker, or a topic on it, is not usable
-    └── AccessError  ... because it refuses our credentials, or we its certificate: no outage
+    ├── BrokerUnreachable  ... because it does not answer: waiting may help
+    └── AccessError        ... because it refuses our credentials, or we its certificate: no outage
 
 A message says what happened, to which route or file, and what to do. It never holds message text.
 """
 
 from __future__ import annotations
+
+from stream_app.core.messages import Message
 
 
 class WinnowError(Exception):
@@ -55,6 +59,18 @@ class RecordError(WinnowError):
         self.code = code
 
 
+class NoText(RecordError):
+    """A message that shows something, but no words: a picture, an attached file.
+
+    That is no fault of its sender's: a route may label it `unsure`. `found` is the message without
+    title and body.
+    """
+
+    def __init__(self, found: Message) -> None:
+        super().__init__("no_text", "the message has no words, only pictures or files")
+        self.found = found
+
+
 class EngineError(WinnowError):
     """A batch could not be scored."""
 
@@ -71,5 +87,16 @@ class BrokerError(WinnowError):
     """The broker, or a topic on it, is not usable."""
 
 
+class BrokerUnreachable(BrokerError):
+    """The broker does not answer."""
+
+
 class AccessError(BrokerError):
-    """The broker is there, but one side does not trust the other: waiting will not mend it."""
+    """The broker is there, but one side does not trust the other: waiting will not help."""
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """The first error of those that ended a group of tasks, or the error itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

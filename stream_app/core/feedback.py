@@ -1,18 +1,8 @@
-"""Feedback: somebody says which label is right. Its JSON Schema is in docs/."""
+"""Feedback: the right label of a record, by its source. Its JSON Schema is in docs/."""
 
 from __future__ import annotations
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
-
-from stream_app.core.section import Section
-
-_TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
-
-
-class FeedbackSettings(Section):
-    """`[feedback]`: where corrections are sent."""
-
-    topic: str = Field("feedback", pattern=_TOPIC)
 
 
 class Feedback(BaseModel):

@@ -24,12 +24,12 @@ class Health:
         self._unready: dict[str, str] = {"worker": "starting"}
 
     def observe(self, route: str, lag: int, moved: bool) -> None:
-        """A look at one route: its lag in records, and whether its position moved."""
+        """An observation of one route: its lag in records, and whether its position moved."""
         if moved or lag <= 0 or route not in self._progress:
             self._progress[route] = self._clock()
 
     def forgive(self) -> None:
-        """The broker cannot be asked, so nobody can say that we are stuck."""
+        """The broker is unreachable, so it is unknown whether we are stuck."""
         self._progress = {route: self._clock() for route in self._progress}
 
     def unready(self, part: str, why: str | None) -> None:
@@ -40,7 +40,7 @@ class Health:
             self._unready[part] = why
 
     def stuck(self) -> dict[str, str]:
-        """Routes with lag and no progress for too long, with a word about each."""
+        """Routes with lag and no progress for too long, each with a short description."""
         now = self._clock()
         idle = {route: now - since for route, since in self._progress.items()}
         return {
@@ -50,5 +50,5 @@ class Health:
         }
 
     def not_ready(self) -> dict[str, str]:
-        """Parts that are not ready, with a word about each."""
+        """Parts that are not ready, each with a short description."""
         return dict(self._unready)

@@ -1,4 +1,4 @@
-"""The label record: what goes to a route's output topic. Its JSON Schema is in docs/."""
+"""The label record: the value written to a route's output topic. Its JSON Schema is in docs/."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from stream_app.core.headers import encoded, foreign, origin_id
 from stream_app.core.messages import Headers, Message, Prediction, Record, Scalar
 
-ORIGIN_ID = "winnow-origin-id"
 CLOUD_EVENT_TYPE = "dev.winnow.label.v1"
 
 
@@ -54,11 +54,6 @@ class LabelRecord(BaseModel):
     classified_at: datetime
 
 
-def origin_id(record: Record) -> str:
-    """The id of a record, which a replay from the dead letters keeps."""
-    return record.header(ORIGIN_ID) or record.id
-
-
 def label_record(
     record: Record,
     message: Message,
@@ -67,7 +62,7 @@ def label_record(
     model: ModelVersion,
     now: datetime,
 ) -> LabelRecord:
-    """Put together what was read, what was decided and by which model."""
+    """Put the record, the prediction and the model together."""
     return LabelRecord(
         id=origin_id(record),
         route=route,
@@ -96,16 +91,18 @@ def cloud_event_headers(label: LabelRecord, incoming: Headers) -> Headers:
     """
     kept = tuple(
         (name, value)
-        for name, value in incoming
-        if not name.startswith(("ce_", "winnow-")) and name.lower() != "content-type"
+        for name, value in foreign(incoming)
+        if not name.startswith("ce_") and name.lower() != "content-type"
     )
     source = f"/{label.source.topic}/{label.source.partition}"
     return (
         *kept,
-        ("ce_specversion", b"1.0"),
-        ("ce_id", label.id.encode()),
-        ("ce_type", CLOUD_EVENT_TYPE.encode()),
-        ("ce_source", source.encode()),
-        ("ce_time", label.classified_at.isoformat().encode()),
-        ("content-type", b"application/json"),
+        *encoded(
+            ("ce_specversion", "1.0"),
+            ("ce_id", label.id),
+            ("ce_type", CLOUD_EVENT_TYPE),
+            ("ce_source", source),
+            ("ce_time", label.classified_at.isoformat()),
+            ("content-type", "application/json"),
+        ),
     )

@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"\d+")
 
 
 class RateLimit(logging.Filter):
-    """Lets a kind of message through once every `every` seconds, and says how many it held back.
+    """Lets a kind of message through once every `every` seconds, and counts those suppressed.
 
     While a broker is down Faust and aiokafka write thousands of errors, some of which differ in
     numbers only, and some with a traceback that says no more than their name.
@@ -25,7 +25,7 @@ class RateLimit(logging.Filter):
         self._seen: dict[tuple[str, int, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """True where the record may be written; its text gains the count held back before it."""
+        """True if the record may be written; its text gains the count suppressed before it."""
         if record.levelno < logging.WARNING:
             return True
         if record.name == "asyncio" and _is_of_a_closed_connection(record):
@@ -48,15 +48,15 @@ class RateLimit(logging.Filter):
 
 def _is_of_a_closed_connection(record: logging.LogRecord) -> bool:
     """asyncio tells of a connection's end when the garbage collector happens to free its future
-    before its protocol, perhaps at exit, below the line that says why the worker ended. Whoever
-    made the connection has told already."""
+    before its protocol, perhaps at exit, below the line that says why the worker ended. The
+    code that made the connection has logged it already."""
     kind = record.exc_info[0] if record.exc_info else None
     never = record.getMessage().startswith("Future exception was never retrieved")
     return never and kind is not None and issubclass(kind, OSError)
 
 
 def _shorten(record: logging.LogRecord) -> None:
-    """One line for an exception of the network's, whose traceback is of interest to nobody."""
+    """One line for a network exception: its traceback helps no reader."""
     kind = record.exc_info[0] if record.exc_info else None
     if kind is not None and (issubclass(kind, OSError) or kind.__module__.startswith("aiokafka")):
         record.msg = f"{record.getMessage().splitlines()[0]} ({kind.__name__})"

@@ -23,5 +23,5 @@ def cores(quota: Path = QUOTA) -> int:
 
 
 def has_nvidia_gpu() -> bool:
-    """Whether a driver is there, told without torch, whose import takes seconds."""
+    """Whether a driver is present; without torch, whose import takes seconds."""
     return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 Headers = tuple[tuple[str, bytes], ...]
 Scalar = str | int | float | bool | None
@@ -28,18 +28,6 @@ class Record:
     headers: Headers = ()
     timestamp: int | None = None
 
-    @classmethod
-    def polled(cls, found: Any) -> Record:
-        """Of one that kafka-python polled; a header's null value, which Kafka allows, is empty."""
-        return cls(
-            Partition(found.topic, found.partition),
-            found.offset,
-            found.key,
-            found.value,
-            tuple((name, value or b"") for name, value in found.headers),
-            found.timestamp,
-        )
-
     @property
     def id(self) -> str:
         """`topic/partition/offset`: the same for every delivery of this record."""
@@ -51,7 +39,7 @@ class Record:
         return len(self.value or b"") + len(self.key or b"") + sum(len(v) for _, v in self.headers)
 
     def header(self, name: str) -> str | None:
-        """The last header called `name` as text, None where there is none."""
+        """The last header called `name` as text, None without one."""
         for key, value in reversed(self.headers):
             if key == name:
                 return value.decode("utf-8", "replace")
@@ -60,7 +48,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a codec found in a record: the words, and the named fields asked for."""
+    """A codec's result: the words of a record, and the fields asked for by name."""
 
     title: str = ""
     body: str = ""
@@ -70,7 +58,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ParseSpec:
-    """What a route asks of its codec.
+    """A route's arguments to its codec.
 
     `names` maps a role (`title`, `subject`, `body`, `text`, `rating`, `id`) to the field that
     plays it, for formats with named fields; `pass_fields` are the fields or headers to copy out.
@@ -82,7 +70,7 @@ class ParseSpec:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Calibrated scores of one message, and what they say.
+    """Calibrated scores of one message, and the label they give.
 
     `label` always has the highest score; `labels` holds every label at or above its threshold
     (multi-label models; for single-label models it is `(label,)`).

@@ -1,9 +1,11 @@
-"""Every metric Winnow exports, on a registry of its own: one line here, one call where it happens.
+"""Every metric Winnow exports: a line here, and a call where it happens.
 
 Base units, low cardinality: `route`, `model_version` and at most one more bounded label.
 """
 
 from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -21,89 +23,114 @@ TOKENS = (16, 64, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 RATIOS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 LABELLED = ("route", "model_version")
 
+Kind = TypeVar("Kind", Counter, Gauge, Histogram)
+
+
+class Metric(Generic[Kind]):
+    """A line of `Metrics`: a metric's name, meaning and labels."""
+
+    def __init__(self, kind: type[Kind], name: str, text: str, *labels: str, **how: Any) -> None:
+        self._kind: type[Kind] = kind
+        self._name = f"winnow_{name}"
+        self._text = text
+        self._labels = labels
+        self._how = how
+
+    def made(self, registry: CollectorRegistry) -> Kind:
+        """The metric itself, on a registry."""
+        return self._kind(self._name, self._text, self._labels, registry=registry, **self._how)
+
+    def __get__(self, metrics: Metrics, _: type[Metrics]) -> Kind:
+        made: Kind = metrics.made[self]
+        return made
+
+
+def counter(name: str, text: str, *labels: str) -> Metric[Counter]:
+    """It only grows; Prometheus shows it as `winnow_<name>_total`."""
+    return Metric(Counter, name, text, *labels)
+
+
+def gauge(name: str, text: str, *labels: str) -> Metric[Gauge]:
+    """It goes up and down."""
+    return Metric(Gauge, name, text, *labels)
+
+
+def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Metric[Histogram]:
+    """How values are distributed over buckets."""
+    return Metric(Histogram, name, text, *labels, buckets=buckets)
+
 
 class Metrics:
-    """The metrics of one worker process."""
+    """The metrics of one process, on a registry of their own."""
+
+    consumed = counter("records_consumed", "Records read from the input topic", "route")
+    labelled = counter("records_labelled", "Records with a confirmed label", *LABELLED)
+    labels = counter("labels", "Confirmed labels by class", *LABELLED, "label")
+    unsure = counter("records_unsure", "Labels below min_confidence", *LABELLED)
+    dead_lettered = counter(
+        "records_dead_lettered", "Records with a confirmed dead letter", "route", "reason"
+    )
+    engine_failures = counter(
+        "engine_failures", "Batches the engine failed on, by what was done", "route", "outcome"
+    )
+    publish_failures = counter("publish_failures", "Deliveries that had to be tried again", "route")
+
+    reloads = counter("reloads", "Models that were to replace one", "route", "outcome")
+    shadowed = counter(
+        "shadow_records",
+        "Labelled records offered to the challenger, by what it said",
+        *LABELLED,
+        "outcome",
+    )
+    disagreements = counter(
+        "shadow_disagreements",
+        "Where the challenger differs, by the champion's",
+        *LABELLED,
+        "label",
+    )
+
+    batch_records = histogram("batch_records", "Records in a batch", SIZES, "route")
+    batch_tokens = histogram("batch_tokens", "Tokens in a batch", TOKENS, "route")
+    padding_ratio = histogram(
+        "padding_ratio", "Share of a batch's computed tokens that is padding", RATIOS, "route"
+    )
+    stage_seconds = histogram(
+        "stage_seconds",
+        "Time in a stage: parse, encode and queue per record; inference and publish per batch",
+        SECONDS,
+        "route",
+        "stage",
+    )
+    end_to_end_seconds = histogram(
+        "end_to_end_seconds", "Record timestamp to confirmed label", SECONDS, "route"
+    )
+
+    in_flight_records = gauge("in_flight_records", "Records read, not acked", "route")
+    in_flight_bytes = gauge("in_flight_bytes", "Bytes of records in flight", "route")
+    lag_records = gauge(
+        "consumer_lag_records", "Records behind the end of the partition", "route", "partition"
+    )
+    lag_seconds = gauge(
+        "consumer_lag_seconds", "Age of the oldest record without a label", "route", "partition"
+    )
+    drift_score = gauge(
+        "drift_score",
+        "How far the last window's labels and texts are from what the model knew",
+        "route",
+        "statistic",
+    )
+    drift_windows = counter("drift_windows", "Windows compared for drift", "route")
+    reviewed = counter(
+        "records_for_review", "Records copied to the review topic, or not", "route", "outcome"
+    )
+    model_info = gauge("model_info", "1 for each model serving", "route", "model_version", "model")
+    model_bytes = gauge(
+        "model_memory_bytes", "Device memory held by the weights", "route", "model_version"
+    )
 
     def __init__(self) -> None:
-        r = self.registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=r)
-
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"winnow_{name}", text, labels, registry=r)
-
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"winnow_{name}", text, labels, registry=r)
-
-        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(f"winnow_{name}", text, labels, buckets=buckets, registry=r)
-
-        self.consumed = counter("records_consumed", "Records read from the input topic", "route")
-        self.labelled = counter("records_labelled", "Records with a confirmed label", *LABELLED)
-        self.labels = counter("labels", "Confirmed labels by class", *LABELLED, "label")
-        self.unsure = counter("records_unsure", "Labels below min_confidence", *LABELLED)
-        self.dead_lettered = counter(
-            "records_dead_lettered", "Records with a confirmed dead letter", "route", "reason"
-        )
-        self.engine_failures = counter(
-            "engine_failures", "Batches the engine failed on, by what was done", "route", "outcome"
-        )
-        self.publish_failures = counter(
-            "publish_failures", "Deliveries that had to be tried again", "route"
-        )
-
-        self.reloads = counter("reloads", "Models that were to replace one", "route", "outcome")
-        self.shadowed = counter(
-            "shadow_records",
-            "Labelled records offered to the challenger, by what it said",
-            *LABELLED,
-            "outcome",
-        )
-        self.disagreements = counter(
-            "shadow_disagreements",
-            "Where the challenger differs, by the champion's",
-            *LABELLED,
-            "label",
-        )
-
-        self.batch_records = histogram("batch_records", "Records in a batch", SIZES, "route")
-        self.batch_tokens = histogram("batch_tokens", "Tokens in a batch", TOKENS, "route")
-        self.padding_ratio = histogram(
-            "padding_ratio", "Share of a batch's computed tokens that is padding", RATIOS, "route"
-        )
-        self.stage_seconds = histogram(
-            "stage_seconds",
-            "Time in a stage: parse, encode and queue per record; inference and publish per batch",
-            SECONDS,
-            "route",
-            "stage",
-        )
-        self.end_to_end_seconds = histogram(
-            "end_to_end_seconds", "Record timestamp to confirmed label", SECONDS, "route"
-        )
-
-        self.in_flight_records = gauge("in_flight_records", "Records read, not acked", "route")
-        self.in_flight_bytes = gauge("in_flight_bytes", "Bytes of records in flight", "route")
-        self.lag_records = gauge(
-            "consumer_lag_records", "Records behind the end of the partition", "route", "partition"
-        )
-        self.lag_seconds = gauge(
-            "consumer_lag_seconds", "Age of the oldest record without a label", "route", "partition"
-        )
-        self.drift_score = gauge(
-            "drift_score",
-            "How far the last window's labels and texts are from what the model knew",
-            "route",
-            "statistic",
-        )
-        self.drift_windows = counter("drift_windows", "Windows compared for drift", "route")
-        self.reviewed = counter(
-            "records_for_review", "Records copied to the review topic, or not", "route", "outcome"
-        )
-        self.model_info = gauge(
-            "model_info", "1 for each model serving", "route", "model_version", "model"
-        )
-        self.model_bytes = gauge(
-            "model_memory_bytes", "Device memory held by the weights", "route", "model_version"
-        )
+            collector(registry=self.registry)
+        lines = [line for line in vars(type(self)).values() if isinstance(line, Metric)]
+        self.made = {line: line.made(self.registry) for line in lines}

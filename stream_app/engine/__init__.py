@@ -1,6 +1,7 @@
-"""Layer 2: a batch of token ids -> logits. One protocol, one file a backend, a shipped fake.
+"""A batch of token ids -> logits. One protocol, one file a backend, a shipped fake.
 
-A new backend is one file here and one row in `ENGINES`; the shared engine tests pick it up.
+A new backend is one file here and one row in `ENGINES`: `[engine] backend` and `winnow classify
+--engine` take it by its name.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ _PACKED_CUDA = "stream_app.engine.packed_cuda:load"
 Load = Callable[[Artifact, str, str, int], Engine]
 
 
+def backends() -> list[str]:
+    """The names a user may choose: each backend, and `auto`."""
+    return ["auto", *ENGINES]
+
+
 def load_engine(
     name: str,
     artifact: Artifact,
@@ -54,7 +60,7 @@ def load_engine(
     if name == "auto":
         name = _best(artifact, on_gpu)
     if name not in ENGINES:
-        raise ConfigError(f"engine {name!r} does not exist; there are: auto, {', '.join(ENGINES)}")
+        raise ConfigError(f"engine {name!r} does not exist; there are: {', '.join(backends())}")
     target = _PACKED_CUDA if name == "packed" and on_gpu else ENGINES[name]
     module, _, function = target.partition(":")
     load: Load = getattr(import_module(module), function)
@@ -69,7 +75,7 @@ def _leave_early(engine: Engine, artifact: Artifact) -> None:
 
     exits, name = load_exits(artifact), artifact.card.name
     if exits is None:
-        log.warning("%s has no early exits (winnow-train exits fits them): all is computed", name)
+        log.warning("%s has no early exits (winnow-train add fits them): all is computed", name)
     elif not isinstance(engine, CompiledEngine):
         log.warning("%s: only the compiled engine leaves early: all is computed", name)
     else:

@@ -14,7 +14,7 @@ from stream_app.engine.protocol import Engine, TokenIds, scores
 
 BUDGETS = (512, 1024, 2048, 4096, 8192, 16_384)
 LENGTHS = (1 / 4, 1 / 16, 1, 1 / 8, 1 / 2)  # of a mix's texts, in the longest that the model takes
-GAIN = 1.05  # what twice the tokens must be worth
+GAIN = 1.05  # the speed-up that justifies twice the tokens
 TRIALS = 3
 
 
@@ -24,10 +24,10 @@ def measured_budget(
     longest: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> int:
-    """Tokens of a batch: as long as twice as many are worth it, by the clock, on a warm engine.
+    """Tokens of a batch: doubled while that is measurably faster, on a warm engine.
 
     `text` is any that the model can score; the batches are made of its tokens, in texts of mixed
-    lengths up to `longest`. What does not fit into the device's memory is too many.
+    lengths up to `longest`. A budget that does not fit into the device's memory is too large.
     """
     best, best_rate = BUDGETS[0], 0.0
     for budget in BUDGETS:

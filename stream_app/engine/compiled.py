@@ -1,10 +1,10 @@
 """The compiled CPU backend: padding-free ALBERT in our own vector kernels (`native/`).
 
 - A micro-batch of texts, in arrival order, is one call on one thread; no thread waits for another,
-  and a long text holds up one thread only.
+  and a long text delays one thread only.
 - Activations are rounded per token, so the logits of a text are bitwise the same whatever else is
   in its batch: a replay gives the same label.
-- int8 computes a text again in float32 where its labels are too close to call.
+- int8 computes a text again in float32 where rounding may have decided its label.
 - Nothing here imports torch: the engine is ready in a fraction of a second.
 """
 
@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 
 MICRO_BATCH_TOKENS = 192
 ALIGNMENT = 64  # bytes: a cache line, and the widest register
-CLOSE = 0.1  # int8 moves a logit by 0.05 to 0.1 in one text of a hundred
-INT8_AGREEMENT = 0.995  # what a card must have measured for int8 to be chosen without being asked
+CLOSE = 0.1  # of logits: int8 moves one by 0.05 to 0.1 in one text of a hundred
+INT8_AGREEMENT = 0.995  # the least `int8_agreement` of a card for which `auto` is int8
 Logits = NDArray[np.float32]
 
 
@@ -46,12 +46,12 @@ class CompiledEngine:
 
     def __init__(self, artifact: Artifact, kernels: Kernels, precision: str, threads: int) -> None:
         self.labels = artifact.card.labels
-        self.at_once = 2  # a thread that is done with one batch goes on with the next
+        self.at_once = 2  # a thread that is done with one batch starts the next
         self.batch_records = BATCH_RECORDS
         self._card = artifact.card
         if precision not in PRECISIONS or kernels.kernel(precision) is None:
-            there_are = ", ".join(filter(kernels.kernel, PRECISIONS))
-            raise ModelError(f"no {precision} in the {kernels} kernels; there are: {there_are}")
+            offered = ", ".join(filter(kernels.kernel, PRECISIONS))
+            raise ModelError(f"no {precision} in the {kernels} kernels; there are: {offered}")
         lay_out = partial(CompiledWeights, read_shape(artifact), read_weights(artifact), kernels)
         self._weights = lay_out(precision)
         self._exact = lay_out("float32") if precision == "int8" else None
@@ -60,16 +60,16 @@ class CompiledEngine:
         self._memory = threading.local()  # each thread keeps its workspace
 
     def leave_early(self, exits: Exits) -> None:
-        """From now on a text leaves behind the first layer whose exit is sure of its label.
+        """From now on a text takes the first exit that is sure of its label.
 
-        What is computed again in float32 goes through every layer. Raises ModelError for the exits
-        of another model.
+        Texts that are computed again in float32 go through every layer. Raises ModelError for the
+        exits of another model.
         """
         self._weights.open_exits(exits, self._card.temperature)
 
     def warm_up(self) -> None:
-        """Bring weights and workspaces in: one full micro-batch a thread."""
-        length = min(self._weights.places, MICRO_BATCH_TOKENS)
+        """Run one full micro-batch a thread, so that weights and workspaces are in memory."""
+        length = min(self._weights.positions, MICRO_BATCH_TOKENS)
         for weights in filter(None, (self._weights, self._exact)):
             self._compute(weights, [[0] * length] * self._threads)
 
@@ -93,11 +93,11 @@ class CompiledEngine:
         return sum(w.memory_bytes for w in (self._weights, self._exact) if w is not None)
 
     def close(self) -> None:
-        """Let the threads end, which gives their workspaces back."""
+        """End the threads, which frees their workspaces."""
         self._pool.shutdown()
 
     def _compute(self, weights: CompiledWeights, batch: Sequence[TokenIds]) -> Logits:
-        packed = pack(batch, weights.vocabulary, weights.places)
+        packed = pack(batch, weights.vocabulary, weights.positions)
         out = np.empty((len(batch), weights.outputs), np.float32)
         share = math.ceil(len(packed.ids) / self._threads)
 
@@ -123,8 +123,8 @@ class CompiledEngine:
 def too_close(logits: Logits, card: ModelCard) -> NDArray[np.bool_]:
     """[texts]: whether rounding may have decided between labels."""
     if card.problem == "multi_label":
-        bars = [card.thresholds.get(label, 0.5) for label in card.labels]
-        edges = np.array([card.temperature * math.log(bar / (1 - bar)) for bar in bars])
+        thresholds = [card.thresholds.get(label, 0.5) for label in card.labels]
+        edges = np.array([card.temperature * math.log(p / (1 - p)) for p in thresholds])  # logits
         return np.asarray((np.abs(logits - edges) < CLOSE).any(axis=1))
     ordered = np.sort(logits, axis=1)
     return np.asarray(ordered[:, -1] - ordered[:, -2] < CLOSE)

@@ -19,8 +19,9 @@ from stream_app.engine.packing import Packed
 from stream_app.model.albert import AlbertShape, Weights
 from stream_app.model.exits import Exits
 
-PANEL, LANES = 32, 64
-GROUP = {"float32": 1, "bfloat16": 2, "int8": 4}
+PANEL, LANES = 32, 64  # kPanel and kLanes of native/panels.h
+GROUP = {"float32": 1, "bfloat16": 2, "int8": 4}  # numbers in 32 bits
+EXIT_ROWS = 3  # kExitRows of native/classify.h
 Array = NDArray[np.float32]
 _ENCODER = "albert.encoder."
 
@@ -37,21 +38,20 @@ class CompiledWeights:
         self._arrays: list[NDArray[np.generic]] = []
         self._weights, self._shape = weights, shape
         self._precision = precision
-        self._half = PRECISIONS[kernels.attention] if precision != "float32" else "float32"
-        # all heads together fill whole rows
-        self._head_size = _up(shape.head_size, LANES if shape.heads % 2 else PANEL)
+        self._attention = "float32" if precision == "float32" else PRECISIONS[kernels.attention]
+        # the heads together are as wide as a row: a multiple of LANES
+        self._head_size = _round_up(shape.head_size, LANES if shape.heads % 2 else PANEL)
         self._struct = self._model()
         self.vocabulary = len(weights["albert.embeddings.word_embeddings.weight"])
-        self.places = len(weights["albert.embeddings.position_embeddings.weight"])
+        self.positions = len(weights["albert.embeddings.position_embeddings.weight"])
         self.outputs = int(self._struct.classifier.out)  # columns of the logits, with the padding
         del self._weights
 
     def open_exits(self, exits: Exits, temperature: float) -> None:
-        """Let texts leave early. Raises ModelError for the exits of another model."""
+        """Let texts take these exits. Raises ModelError for the exits of another model."""
         model, layers = self._struct, self._struct.layer_count
-        # they are computed in the room of the rows of one block: see forward.h
         if exits.weight.shape != (layers - 1, model.labels, model.hidden) or (
-            model.classifier.out > 3 * model.mapping.out
+            model.classifier.out > EXIT_ROWS * model.mapping.out
         ):
             raise ModelError(f"early exits of shape {exits.weight.shape} are not this model's")
         linears = [
@@ -59,7 +59,8 @@ class CompiledWeights:
             for weight, bias in zip(exits.weight, exits.bias, strict=True)
         ]
         model.exits = (Linear * len(linears))(*linears)
-        model.sharpness, model.crowd = 1 / temperature, 1 / exits.confidence
+        model.inverse_temperature = 1 / temperature
+        model.inverse_confidence = 1 / exits.confidence
 
     def workspace(self, texts: Packed) -> int:
         """Bytes that `forward` needs for such a batch."""
@@ -89,16 +90,16 @@ class CompiledWeights:
         shape, embeddings = self._shape, "albert.embeddings."
         words = self._weights[f"{embeddings}word_embeddings.weight"]
         types = self._weights[f"{embeddings}token_type_embeddings.weight"]
-        places = self._weights[f"{embeddings}position_embeddings.weight"] + types[0]
+        positions = self._weights[f"{embeddings}position_embeddings.weight"] + types[0]
         layers = {step: self._layer(*step) for step in sorted(set(shape.sequence()))}
         steps = [ctypes.pointer(layers[step]) for step in shape.sequence()]
-        width = _up(words.shape[1], LANES)
+        width = _round_up(words.shape[1], LANES)
         return Model(
             words=self._keep(_pad(words, len(words), width)),
-            positions=self._keep(_pad(places, len(places), width)),
+            positions=self._keep(_pad(positions, len(positions), width)),
             embedding_norm=self._norm(f"{embeddings}LayerNorm"),
             mapping=self._linear(
-                *self._named(f"{_ENCODER}embedding_hidden_mapping_in"), self._half
+                *self._named(f"{_ENCODER}embedding_hidden_mapping_in"), self._attention
             ),
             layers=(ctypes.POINTER(Layer) * len(steps))(*steps),
             pooler=self._linear(*self._named("albert.pooler"), "float32"),
@@ -125,9 +126,9 @@ class CompiledWeights:
         )
 
     def _query_key_value(self, name: str) -> tuple[Array, Array]:
-        """One product: the softmax's scale in the query, no bias for the key.
+        """Weight and bias of query, key and value together; the softmax's scale is in the query.
 
-        The key's bias moves all scores of a softmax alike.
+        The key's bias is left out: it moves all scores of a softmax alike.
         """
         scale = np.float32(1 / math.sqrt(self._shape.head_size))
         (query, query_bias), (key, key_bias), (value, value_bias) = (
@@ -156,13 +157,15 @@ class CompiledWeights:
         return self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
 
     def _norm(self, name: str) -> Norm:
-        weight, bias = (_pad(array[None], 1, _up(len(array), LANES)) for array in self._named(name))
+        weight, bias = (
+            _pad(array[None], 1, _round_up(len(array), LANES)) for array in self._named(name)
+        )
         return Norm(self._keep(weight), self._keep(bias))
 
     def _linear(self, weight: Array, bias: Array, precision: str, lanes: int = LANES) -> Linear:
-        rows, columns = _up(len(weight), lanes), _up(weight.shape[1], LANES)
+        rows, columns = _round_up(len(weight), lanes), _round_up(weight.shape[1], LANES)
         weight, bias = _pad(weight, rows, columns), _pad(bias[None], 1, rows)
-        scale = total = None
+        scale = weight_sum = None
         elements: NDArray[np.generic] = weight
         if precision == "bfloat16":
             elements = to_bfloat16(weight)
@@ -170,12 +173,12 @@ class CompiledWeights:
             largest = np.abs(weight).max(axis=1, keepdims=True)
             scale = np.where(largest > 0, largest, 1).astype(np.float32) / np.float32(127)
             whole = np.rint(weight / scale).astype(np.int8)
-            total, elements = whole.sum(axis=1, dtype=np.int32), whole
+            weight_sum, elements = whole.sum(axis=1, dtype=np.int32), whole
         return Linear(
             panels=self._keep(panels(elements, GROUP[precision])),
             bias=self._keep(bias),
             scale=None if scale is None else self._keep(scale),
-            total=None if total is None else self._keep(total),
+            weight_sum=None if weight_sum is None else self._keep(weight_sum),
             in_=columns,
             out=rows,
         )
@@ -191,7 +194,7 @@ class CompiledWeights:
 
 
 def panels(weight: NDArray[np.generic], group: int) -> NDArray[np.generic]:
-    """[out, in] -> [out / 32, in / group, 32, group]."""
+    """[out, in] -> [out / 32, in / group, 32, group]: native/panels.h draws it."""
     rows, columns = weight.shape
     return weight.reshape(rows // PANEL, PANEL, columns // group, group).transpose(0, 2, 1, 3)
 
@@ -203,7 +206,7 @@ def to_bfloat16(values: Array) -> NDArray[np.uint16]:
 
 
 def gelu_table(approximation: str, *, precise: bool) -> Array:
-    """[limit, 2 / limit², coefficients of P, highest first]: see `gelu` in native/math.h.
+    """[limit, 2 / limit², coefficients of P, highest first]: see `gelu` in native/vector_math.h.
 
     P is a Chebyshev least-squares fit of (gelu(u) / u - 1/2) / u over t = 2u²/limit² - 1, weighted
     by the error it makes in gelu.
@@ -224,5 +227,5 @@ def _pad(array: Array, rows: int, columns: int) -> Array:
     return np.pad(array, ((0, rows - array.shape[0]), (0, columns - array.shape[1])))
 
 
-def _up(value: int, step: int) -> int:
+def _round_up(value: int, step: int) -> int:
     return -(-value // step) * step

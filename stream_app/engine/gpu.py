@@ -1,6 +1,6 @@
-"""One GPU as an engine sees it: a stream of its own, pinned memory, events, captured graphs.
+"""A GPU as an engine uses it: streams, pinned memory, events, captured graphs.
 
-Tests put a stand-in in its place and run the engine on CPU tensors.
+Tests replace it with a stand-in and run the engine on CPU tensors.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from stream_app.core.errors import ModelError
 
 log = logging.getLogger(__name__)
 
-POOL = 32  # streams that torch makes for a device, handed out in turn: c10's kStreamsPerPool
+POOL = 32  # streams per device that torch hands out in turn: c10's kStreamsPerPool
 CAPABILITY = (8, 0)  # Ampere, the first that torch's flash attention runs on
 
 
@@ -34,10 +34,10 @@ class Graph:
 
 
 class Streams:
-    """Streams that nobody else in this process holds.
+    """Streams, each lent to one engine at a time.
 
-    torch's own pool hands the first out again after the last: a graph would be captured on a stream
-    that another model serves on. `draw` takes the next from that pool.
+    `draw` takes the next of torch's own pool, which starts again at its first stream after its
+    last: without this a graph would be captured on a stream that another model serves on.
     """
 
     def __init__(self, draw: Callable[[], Any]) -> None:
@@ -47,7 +47,7 @@ class Streams:
         self._lock = Lock()
 
     def take(self) -> Any:
-        """A stream, until it is given back. Raises ModelError where all are held."""
+        """A stream, until it is given back. Raises ModelError if all are lent."""
         with self._lock:
             if self._free:
                 return self._free.pop()
@@ -56,16 +56,18 @@ class Streams:
                 if stream.stream_id not in self._known:
                     self._known.add(stream.stream_id)
                     return stream
-        raise ModelError(f"{POOL} models are on one GPU in this process, and no more can be")
+        raise ModelError(
+            f"a process serves at most {POOL} models on one GPU: use several processes"
+        )
 
     def give_back(self, stream: Any) -> None:
-        """The next to ask may have it: what is still queued on it runs before theirs."""
+        """The next engine may take it; work still queued on it runs first."""
         with self._lock:
             self._free.append(stream)
 
 
 class Gpu:
-    """A CUDA device. What it lends is of this process: see `gpu`."""
+    """A CUDA device; there is one object per device and process: see `gpu`."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -73,52 +75,49 @@ class Gpu:
 
     @contextmanager
     def on(self, stream: Any) -> Iterator[None]:
-        """Make the device and the stream current; a new event or pinned memory is theirs."""
+        """Make device and stream current, also for new events and pinned memory."""
         with torch.cuda.device(self.device), torch.cuda.stream(stream):
             yield
 
     def pinned(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """Host memory that the device copies from and to by itself.
-
-        torch lends it again only when the copies that were launched on it have ended.
-        """
+        """Host memory for asynchronous copies. torch reuses it only after they have ended."""
         return torch.empty(tuple(shape), dtype=dtype, pin_memory=True)
 
     def sent(self, pinned: Tensor) -> Tensor:
-        """A copy on the device, of what nobody changes before it is made."""
+        """An asynchronous copy on the device; do not write to `pinned` before it is made."""
         return pinned.to(self.device, non_blocking=True)
 
     def event(self) -> Any:
-        """An event; who waits for it sleeps, and leaves the core to others."""
+        """An event; a thread that waits for it sleeps and frees its core."""
         return torch.cuda.Event(blocking=True)
 
     def graph_pool(self) -> Any:
-        """Memory that graphs share which are never replayed at one time."""
+        """A memory pool for graphs that are never replayed at the same time."""
         return torch.cuda.graph_pool_handle()
 
     def captured(self, forward: Callable[[], Tensor], pool: Any) -> Graph:
         """`forward` as a graph, captured on the current stream.
 
-        `torch.cuda.graph` would first wait for the whole device and empty the cache, while other
-        models serve from both. Raises what torch does where it cannot be captured.
+        `torch.cuda.graph` would wait for the whole device and empty the cache, which stalls other
+        models. Raises torch's error if it cannot be captured.
         """
         graph = torch.cuda.CUDAGraph()
         graph.capture_begin(pool, "thread_local")  # other threads may allocate meanwhile
         try:
             logits = forward()
         except BaseException:
-            with suppress(RuntimeError):  # the capture is spoilt, as we know
+            with suppress(RuntimeError):  # the capture has failed already
                 graph.capture_end()
             raise
         graph.capture_end()
         return Graph(graph.replay, logits)
 
     def why_padded(self, dtype: torch.dtype, head_size: int) -> str:
-        """Why flash attention cannot run, "" where it can."""
+        """Why flash attention cannot run, or ""."""
         if dtype == torch.float32:
             return "it has no float32"
         if not find_spec("torch.nn.attention.varlen"):
-            return f"torch {torch.__version__} has it for padded batches only"
+            return f"torch {torch.__version__} has none of variable length"
         if not torch.backends.cuda.is_flash_attention_available():
             return f"torch {torch.__version__} is built without it"
         if torch.cuda.get_device_capability(self.device) < CAPABILITY:
@@ -126,22 +125,24 @@ class Gpu:
         return "" if head_size % 8 == 0 and head_size <= 256 else f"heads of {head_size}"
 
     def empty_cache(self) -> None:
-        """Let the driver have what is cached. A device that fails says so elsewhere."""
+        """Release cached memory to the driver. A failing device is only logged."""
         try:
             with torch.cuda.device(self.device):
                 torch.cuda.empty_cache()
         except RuntimeError as error:
-            log.warning("%s does not take memory back: %s", self.device, type(error).__name__)
+            log.warning(
+                "%s does not release its cached memory: %s", self.device, type(error).__name__
+            )
 
 
 @cache
 def gpu(index: int) -> Gpu:
-    """The one `Gpu` of a device: torch's pool of streams, too, is one for the whole process."""
+    """The one `Gpu` of a device: torch's pool of streams is one per process, too."""
     return Gpu(torch.device("cuda", index))
 
 
 def cuda_device(name: str) -> torch.device:
-    """The device that auto, cuda, cuda:1, … says. Raises ModelError with why it is not there."""
+    """The device called auto, cuda, cuda:1, …. Raises ModelError, with the reason, without it."""
     device = torch.device("cuda" if name == "auto" else name)
     if device.type != "cuda":
         raise ModelError(f"a CUDA engine does not run on {name!r}")
@@ -153,7 +154,7 @@ def cuda_device(name: str) -> torch.device:
 
 
 def why_no_cuda() -> str:
-    """Why torch has no GPU to offer, "" where it has one."""
+    """Why torch offers no GPU, or ""."""
     if torch.cuda.is_available():
         return ""
     if not torch.backends.cuda.is_built():

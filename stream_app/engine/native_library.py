@@ -1,4 +1,4 @@
-"""The compiled kernels (`native/`) as Python sees them: structures of model.h, two functions.
+"""The compiled kernels (`native/`) in ctypes: the structures of model.h, and how they are found.
 
 ctypes releases the interpreter's lock while a kernel runs.
 """
@@ -21,8 +21,8 @@ class Linear(Structure):
         ("panels", c_void_p),
         ("bias", c_void_p),
         ("scale", c_void_p),
-        ("total", c_void_p),
-        ("in_", c_int32),
+        ("weight_sum", c_void_p),
+        ("in_", c_int32),  # `in` in C
         ("out", c_int32),
     ]
 
@@ -66,8 +66,8 @@ class Model(Structure):
         ("heads", c_int32),
         ("head_size", c_int32),
         ("labels", c_int32),
-        ("sharpness", c_float),
-        ("crowd", c_float),
+        ("inverse_temperature", c_float),
+        ("inverse_confidence", c_float),
     ]
 
 
@@ -96,7 +96,7 @@ class Kernels(Structure):
 
 
 def find_kernels(library: Path = LIBRARY) -> list[Kernels]:
-    """What this CPU runs, best first; nothing where the kernels were not compiled."""
+    """The kernels that this CPU runs, best first; none where the library was not compiled."""
     if not library.exists():
         return []
     find = ctypes.CDLL(str(library)).winnow_kernels

@@ -1,10 +1,10 @@
 """The padding-free CUDA backend: all tokens of a batch in one matrix, nothing else computed.
 
-- A batch is more launching than computing unless it is large, so it replays a CUDA graph. The rows
-  that fill a graph's matrix up belong to no text: rows meet in attention only, so nobody sees what
-  they hold.
-- A batch travels as one array, in pinned memory, on the engine's own stream. Its thread waits once,
-  for the logits, and sleeps; meanwhile another launches the next batch.
+- Launching takes longer than computing unless a batch is large, so a batch replays a CUDA graph.
+  The rows that fill up a graph's matrix belong to no text. Rows meet only in attention, within
+  their text, so the fill changes no logits.
+- A batch is one array, copied from pinned memory on the engine's own stream. Its thread sleeps
+  once, until the logits are there; meanwhile another thread launches the next batch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stream_app.core.errors import EngineSick, ModelError
-from stream_app.engine.failures import failure
+from stream_app.engine.failures import failure, release
 from stream_app.engine.gpu import Gpu, Graph, cuda_device, gpu
 from stream_app.engine.packed_cuda_model import Albert, Shape, lay_out
 from stream_app.engine.packing import Packed, pack
@@ -35,12 +35,12 @@ PRECISIONS = ("float32", "float16", "bfloat16")
 RUN_TOKENS = 16_384  # a larger batch is several forwards
 TOKENS_A_TEXT = 16  # a graph has room for texts as short as that, on average
 
-# a batch on its way: its rows of the logits, its shape, and what `lay_out` wrote
+# a forward: its rows of the logits, its shape, and what `lay_out` wrote
 Run = tuple[slice, Shape, Tensor]
 
 
 def graph_tokens(largest: int) -> Iterator[int]:
-    """Tokens of the graphs, ascending: an eighth of a power of two apart, so little is filler."""
+    """Tokens of the graphs, ascending, an eighth of a power of two apart: little is filled up."""
     tokens = step = 128
     while tokens <= largest:
         yield tokens
@@ -53,7 +53,7 @@ class PackedCudaEngine:
     def __init__(self, artifact: Artifact, gpu: Gpu, dtype: torch.dtype) -> None:
         self.labels = artifact.card.labels
         self.at_once = 2  # one batch is computed, one launched
-        self.batch_records = RUN_TOKENS // TOKENS_A_TEXT  # so that its tokens close a batch
+        self.batch_records = RUN_TOKENS // TOKENS_A_TEXT  # so that tokens close a batch first
         self._gpu, self._launching = gpu, Lock()
         shape, weights = read_shape(artifact), read_weights(artifact)
         self.why_padded = gpu.why_padded(dtype, shape.head_size)
@@ -73,7 +73,7 @@ class PackedCudaEngine:
 
     @torch.inference_mode()
     def warm_up(self) -> None:
-        """Take the memory of the largest batch, then capture a graph for each size up to it."""
+        """Allocate for the largest batch, then capture a graph for each size up to it."""
         self.logits([[0] * self._places] * (self._run_tokens // self._places))
         if self.why_padded:
             return
@@ -90,7 +90,7 @@ class PackedCudaEngine:
             shape = Shape(tokens, max(64, tokens // TOKENS_A_TEXT), self._places)
             packed = self._input[: shape.packed].zero_()  # empty texts
             forward = partial(self._model, packed, shape)
-            forward()  # what libraries allocate at first is not captured
+            forward()  # libraries allocate at the first call, which cannot be captured
             graphs[shape] = self._gpu.captured(forward, pool)
         return dict(reversed(graphs.items()))
 
@@ -117,7 +117,7 @@ class PackedCudaEngine:
                 out[rows].copy_(self._launch(packed, shape)[: len(out[rows])], non_blocking=True)
             done.record()
         done.synchronize()
-        return np.array(out)  # what is pinned goes back
+        return np.array(out)  # a copy: the pinned memory is reused
 
     def _laid_out(self, rows: slice, texts: Packed) -> Run:
         shape = self._shape(texts)
@@ -132,7 +132,7 @@ class PackedCudaEngine:
         return next(fits, need)
 
     def _launch(self, packed: Tensor, shape: Shape) -> Tensor:
-        """Logits on the device, at least one row a text; whoever is next overwrites a graph's."""
+        """Logits on the device, a row a text or more; the next replay overwrites a graph's."""
         graph = self._graphs.get(shape)
         if graph is None:
             return self._model(self._gpu.sent(packed), shape)
@@ -146,7 +146,7 @@ class PackedCudaEngine:
         return sum(self._shape(texts).tokens for _, texts in runs)
 
     def close(self) -> None:
-        """Drop graphs and weights, give stream and memory back. A sick GPU is no error here."""
+        """Release graphs, weights, stream and memory. Raises nothing on a sick GPU."""
         stream, self._stream = self._stream, None
         if stream is None:
             return
@@ -159,25 +159,27 @@ class PackedCudaEngine:
 def load(artifact: Artifact, device: str, precision: str, threads: int) -> PackedCudaEngine:
     """Load onto a GPU; `auto` is float16. The CPU's `threads` make no difference.
 
-    float16 is 10 to 20 times nearer to float32 than bfloat16 is on real text; where its range does
-    not do, the scores are not finite, which `scores` finds. Raises ModelError for what the device
-    does not have or hold, EngineSick where it fails.
+    On real text float16 is 10 to 20 times nearer to float32 than bfloat16 is. Beyond its range the
+    logits are not finite, and `scores` refuses them. Raises ModelError if the device is missing or
+    too small, or has no such precision, and EngineSick if it fails.
     """
     del threads
     if precision not in ("auto", *PRECISIONS):
         raise ModelError(f"no {precision} on CUDA; there are: auto, {', '.join(PRECISIONS)}")
     chosen = gpu(cuda_device(device).index)
     precision = "float16" if precision == "auto" else precision
-    # sums of a product that is shared out between blocks stay in float32
+    # partial sums of a product stay in float32
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
     name = artifact.card.name
     try:
         engine = PackedCudaEngine(artifact, chosen, getattr(torch, precision))
     except torch.OutOfMemoryError as error:
+        release(error)
         failed: Exception = ModelError(f"{name} does not fit into what is free on {chosen.device}")
-        failure(error, 0)
     except torch.AcceleratorError as error:
-        failed = EngineSick(f"{chosen.device} fails while {name} is loaded: {failure(error, 0)}")
+        release(error)
+        why = type(error).__name__
+        failed = EngineSick(f"{chosen.device} fails while {name} is loaded ({why}): check the GPU")
     else:
         log.info("%s: packed engine on %s, %s", name, chosen.device, precision)
         if engine.why_padded:

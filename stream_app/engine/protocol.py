@@ -12,7 +12,7 @@ from stream_app.core.errors import EngineError
 
 TokenIds = Sequence[int]
 Prior = NDArray[np.float32] | None
-BATCH_RECORDS = 64  # for a CPU, which more at once does not make faster
+BATCH_RECORDS = 64  # on a CPU, where larger batches are not faster
 
 
 class Engine(Protocol):
@@ -30,7 +30,7 @@ class Engine(Protocol):
 
     @property
     def batch_records(self) -> int:
-        """Records after which a batch closes where the route does not say."""
+        """Records that close a batch, unless the route sets a number."""
         ...
 
     def warm_up(self) -> None:
@@ -40,7 +40,7 @@ class Engine(Protocol):
     def logits(self, batch: Sequence[TokenIds], prior: Prior = None) -> NDArray[np.float32]:
         """Raw scores before calibration, float32 `[len(batch), labels]`, rows in input order.
 
-        They may hold what is no number, by an overflow or a broken device: `scores` refuses that.
+        They may be NaN or infinite, from an overflow or a broken device: `scores` refuses those.
 
         `prior`, of the same shape, is what the model's n-gram head says of the texts: it is added,
         and an engine that rounds looks at the sum. An empty batch gives `[0, labels]`. Raises
@@ -63,9 +63,9 @@ class Engine(Protocol):
 
 
 def scores(engine: Engine, batch: Sequence[TokenIds], prior: Prior = None) -> NDArray[np.float32]:
-    """The engine's logits, checked: one finite number a label. For all who make labels of them.
+    """The engine's logits, checked to be finite. Use this wherever labels are made of them.
 
-    Raises EngineError where they are not, and what `Engine.logits` raises.
+    Raises EngineError if they are not, and what `Engine.logits` raises.
     """
     logits = engine.logits(batch, prior)
     if logits.shape != (len(batch), len(engine.labels)) or not np.isfinite(logits).all():
@@ -74,5 +74,5 @@ def scores(engine: Engine, batch: Sequence[TokenIds], prior: Prior = None) -> ND
 
 
 def plus(logits: NDArray[np.float32], prior: Prior) -> NDArray[np.float32]:
-    """Both `[texts, labels]`; the logits alone where there is no prior."""
+    """Both `[texts, labels]`; the logits alone without a prior."""
     return logits if prior is None else logits + prior

@@ -89,7 +89,7 @@ class ReferenceEngine:
 
 
 def load(artifact: Artifact, device: str, precision: str, threads: int) -> ReferenceEngine:
-    """Load the artifact's weights onto `device`; `auto` takes CUDA where there is one."""
+    """Load the artifact's weights onto `device`; `auto` takes CUDA if present."""
     torch.set_num_threads(threads)
     if precision not in ("auto", "float32"):
         raise ModelError(f"the reference engine computes in float32, not in {precision}")

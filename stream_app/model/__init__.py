@@ -1,1 +1,1 @@
-"""Layer 1: what a model is: artifact on disk, tokenizer, text preparation, decision rule."""
+"""What a model is: artifact on disk, tokenizer, text preparation, decision rule."""

@@ -18,8 +18,8 @@ from safetensors import SafetensorError, deserialize, safe_open
 
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import WEIGHTS, Artifact
-from stream_app.model.config import ACTIVATIONS, CONFIG, Config, read_config
-from stream_app.model.files import read_header
+from stream_app.model.checks.config import ACTIVATIONS, CONFIG, Config, read_config
+from stream_app.model.checks.files import read_header
 
 _DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 _ATTENTION_NORM, _LAYER_NORM = "attention.LayerNorm", "full_layer_layer_norm"
@@ -49,7 +49,7 @@ class AlbertShape:
 
 
 def supported(artifact: Artifact) -> bool:
-    """Whether `AlbertShape` says all there is to say about the artifact's model."""
+    """Whether `AlbertShape` describes the artifact's model completely."""
     return read_config(artifact.path).hidden_act in ACTIVATIONS
 
 
@@ -107,16 +107,16 @@ def read_weights(artifact: Artifact) -> Weights[NDArray[np.float32]]:
     if outputs != len(labels):
         raise ModelError(f"{file} has {outputs} outputs, its card {len(labels)} labels")
     for name, weight in weights.items():
-        # NaN is the least and the greatest of whatever it is among
+        # a NaN makes both the minimum and the maximum NaN
         if weight.size and not np.isfinite([weight.min(), weight.max()]).all():
             raise ModelError(not_finite(file, name))
     return weights
 
 
 def check_shapes(artifact: Artifact) -> None:
-    """Raises ModelError where the weights are not of the shapes that `config.json` says.
+    """Raises ModelError if a weight does not have the shape that `config.json` implies.
 
-    Kernels take the sizes from there, and would read beyond what is shorter.
+    Kernels take the sizes from there, and would read beyond the end of a shorter weight.
     """
     file, config = artifact.path / WEIGHTS, read_config(artifact.path)
     found = read_header(file)
@@ -127,8 +127,8 @@ def check_shapes(artifact: Artifact) -> None:
 
 
 def not_finite(file: Path, name: str) -> str:
-    """What to say of a weight that is NaN, or infinite."""
-    return f"{file}: {name} holds what is no finite number: make the model again"
+    """The message for a weight that is NaN or infinite."""
+    return f"{file}: {name} has values that are not finite: train or fetch the model again"
 
 
 def weight_shapes(config: Config, outputs: int) -> dict[str, tuple[int, ...]]:

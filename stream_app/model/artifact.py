@@ -6,6 +6,7 @@ Weights are safetensors only: nothing is ever unpickled.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
@@ -22,8 +23,8 @@ from pydantic import (
 
 from stream_app.core.errors import ModelError
 from stream_app.core.label_record import ModelVersion
-from stream_app.model.config import CONFIG, DEFAULT_MAX_TOKENS, positions, read_config
-from stream_app.model.files import (
+from stream_app.model.checks.config import CONFIG, DEFAULT_MAX_TOKENS, positions, read_config
+from stream_app.model.checks.files import (
     CARD_BYTES,
     CONFIG_BYTES,
     TOKENIZER_BYTES,
@@ -41,18 +42,16 @@ NGRAMS = "ngrams.safetensors"  # optional: see `stream_app.model.ngrams`
 EXITS = "exits.safetensors"  # optional: see `stream_app.model.exits`
 DRIFT = "drift.json"  # optional: see `stream_app.model.drift_reference`
 MOST_BYTES = {CONFIG: CONFIG_BYTES, CARD: CARD_BYTES, TOKENIZER: TOKENIZER_BYTES}
-JOINERS = str.maketrans(
-    "", "", "\u200c\u200d"
-)  # invisible, and part of how some scripts are written
+JOINERS = str.maketrans("", "", "\u200c\u200d")  # invisible; some scripts need them
 Truncation = Literal["head", "head_tail"]
 Problem = Literal["single_label", "multi_label"]
 
 
 def _name(text: str) -> str:
-    """For logs, metrics, headers and pages: one line, and no mark-up."""
+    """It goes into logs, metrics, headers and pages: one line, without mark-up."""
     if not text.translate(JOINERS).isprintable() or set(text) & set("<>") or not text.strip():
         raise ValueError(
-            f"{text[:40]!a} is no name: it is empty, or has control characters, < or >"
+            f"{text[:40]!a} is not a valid name: it is empty, or has control characters, < or >"
         )
     return text
 
@@ -76,7 +75,7 @@ class ModelCard(BaseModel):
     truncation: Truncation = "head"  # what is kept of a longer text
     temperature: float = Field(1.0, ge=1e-3, le=1e3)
     thresholds: dict[str, Threshold] = Field(default_factory=dict)  # multi-label; 0.5 where absent
-    # share of its test texts that int8 labels as float32 does; none where nobody measured it
+    # share of its test texts that int8 labels as float32 does; none if not measured
     int8_agreement: float | None = Field(None, ge=0, le=1)
     exit_confidence: float | None = Field(None, gt=0, lt=1)  # at which a text may leave early
     tokenizer: str = "."  # folder of tokenizer.json, relative to this one
@@ -130,7 +129,7 @@ class Artifact:
 
     @property
     def version(self) -> ModelVersion:
-        """What a label record says of it."""
+        """The model's entry in a label record."""
         return ModelVersion(name=self.card.name, version=self.card.version, digest=self.digest)
 
     @property
@@ -149,7 +148,7 @@ def load_artifact(path: Path) -> Artifact:
     """Read and check the artifact in folder `path`; a plain Hugging Face ALBERT folder will do.
 
     Raises ModelError when a file is missing, too large or a link to elsewhere, a digest does not
-    match, the card is wrong, or `config.json` describes no model that can be.
+    match, or the card or `config.json` is wrong.
     """
     if not path.is_dir():
         raise ModelError(f"model folder {path} does not exist")
@@ -160,15 +159,20 @@ def load_artifact(path: Path) -> Artifact:
             f"{path / CARD}: max_tokens is {card.max_tokens}, but the model has only {most} "
             "positions (max_position_embeddings in config.json)"
         )
-    listing = "".join(f"{name}:{digest}\n" for name, digest in sorted(digests.items()))
-    return Artifact(path, card, hashlib.sha256(listing.encode()).hexdigest())
+    return Artifact(path, card, _digest(digests))
 
 
-def write_card(path: Path, card: ModelCard) -> None:
-    """Write `winnow.json` into folder `path`, with the sha256 of every file the card covers."""
+def write_card(path: Path, card: ModelCard) -> Artifact:
+    """Write `winnow.json` into folder `path`, with the sha256 of every file the card covers.
+
+    The artifact is the one that `load_artifact` reads from there.
+    """
     files = {name: sha256(path / name) for name in _files(path, card) if name != CARD}
     sealed = card.model_copy(update={"files": files})
-    (path / CARD).write_text(sealed.model_dump_json(indent=2) + "\n")
+    written = f"{sealed.model_dump_json(indent=2)}\n".encode()
+    (path / CARD).write_bytes(written)
+    digests = {**files, CARD: hashlib.sha256(written).hexdigest()}
+    return Artifact(path, ModelCard.model_validate_json(written), _digest(digests))
 
 
 def _tokenizer(card: ModelCard) -> str:
@@ -179,6 +183,12 @@ def _files(path: Path, card: ModelCard) -> list[str]:
     names = {CONFIG, WEIGHTS, _tokenizer(card), *card.files}
     names.update(name for name in (CARD, NGRAMS, EXITS, DRIFT) if (path / name).exists())
     return sorted(names)
+
+
+def _digest(files: Mapping[str, str]) -> str:
+    """Of an artifact: the sha256 over its files' digests."""
+    listing = "".join(f"{name}:{digest}\n" for name, digest in sorted(files.items()))
+    return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def _checked(path: Path, name: str, expected: str | None) -> str:

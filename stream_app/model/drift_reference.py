@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from stream_app.core.errors import ModelError
 from stream_app.model.albert import read_embeddings
 from stream_app.model.artifact import DRIFT, Artifact
-from stream_app.model.files import MIB, read_file
+from stream_app.model.checks.files import MIB, read_file
 
 Table = NDArray[np.float32]
 Edge = Annotated[float, Field(allow_inf_nan=False)]

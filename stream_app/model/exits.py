@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import EXITS, Artifact
-from stream_app.model.files import MIB, read_header
+from stream_app.model.checks.files import MIB, read_header
 
 Array = NDArray[np.float32]
 EXITS_BYTES = 256 * MIB
@@ -55,5 +55,5 @@ def load_exits(artifact: Artifact) -> Exits | None:
     if not fits or weight.shape[1] != len(card.labels):
         raise ModelError(f"{file} does not fit the {len(card.labels)} labels of {card.name}")
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-        raise ModelError(f"{file} holds what is no finite number: make the exits again")
+        raise ModelError(f"{file} has values that are not finite: fit the exits again")
     return Exits(weight, bias, card.exit_confidence)

@@ -1,4 +1,4 @@
-"""A sparse n-gram head: what single words and pairs say, over the whole text, added to the logits.
+"""A sparse n-gram head: weights of words and pairs over the whole text, added to the logits.
 
 ALBERT reads a few hundred tokens in context; this reads every word without. A text's n-grams are
 hashed into buckets, each bucket has a weight a label, and the text's logits are the sum over its
@@ -13,6 +13,7 @@ arithmetic, the same on every machine.
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
 from collections.abc import Sequence
@@ -23,11 +24,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import NGRAMS, Artifact
-from stream_app.model.files import MIB, read_header
+from stream_app.model.checks.files import MIB, read_header
 
 Hashes = NDArray[np.uint64]
 Logits = NDArray[np.float32]
@@ -94,8 +95,7 @@ class NgramHead:
             "scale": self.scale,
             "bias": self.bias,
         }
-        save_file(tensors, folder / NGRAMS, metadata=described)
-        (folder / NGRAMS).chmod(0o644)  # safetensors writes for its owner only
+        (folder / NGRAMS).write_bytes(_in_order(save(tensors, metadata=described)))
 
 
 def load_head(artifact: Artifact) -> NgramHead | None:
@@ -117,12 +117,12 @@ def load_head(artifact: Artifact) -> NgramHead | None:
     if shapes != [(1 << features.bits, labels), (labels,), (labels,)]:
         raise ModelError(f"{file} does not fit the {labels} labels of {artifact.card.name}")
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
-        raise ModelError(f"{file} holds what is no finite number: make the head again")
+        raise ModelError(f"{file} has values that are not finite: fit the head again")
     return NgramHead(features, tensors["weights"], tensors["scale"], tensors["bias"], power)
 
 
 def _check(features: Features, power: float) -> None:
-    """Raises ValueError for what would take for ever: each length is one more pass over a text."""
+    """Raises ValueError for sizes out of bounds: each length is another pass over every text."""
     longest = max((features.words, *features.characters), default=0)
     few = len(features.characters) <= LONGEST_RUN and min(features.characters, default=1) > 0
     if not (0 < longest <= LONGEST_RUN and features.words >= 0 and few):
@@ -151,6 +151,16 @@ def _runs(units: Hashes, lengths: Sequence[int]) -> list[Hashes]:
         if length in lengths:
             out.append(run + np.uint64(length))
     return out
+
+
+def _in_order(file: bytes) -> bytes:
+    """The same safetensors file with sorted metadata: the library puts them in another order each
+    time, so the same head would have another digest."""
+    start = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return file[:8] + text.ljust(start - 8) + file[start:]
 
 
 def _text(value: int | tuple[int, ...]) -> str:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from functools import cache
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from stop_words import LANGUAGE_MAPPING, get_stop_words
 
-_SPACE = re.compile(r"\s+")
-# soft hyphen, Mongolian vowel separator, zero-width space, word joiner, byte order mark: spammers
-# cut words with them; joiners that scripts and emoji need are kept
-_INVISIBLE = re.compile("[\u00ad\u180e\u200b\u2060\ufeff]")
+from stream_app.model.visible import stream_safe, visible
 
 _AROUND = ".,;:!?()\"'"  # a word may be written with
 
@@ -39,8 +35,11 @@ class Preparation(BaseModel):
 
 
 def prepare(title: str, body: str, how: Preparation) -> str:
-    """Join, cap, normalise (NFKC), drop the invisible, collapse white space; '' without words."""
-    parts = [_clean(part[: how.max_chars]) for part in (title, body)]
+    """Join, normalise (NFKC), drop the invisible, collapse white space, cap; '' without words.
+
+    What no reader sees is gone before the text is cut: padding pushes nothing out of it.
+    """
+    parts = [_clean(part, how.max_chars) for part in (title, body)]
     if how.stop_words:
         parts = [_without_stop_words(part, how.stop_words) for part in parts]
     return how.separator.join(part for part in parts if part)[: how.max_chars]
@@ -58,6 +57,12 @@ def _stop_words(language: str) -> frozenset[str]:
     return frozenset(get_stop_words(language))
 
 
-def _clean(text: str) -> str:
-    visible = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
-    return _SPACE.sub(" ", visible).strip()
+def _clean(text: str, limit: int) -> str:
+    """The first `limit` clean characters, read from no more of `text` than they take."""
+    read = limit
+    while True:
+        safe = stream_safe(visible(text[:read]))
+        clean = " ".join(unicodedata.normalize("NFKC", safe).split())
+        if len(clean) >= limit or read >= len(text):
+            return clean[:limit]
+        read *= 4

@@ -9,9 +9,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from stream_app.core.errors import ModelError
-from stream_app.core.registry_settings import RegistrySettings
+from stream_app.core.settings import RegistrySettings
 from stream_app.model.artifact import Artifact, load_artifact
-from stream_app.model.confined_registry import FETCH_BYTES, ConfinedRegistry
+from stream_app.model.confined.registry import FETCH_BYTES, ConfinedRegistry
 
 BUILTIN = ("spam", "reviews", "news")
 HUB_FILES = 200
@@ -22,7 +22,7 @@ _REGISTERED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """What `models:/…` says: a model's name, and an alias, which may move, or a version."""
+    """The parts of `models:/…`: a model's name, and an alias, which may move, or a version."""
 
     name: str
     alias_or_version: str
@@ -34,7 +34,7 @@ class Registered:
 
 
 def registered(reference: str) -> Registered | None:
-    """What a reference to the registry says; None for any other. Raises ModelError."""
+    """The parts of a reference to the registry; None for any other. Raises ModelError."""
     if not reference.startswith("models:"):
         return None
     found = _REGISTERED.fullmatch(reference)

@@ -29,7 +29,7 @@ _SQLITE = "sqlite:///"
 _DIGEST = re.compile("[0-9a-f]{64}")
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # what MLflow says of no alias
 _MANNERS = {  # MLflow takes these from the environment only
-    "MLFLOW_DISABLE_TELEMETRY": "true",  # whoever filters mail does not want it to call home
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # a mail filter must not call home
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # by default it tries for minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -38,7 +38,7 @@ _MANNERS = {  # MLflow takes these from the environment only
 
 @dataclass(frozen=True, slots=True)
 class RegisteredVersion:
-    """A version of a registered model. `digest` is "" where nobody tagged it."""
+    """A version of a registered model. `digest` is "" without a tag."""
 
     name: str
     version: str
@@ -139,7 +139,7 @@ class Registry:
         return self.find(name, CHAMPION)
 
     def rollback(self, name: str) -> RegisteredVersion:
-        """Make the previous champion the champion again; the one of now becomes `previous`."""
+        """Make the previous champion the champion again; the current one becomes `previous`."""
         aliases = self._aliases(name)
         if PREVIOUS not in aliases or aliases[PREVIOUS] == aliases.get(CHAMPION):
             raise ModelError(
@@ -209,7 +209,7 @@ class Registry:
 
 
 def mlflow_client(uri: str) -> Any:
-    """MLflow's own client of a registry, which a file is made for where there is none."""
+    """MLflow's own client of a registry; creates a missing SQLite file."""
     return mlflow_client_class()(tracking_uri=uri, registry_uri=uri)
 
 

@@ -8,8 +8,8 @@ from tokenizers import Tokenizer as FastTokenizer
 
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import TOKENIZER, Artifact
-from stream_app.model.files import TOKENIZER_BYTES, parse_object, read_file
-from stream_app.model.tokenizer_check import why_not
+from stream_app.model.checks.files import TOKENIZER_BYTES, parse_object, read_file
+from stream_app.model.checks.tokenizer import why_not
 
 
 class Tokenizer:

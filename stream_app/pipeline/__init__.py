@@ -1,1 +1,1 @@
-"""Layer 3: the steps of the data path, one file a step."""
+"""The steps of the data path, one file a step, and what travels through them."""

@@ -6,9 +6,17 @@ delivery order, not arithmetic: compaction and transactions leave gaps between o
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 
 from stream_app.core.messages import Partition, Record
+from stream_app.core.metrics import Metrics
+from stream_app.core.settings import LabelSettings
+from stream_app.pipeline.work import Work
+
+# told of works whose labels are confirmed; on the event loop, so it never waits
+Observer = Callable[[Sequence[Work]], None]
 
 
 class AckTracker:
@@ -34,7 +42,7 @@ class AckTracker:
         """The record's label or dead letter is confirmed; the safe prefix may grow."""
         queue = self._open.get(record.partition)
         if queue is None or queue.get(record.offset) is not record:
-            return  # delivered by an earlier assignment: it is somebody else's now
+            return  # delivered by an earlier assignment: another worker has it now
         done = self._done.setdefault(record.partition, set())
         done.add(record.offset)
         while queue and (first := next(iter(queue))) in done:
@@ -43,7 +51,7 @@ class AckTracker:
             self._positions[record.partition] = first + 1
 
     def owns(self, record: Record) -> bool:
-        """Whether to go on with a record: delivered under this assignment, not done, not frozen."""
+        """Whether to continue: delivered under this assignment, not done, not frozen."""
         queue = self._open.get(record.partition)
         return queue is not None and queue.get(record.offset) is record and not self._frozen
 
@@ -68,3 +76,42 @@ class AckTracker:
         for state in (self._open, self._done, self._last, self._positions):
             state.clear()
         self._frozen = False
+
+
+class Ack:
+    """The step. Runs on the event loop."""
+
+    def __init__(
+        self,
+        settings: LabelSettings,
+        acks: AckTracker,
+        metrics: Metrics,
+        observers: Sequence[Observer],
+    ) -> None:
+        self._route = settings.name
+        self._acks = acks
+        self._metrics = metrics
+        self._observers = observers
+
+    def __call__(self, works: Sequence[Work]) -> None:
+        """These works are confirmed: their offsets may be committed."""
+        now = time.time()
+        for work in works:
+            self._acks.done(work.record)
+            self._count(work, now)
+        for observe in self._observers:
+            observe(works)
+
+    def _count(self, work: Work, now: float) -> None:
+        name, version, metrics = self._route, work.model.version.version, self._metrics
+        if work.error is not None:
+            metrics.dead_lettered.labels(name, work.error.code).inc()
+            return
+        if work.prediction is not None:
+            metrics.labelled.labels(name, version).inc()
+            metrics.labels.labels(name, version, work.prediction.label).inc()
+            if work.prediction.decision != work.prediction.label:
+                metrics.unsure.labels(name, version).inc()
+        if work.record.timestamp is not None:
+            seconds = max(0.0, now - work.record.timestamp / 1000)
+            metrics.end_to_end_seconds.labels(name).observe(seconds)

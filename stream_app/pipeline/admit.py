@@ -1,4 +1,4 @@
-"""Admission: how much of one route may be in flight, in records and in bytes.
+"""Admit: which records come in, and how much of one route may be in flight, in records and bytes.
 
 A full route pauses its own partitions at the consumer. It never stops reading its stream: a full
 stream would block the one delivery callback that all routes share.
@@ -6,13 +6,17 @@ stream would block the one delivery callback that all routes share.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from prometheus_client import Gauge
-
 from stream_app.core.messages import Partition, Record
+from stream_app.core.metrics import Metrics
+from stream_app.core.settings import LabelSettings
+from stream_app.pipeline.ack import AckTracker
+from stream_app.pipeline.work import Work
+from stream_app.serving.models import Models
 
+BATCHES_IN_FLIGHT = 8  # where the route gives no limit: two on the device, the others on their way
 RESUME_AT = 0.5  # of the limit: low enough not to flap, high enough not to run dry
 
 
@@ -33,18 +37,17 @@ class InFlight:
 
     def __init__(
         self,
-        max_records: int,
-        max_bytes: int,
+        settings: LabelSettings,
+        batch_records: int,
         valve: Callable[[], Valve],
-        records_gauge: Gauge,
-        bytes_gauge: Gauge,
+        metrics: Metrics,
     ) -> None:
-        self._max_records = max_records
-        self._max_bytes = max_bytes
+        self._max_records = settings.max_in_flight_records or BATCHES_IN_FLIGHT * batch_records
+        self._max_bytes = settings.max_in_flight_bytes
         self._valve = valve
         self._paused: set[Partition] = set()
-        self._records_gauge = records_gauge
-        self._bytes_gauge = bytes_gauge
+        self._records_gauge = metrics.in_flight_records.labels(settings.name)
+        self._bytes_gauge = metrics.in_flight_bytes.labels(settings.name)
         self.records = 0
         self.bytes = 0
 
@@ -79,3 +82,44 @@ class InFlight:
         self.bytes += size
         self._records_gauge.set(self.records)
         self._bytes_gauge.set(self.bytes)
+
+
+class Admission:
+    """The step that lets records in, and out again. Runs on the event loop."""
+
+    def __init__(
+        self,
+        settings: LabelSettings,
+        models: Models,
+        acks: AckTracker,
+        in_flight: InFlight,
+        metrics: Metrics,
+    ) -> None:
+        self._models = models
+        self._acks = acks
+        self._in_flight = in_flight
+        self._consumed = metrics.consumed.labels(settings.name)
+
+    def admit(self, record: Record) -> Work | None:
+        """Take a record in: until dropped it counts as in flight, and keeps its model loaded.
+
+        None where this assignment already delivered it.
+        """
+        self._consumed.inc()
+        if not self._acks.deliver(record):
+            return None
+        self._in_flight.enter(record)
+        return Work(record, self._models.begin(record))
+
+    def owned(self, works: Sequence[Work]) -> list[Work]:
+        """The works whose partition is still ours; the others were revoked, and end here."""
+        owned = [work for work in works if self._acks.owns(work.record)]
+        if len(owned) < len(works):
+            self.drop([work for work in works if not self._acks.owns(work.record)])
+        return owned
+
+    def drop(self, works: Sequence[Work]) -> None:
+        """Give the room and the model of works back, acked or not."""
+        for work in works:
+            self._in_flight.leave(work.record)
+            self._models.end(work.model)

@@ -24,7 +24,7 @@ async def batches(
     limits: Callable[[], BatchLimits],
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Batch]:
-    """Batches of works in delivery order, for ever.
+    """Batches of works in delivery order, without end.
 
     A batch holds at most the `records` and `tokens` that the limits say when it begins; a single
     work with more tokens goes alone. While the consumer of this generator is busy the queue fills,
@@ -48,7 +48,7 @@ async def batches(
 
 
 async def _next(works: asyncio.Queue[Work], seconds: float) -> Work | None:
-    """The next work, or None when there is none within `seconds`."""
+    """The next work, or None if none comes within `seconds`."""
     try:
         return works.get_nowait()
     except asyncio.QueueEmpty:

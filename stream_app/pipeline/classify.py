@@ -1,110 +1,62 @@
-"""Classify: batches through the engine, and what to do when the engine fails.
-
-Scores that are not finite are a failure too. Retry once; out of memory halves the batch; an error
-that persists is bisected until the poison record stands alone. Before any record is blamed the
-canary must pass: an engine that fails the canary is sick, and a sick engine ends the process
-instead of dead-lettering a mailbox.
-"""
+"""Classify: a batch of token ids -> predictions, model by model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from threading import Semaphore
-from typing import Protocol
+import logging
+import time
 
-import numpy as np
-from numpy.typing import NDArray
+from stream_app.core.errors import EngineSick
+from stream_app.core.metrics import Metrics
+from stream_app.core.settings import LabelSettings
+from stream_app.pipeline.encode import encode
+from stream_app.pipeline.work import Batch, Work, by_model
+from stream_app.serving.models import Models
+from stream_app.serving.served import ServedModel
 
-from stream_app.core.errors import EngineError, EngineSick, OutOfMemory, RecordError
-from stream_app.core.messages import Prediction
-from stream_app.engine.protocol import Engine, Prior, TokenIds, scores
-from stream_app.model.artifact import ModelCard
-from stream_app.model.decision import decide
-
-CANARY = "a short text that any working model can score"
-
-Row = NDArray[np.float32] | RecordError
+log = logging.getLogger(__name__)
 
 
-class Scorable(Protocol):
-    """A text on its way through the engine: what goes in, and what is written back."""
+class Classify:
+    """The step. Runs off the event loop, on as many threads as batches are under way."""
 
-    tokens: list[int]
-    prior: NDArray[np.float32] | None
-    prediction: Prediction | None
-    error: RecordError | None
+    def __init__(self, settings: LabelSettings, models: Models, metrics: Metrics) -> None:
+        name = self._route = settings.name
+        self._models = models
+        self._queue_seconds = metrics.stage_seconds.labels(name, "queue")
+        self._seconds = metrics.stage_seconds.labels(name, "inference")
+        self._records = metrics.batch_records.labels(name)
+        self._tokens = metrics.batch_tokens.labels(name)
+        self._padding = metrics.padding_ratio.labels(name)
 
+    def __call__(self, batch: Batch) -> Batch:
+        """Give each work of the batch its prediction or its error. Raises EngineSick."""
+        scorable, started = batch.scorable, time.monotonic()
+        for work in scorable:
+            self._queue_seconds.observe(started - work.since)
+        computed = 0
+        for model, works in by_model(scorable).items():
+            self._score(model, works)
+            computed += model.engine.computed_tokens([work.tokens for work in works])
+        self._seconds.observe(time.monotonic() - started)
+        self._records.observe(len(batch.works))
+        self._tokens.observe(batch.tokens)
+        self._padding.observe(1 - batch.tokens / computed if computed else 0)
+        return batch
 
-class Classifier:
-    """One model's engine with its failure rules. Runs off the event loop, on several threads."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        card: ModelCard,
-        min_confidence: float,
-        canary: TokenIds,
-        failed: Callable[[str], None],
-    ) -> None:
-        self._engine = engine
-        self._card = card
-        self._min_confidence = min_confidence
-        self._canary = canary
-        self._failed = failed  # counts what was done about a failure
-        self._turns = Semaphore(engine.at_once)
-
-    def __call__(self, works: Sequence[Scorable]) -> None:
-        """Give each work its prediction or its error. Raises EngineSick: then blames no record."""
-        for work, row in zip(works, self.rows(works), strict=True):
-            if isinstance(row, RecordError):
-                work.error = row
-            else:
-                work.prediction = decide(row[None, :], self._card, self._min_confidence)[0]
-
-    def rows(self, works: Sequence[Scorable]) -> list[Row]:
-        """One row of logits a text, or the error of the text that cannot be scored."""
-        if not works:
-            return []
+    def _score(self, model: ServedModel, works: list[Work]) -> None:
+        """Score works by a model; those that a challenger cannot label go to the champion."""
+        if model is self._models.champion:
+            model.classifier(works)
+            return
         try:
-            return self._score(works)
-        except OutOfMemory as error:
-            return self._split(works, error, "halved")
-        except Exception:  # whatever a backend raises, the record or the engine is at fault
-            self._failed("retried")
-        try:
-            return self._score(works)
-        except Exception as error:
-            return self._split(works, error, "bisected")
-
-    def _score(self, works: Sequence[Scorable]) -> list[Row]:
-        priors = [work.prior for work in works if work.prior is not None]  # of all or of none
-        prior = np.stack(priors) if priors else None
-        return list(self._logits([work.tokens for work in works], prior))
-
-    def _logits(self, batch: Sequence[TokenIds], prior: Prior) -> NDArray[np.float32]:
-        with self._turns:
-            return scores(self._engine, batch, prior)
-
-    def _split(self, works: Sequence[Scorable], error: Exception, outcome: str) -> list[Row]:
-        if len(works) == 1:
-            return [self._poison(works[0], error)]
-        self._failed(outcome)
-        middle = len(works) // 2
-        return [*self.rows(works[:middle]), *self.rows(works[middle:])]
-
-    def _poison(self, work: Scorable, error: Exception) -> RecordError:
-        # the canary goes the record's way, prior and all: else that way would be the record's fault
-        prior = None if work.prior is None else np.zeros_like(work.prior)[None, :]
-        try:
-            self._logits([self._canary], prior)
-        except Exception as sick:
-            why = str(sick) if isinstance(sick, EngineError) else type(sick).__name__
-            raise EngineSick(
-                f"the engine fails its canary too ({why}): restart the worker, "
-                "and check the device and the model files; nothing was acked"
-            ) from sick
-        self._failed("poison")
-        kind = type(error.__cause__ or error).__name__
-        code = "out_of_memory" if isinstance(error, OutOfMemory) else "engine_error"
-        detail = str(error) if isinstance(error, EngineError) else kind
-        return RecordError(code, f"the engine cannot score this record ({detail})")
+            model.classifier(works)
+            failed = [work for work in works if work.error is not None]
+        except EngineSick as error:
+            log.error("route %s: the challenger is withdrawn: %s", self._route, error)
+            self._models.withdraw(model)
+            failed = works
+        for work in failed:
+            work.error, work.model = None, self._models.take_over(model)
+        for champion, mine in by_model(failed).items():
+            encode(champion, mine)
+            champion.classifier([work for work in mine if work.error is None])

@@ -1,48 +1,45 @@
-"""Encode: Message -> token ids, with the model's own text preparation, tokenizer and head."""
+"""Encode: Message -> token ids, by the encoder of the model that each record began with."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from stream_app.core.errors import RecordError
-from stream_app.core.messages import Message
-from stream_app.model.ngrams import NgramHead
-from stream_app.model.preparation import Preparation, prepare
+from stream_app.core.metrics import Metrics
+from stream_app.core.settings import LabelSettings
+from stream_app.pipeline.work import Work, by_model
+from stream_app.serving.served import ServedModel
 
 
-class Encodes(Protocol):
-    """A tokenizer."""
+class Encode:
+    """The step. Runs off the event loop."""
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text."""
-        ...
+    def __init__(self, settings: LabelSettings, metrics: Metrics) -> None:
+        self._seconds = metrics.stage_seconds.labels(settings.name, "encode")
+
+    def __call__(self, works: Sequence[Work]) -> None:
+        """Give each parsed work its token ids."""
+        started = time.monotonic()
+        parsed = [work for work in works if work.message is not None]
+        for model, mine in by_model(parsed).items():
+            encode(model, mine)
+        now = time.monotonic()
+        for work in works:
+            work.lap(now)
+            self._seconds.observe((now - started) / len(works))
 
 
-class Encoder:
-    """Texts to what the engine reads. Runs off the event loop."""
-
-    def __init__(
-        self, tokenizer: Encodes, preparation: Preparation, head: NgramHead | None = None
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._preparation = preparation
-        self._head = head
-
-    def text(self, message: Message) -> str:
-        """The text the model will see. Raises RecordError when there are no words in it."""
-        text = prepare(message.title, message.body, self._preparation)
-        if not text:
-            raise RecordError("no_text", "the message has no words to label")
-        return text
-
-    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, cut at the model's length."""
-        return self._tokenizer.encode(texts) if texts else []
-
-    def priors(self, texts: Sequence[str]) -> list[NDArray[np.float32] | None]:
-        """What the n-gram head says of each whole text, `[labels]`; None where there is no head."""
-        return [None] * len(texts) if self._head is None else list(self._head.logits(texts))
+def encode(model: ServedModel, works: Sequence[Work]) -> None:
+    """Give parsed works their token ids, in place; all texts in one call to its tokenizer."""
+    texts, ready = [], []
+    for work in works:
+        assert work.message is not None
+        try:
+            texts.append(model.encoder.text(work.message))
+            ready.append(work)
+        except RecordError as error:
+            work.error = error
+    encoded = zip(ready, model.encoder(texts), model.encoder.priors(texts), strict=True)
+    for work, tokens, prior in encoded:
+        work.tokens, work.prior = tokens, prior

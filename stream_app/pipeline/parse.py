@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-from stream_app.codecs import Codec
+import time
+from collections.abc import Callable, Sequence
+
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, ParseSpec, Record, Scalar
+from stream_app.core.metrics import Metrics
+from stream_app.core.settings import LabelSettings
+from stream_app.pipeline.work import Work
 
 
-class Parser:
-    """One route's way from a record to a message. Runs off the event loop."""
+class Parse:
+    """The step. Runs off the event loop."""
 
-    def __init__(self, codec: Codec, spec: ParseSpec, max_bytes: int) -> None:
+    def __init__(
+        self,
+        codec: Callable[[bytes, ParseSpec], Message],
+        settings: LabelSettings,
+        metrics: Metrics,
+    ) -> None:
         self._codec = codec
-        self._spec = spec
-        self._max_bytes = max_bytes
+        self._spec = settings.parse_spec
+        self._max_bytes = settings.max_record_bytes
+        self._seconds = metrics.stage_seconds.labels(settings.name, "parse")
 
-    def __call__(self, record: Record) -> Message:
+    def __call__(self, works: Sequence[Work]) -> None:
+        """Give each work its message, or its error."""
+        for work in works:
+            started = time.monotonic()
+            try:
+                work.message = self._message(work.record)
+            except RecordError as error:
+                work.error = error
+            self._seconds.observe(time.monotonic() - started)
+
+    def _message(self, record: Record) -> Message:
         """The message in a record. Raises RecordError with a reason for a person."""
         if record.value is None:
             raise RecordError("null_value", "the record has no value: there is nothing to label")

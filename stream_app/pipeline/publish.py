@@ -1,135 +1,53 @@
-"""Publish: labels and dead letters to their topics, confirmed by the broker, in order.
-
-A broker or an output topic that fails is never a record's fault: the batch is sent again until it
-is confirmed. Whatever follows a failed record on its output partition is sent again after it, so
-order is kept and duplicates are the price.
-"""
+"""Publish: works -> labels and dead letters, confirmed by the broker, in delivery order."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 
-from aiokafka.errors import InvalidTimestampError, MessageSizeTooLargeError, ProducerFenced
-from prometheus_client import Counter
+from stream_app.core.errors import RecordError
+from stream_app.core.metrics import Metrics
+from stream_app.core.settings import RouteSettings
+from stream_app.pipeline.ack import AckTracker
+from stream_app.pipeline.dead_letter import dead_letter
+from stream_app.pipeline.outgoing import Outgoing, label_of
+from stream_app.pipeline.publisher import Publisher
+from stream_app.pipeline.work import Work
 
-from stream_app.core.messages import Partition
-from stream_app.pipeline.dead_letter import Outgoing
-from stream_app.pipeline.send import Sender
-
-log = logging.getLogger(__name__)
-
-RETRY_SECONDS = 1.0
-MISSING = "If the topic is missing, make it: winnow topics create"
-CLOCK = "This machine's clock is ahead of what the broker takes: set it"
-SLOW_SECONDS = 10.0
+TOO_LARGE = "the output topic refuses this label: too large"
 
 
-class Publisher:
-    """One route's deliveries, by its sender; a sender that failed starts anew."""
+class Publish:
+    """The step. Runs on the event loop."""
 
     def __init__(
-        self,
-        route: str,
-        sender: Sender,
-        failures: Counter,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        self, settings: RouteSettings, publisher: Publisher, acks: AckTracker, metrics: Metrics
     ) -> None:
-        self._route = route
-        self._sender = sender
-        self._failures = failures  # route already bound
-        self._sleep = sleep
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self.failing: str | None = None  # why the last delivery failed; None once one succeeds
+        self._settings = settings
+        self._publisher = publisher
+        self._acks = acks
+        self._seconds = metrics.stage_seconds.labels(settings.name, "publish")
 
-    async def publish(
-        self, batch: Sequence[Outgoing], wanted: Callable[[], bool] = lambda: True
-    ) -> bool:
-        """Send a batch and wait until the broker has all of it; False when no longer `wanted`."""
-        self._idle.clear()
-        try:
-            return await self._publish(list(batch), wanted)
-        finally:
-            self._idle.set()
+    async def __call__(self, works: Sequence[Work]) -> bool:
+        """True once all are confirmed; False if their partitions were revoked meanwhile."""
+        started = time.monotonic()
+        confirmed = await self._publisher.publish(
+            [self._outgoing(work) for work in works],
+            lambda: any(self._acks.owns(work.record) for work in works),
+        )
+        self._seconds.observe(time.monotonic() - started)
+        return confirmed
 
-    async def wait_idle(self) -> None:
-        """Wait until no delivery is under way."""
-        await self._idle.wait()
+    def _outgoing(self, work: Work) -> Outgoing:
+        if work.error is not None or work.message is None or work.prediction is None:
+            error = work.error or RecordError("internal", "no step gave this record a result")
+            return self._dead_letter(work, error)
+        label = label_of(work, self._settings.name, self._settings.output_topic)
+        too_large = RecordError("label_too_large", TOO_LARGE)
+        return replace(label, fallback=lambda: self._dead_letter(work, too_large))
 
-    def forget(self) -> None:
-        """All partitions were revoked."""
-        self._sender.forget()
-
-    async def close(self) -> None:
-        """Stop the producers; what they have not confirmed is not acked anyway."""
-        await self._sender.close()
-
-    async def _publish(self, pending: list[Outgoing], wanted: Callable[[], bool]) -> bool:
-        while pending and wanted():
-            results = await self._send(pending)
-            pending = _again(pending, results)
-            if not pending:
-                break
-            failed = [r for r in results if isinstance(r, BaseException)]
-            if all(isinstance(error, MessageSizeTooLargeError) for error in failed):
-                pending = await self._one_by_one(pending)
-            else:
-                await self._pause(failed[0], pending[0].topic)
-        self.failing = None  # all is delivered, or no longer ours to deliver
-        return not pending
-
-    async def _send(self, batch: list[Outgoing]) -> list[BaseException | None]:
-        """The sender's results. It may wait for its broker for ever: say when it is slow."""
-        sending = asyncio.ensure_future(self._sender.send(batch))
-        done, _ = await asyncio.wait({sending}, timeout=SLOW_SECONDS)
-        if not done:
-            self.failing = f"topic {batch[0].topic}: nothing confirmed for {SLOW_SECONDS:.0f} s"
-            log.error("route %s: %s; still waiting", self._route, self.failing)
-        return await sending
-
-    async def _one_by_one(self, pending: list[Outgoing]) -> list[Outgoing]:
-        """Some are too large: alone each may pass, and one that does not is replaced."""
-        await self._sender.close()
-        for index, out in enumerate(pending):
-            while (error := (await self._send([out]))[0]) is not None:
-                if not isinstance(error, MessageSizeTooLargeError) or out.fallback is None:
-                    await self._pause(error, out.topic)
-                    return [out, *pending[index + 1 :]]
-                out = out.fallback()
-                await self._sender.close()
-        return []
-
-    async def _pause(self, error: BaseException, topic: str) -> None:
-        self._failures.inc()
-        self.failing = f"topic {topic}: {type(error).__name__}"
-        if isinstance(error, ProducerFenced):
-            log.warning(
-                "route %s: a transaction took too long, or another worker has its partition; "
-                "it starts again unless the partition is revoked",
-                self._route,
-            )
-        else:
-            log.error(
-                "route %s: cannot write to topic %s (%s); will retry until it works. %s",
-                self._route,
-                topic,
-                type(error).__name__,
-                CLOCK if isinstance(error, InvalidTimestampError) else MISSING,
-            )
-        await self._sender.close()
-        await self._sleep(RETRY_SECONDS)
-
-
-def _again(batch: Sequence[Outgoing], results: Sequence[BaseException | None]) -> list[Outgoing]:
-    """What must be sent (again), in order: failed items and all behind them on their partition."""
-    blocked: set[tuple[str, Partition]] = set()
-    again = []
-    for out, error in zip(batch, results, strict=True):
-        lane = (out.topic, out.source.partition)
-        if error is not None:
-            blocked.add(lane)
-        if lane in blocked:
-            again.append(out)
-    return again
+    def _dead_letter(self, work: Work, error: RecordError) -> Outgoing:
+        s, version = self._settings, work.model.version
+        model = f"{version.name}/{version.version}"
+        return dead_letter(work.record, error, s.dead_letter_topic, s.name, model)

@@ -1,9 +1,9 @@
-"""What travels through the steps: a record with what has been made of it so far."""
+"""What travels through the steps: a record and the results of the steps so far."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, Prediction, Record
-from stream_app.pipeline.served import ServedModel
+from stream_app.serving.served import ServedModel
 
 
 @dataclass(slots=True)
@@ -48,21 +48,6 @@ class Batch:
     def tokens(self) -> int:
         """Real tokens in the batch, padding not counted."""
         return sum(len(work.tokens) for work in self.works)
-
-
-def encode(model: ServedModel, works: Sequence[Work]) -> None:
-    """Parsed works to what the model reads, in place; all texts in one call to its tokenizer."""
-    texts, ready = [], []
-    for work in works:
-        assert work.message is not None
-        try:
-            texts.append(model.encoder.text(work.message))
-            ready.append(work)
-        except RecordError as error:
-            work.error = error
-    encoded = zip(ready, model.encoder(texts), model.encoder.priors(texts), strict=True)
-    for work, tokens, prior in encoded:
-        work.tokens, work.prior = tokens, prior
 
 
 def by_model(works: Iterable[Work]) -> dict[ServedModel, list[Work]]:

@@ -1,1 +1,1 @@
-"""Layer 4: parts with a life cycle beside the data path: the guarded consumer, the lag monitor."""
+"""Parts with a life cycle of their own, around the data path and beside it."""

@@ -1,51 +1,35 @@
-"""What a worker must know of its broker first: is it there, its topics, its abilities."""
+"""The broker as the worker meets it: waited for at the start, asked for committed offsets."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import (
-    CoordinatorNotAvailableError,
-    IncompatibleBrokerVersion,
-    KafkaError,
-    UnknownError,
-)
-from aiokafka.protocol.metadata import MetadataRequest
-from aiokafka.protocol.transaction import InitProducerIdRequest
+from aiokafka.errors import CoordinatorNotAvailableError
 
-from stream_app.core.errors import BrokerError
+from stream_app.core.errors import BrokerError, BrokerUnreachable
 from stream_app.core.health import Health
-from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.messages import Partition
-from stream_app.core.settings import Settings
-from stream_app.services.access import TIMEOUT_MS, get_in, unreachable
+from stream_app.core.settings import KafkaClientSettings, Settings
+from stream_app.kafka.broker import Broker, ask_broker
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 TOPIC_TRIES = 5
-TRANSACTION_TIMEOUT_MS = 60_000  # required by the request, without meaning for idempotence alone
-
-
-@dataclass(frozen=True, slots=True)
-class Broker:
-    """Its topics, and whether it has idempotent producers and transactions (embedded: neither)."""
-
-    topics: frozenset[str]
-    idempotent_producers: bool
 
 
 async def await_broker(settings: Settings, health: Health) -> Broker:
-    """Wait for the broker; every topic of every route must exist on it, or appear soon."""
-    kafka, patience = settings.kafka, TOPIC_TRIES
+    """Wait for the broker; every topic of every route must exist on it, or appear soon.
+
+    Raises BrokerError where one does not, AccessError where the broker will not have us.
+    """
+    patience = TOPIC_TRIES
     while True:
         try:
-            broker = await ask_broker(kafka)
+            broker = await asyncio.to_thread(ask_broker, settings.kafka)
             missing = _missing_topics(settings, broker)
             if not missing:
                 break
@@ -54,10 +38,9 @@ async def await_broker(settings: Settings, health: Health) -> Broker:
             if not patience:
                 raise BrokerError(missing)
             health.unready("broker", missing)
-        except (KafkaError, OSError) as error:
-            why = unreachable(error, kafka)
-            health.unready("broker", why)
-            log.warning("waiting for a broker at %s, which %s", kafka.bootstrap_servers, why)
+        except BrokerUnreachable as error:
+            health.unready("broker", str(error))
+            log.warning("waiting for a broker: %s", error)
         await asyncio.sleep(RETRY_SECONDS)
     health.unready("broker", None)
     if not broker.idempotent_producers:
@@ -76,33 +59,6 @@ def _missing_topics(settings: Settings, broker: Broker) -> str:
                     "make it: winnow topics create --config FILE"
                 )
     return ""
-
-
-async def ask_broker(kafka: KafkaClientSettings) -> Broker:
-    """Ask once. Raises KafkaError or OSError while there is no broker, AccessError where it is
-    there and will not have us."""
-    await get_in(kafka)
-    client = AIOKafkaClient(**kafka.client_arguments(), request_timeout_ms=TIMEOUT_MS)
-    try:
-        await client.bootstrap()
-        node = client.get_random_node()
-        metadata = await client.send(node, MetadataRequest(None))
-        topics = frozenset(topic[1] for topic in metadata.topics if topic[0] == 0)
-        return Broker(topics, await _idempotent(client, node))
-    finally:
-        await client.close()
-
-
-async def _idempotent(client: AIOKafkaClient, node: int) -> bool:
-    """A broker without idempotence refuses the request outright; one that is busy says so."""
-    request = InitProducerIdRequest(
-        transactional_id=None, transaction_timeout_ms=TRANSACTION_TIMEOUT_MS
-    )
-    try:
-        answer = await client.send(node, request)
-    except IncompatibleBrokerVersion:
-        return False
-    return bool(answer.error_code != UnknownError.errno)
 
 
 async def committed_offset(kafka: KafkaClientSettings, group: str, partition: Partition) -> int:

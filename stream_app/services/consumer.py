@@ -4,7 +4,7 @@ What Faust 0.15.3 does, and what is done instead (docs/adr/0001-own-the-offsets.
 
 - It commits what its own bookkeeping calls acked, which counts records it skipped around a
   rebalance, and can jump over a gap. Here only the ack tracker's positions are committed.
-- It forgets acked offsets on revocation before anybody may commit them. Here deliveries under way
+- It forgets acked offsets on revocation before they can be committed. Here deliveries under way
   are awaited (bounded), committed, and only then is the revocation passed on.
 - `pause_partitions` silently drops what was fetched already. Here a partition is paused as Faust's
   own buffers do it, which still delivers what is in hand.
@@ -33,9 +33,8 @@ from faust.types import TP, ConsumerMessage
 from faust.types.auth import CredentialsT
 from yarl import URL
 
-from stream_app.core.kafka import KafkaClientSettings
 from stream_app.core.messages import Headers, Partition, Record
-from stream_app.core.settings import Settings
+from stream_app.core.settings import KafkaClientSettings, Settings
 from stream_app.pipeline.ack import AckTracker
 
 NEVER = 100_000_000.0  # seconds; Faust takes 0 literally
@@ -52,7 +51,7 @@ class Guards:
 
     acks: AckTracker
     settle: Callable[[], Awaitable[None]]  # await deliveries under way
-    revoked: Callable[[], None]  # drop the rest
+    revoked: Callable[[], None]  # drop the other records in flight
     transactional: frozenset[str] = frozenset()  # topics whose offsets travel with their labels
 
 
@@ -99,7 +98,7 @@ class GuardedConsumer(driver.Consumer):
         return super()._to_message(tp, record)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Finish deliveries under way and commit, before Faust forgets; drop the rest.
+        """Finish deliveries under way and commit, before Faust forgets; drop other records.
 
         A rebalance takes every partition away (the protocol is the eager one), and gives some back.
         """
@@ -120,7 +119,7 @@ class GuardedConsumer(driver.Consumer):
         self.joined = True
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Commit the positions of now; a commit already under way does not know them."""
+        """Commit the current positions; a commit already under way does not have them."""
         await self.maybe_wait_for_commit_to_finish()
         done: bool = await super().commit(topics, start_new_transaction)
         return done

@@ -9,11 +9,11 @@ from aiokafka import AIOKafkaProducer
 
 from stream_app.core.errors import BrokerError
 from stream_app.core.messages import Partition
-from stream_app.core.route_settings import RouteSettings
-from stream_app.core.settings import KafkaSettings
-from stream_app.pipeline.send import IdempotentSender, Sender
-from stream_app.pipeline.transact import TRANSACTION_TIMEOUT_MS, TransactionalSender
+from stream_app.core.settings import KafkaSettings, RouteSettings
+from stream_app.pipeline.outgoing import Sender
 from stream_app.services.broker import committed_offset
+from stream_app.services.send import IdempotentSender
+from stream_app.services.transact import TRANSACTION_TIMEOUT_MS, TransactionalSender
 
 ENVELOPE_BYTES = 1024 * 1024  # room for headers and key around the largest value
 

@@ -1,4 +1,4 @@
-"""The drift monitor: windows of what was labelled, compared with what its model knew.
+"""The drift monitor: windows of labelled texts, compared with the model's reference.
 
 A window is a fair sample: where more records come than it holds, each has the same chance to be in
 it (Vitter, "Random Sampling with a Reservoir", 1985, algorithm R). On the event loop a record costs
@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 
 from mode import Service
 
-from stream_app.core.drift_settings import DriftSettings
 from stream_app.core.metrics import Metrics
+from stream_app.core.settings import DriftSettings
 from stream_app.model.drift_reference import Drift, Labelled
-from stream_app.pipeline.route import Route
 from stream_app.pipeline.work import Work
+from stream_app.serving.models import Models
 
 
 class Window:
@@ -62,17 +62,17 @@ class DriftMonitor(Service):
         self._open: dict[str, Window] = {}  # by route
         self._closed: asyncio.Queue[tuple[str, Window]] = asyncio.Queue(1)
 
-    def observe(self, route: Route, works: Sequence[Work]) -> None:
-        """Take in what the champion labelled, confirmed. On the event loop; never waits."""
-        champion, name = route.models.champion, route.settings.name
+    def observe(self, route: str, models: Models, works: Sequence[Work]) -> None:
+        """Take in what a route's champion labelled, confirmed. On the event loop; never waits."""
+        champion = models.champion
         if champion.drift is None or not self._settings.window_records:
             return
-        window = self._window(name, champion.drift)
+        window = self._window(route, champion.drift)
         for work in works:
             if work.model is champion and (made := work.prediction) is not None:
                 window.add(Labelled(work.tokens, made.label, made.confidence))
         if window.closes(self._clock()) and not self._closed.full():
-            self._closed.put_nowait((name, self._open.pop(name)))
+            self._closed.put_nowait((route, self._open.pop(route)))
 
     def _window(self, route: str, drift: Drift) -> Window:
         """The open window; a new champion begins a new one."""

@@ -1,4 +1,4 @@
-"""The lag monitor: how far each partition is behind, what that says about health and readiness."""
+"""The lag monitor: how far each partition is behind, for health and readiness."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stream_app.core.health import Health
 from stream_app.core.messages import Partition, Record
 from stream_app.core.metrics import Metrics
 from stream_app.pipeline.ack import AckTracker
-from stream_app.pipeline.publish import Publisher
+from stream_app.pipeline.publisher import Publisher
 from stream_app.services.consumer import GuardedConsumer
 
 EVERY_SECONDS = 2.0
@@ -88,10 +88,10 @@ class LagMonitor(Service):
             number = str(partition.number)
             self._metrics.lag_records.labels(route, number).set(lag)
             self._metrics.lag_seconds.labels(route, number).set(_age(oldest.get(partition)))
-        # an output that fails is retried, unready but alive: a restart would not mend it
+        # an output that fails is retried, unready but alive: a restart would not help
         failing = self._publishers[route].failing is not None
         moved = failing or any(self._moved[partition] for partition in lags)
-        # outside the group nobody knows the lag: whoever never gets back in is stuck as well
+        # outside the group the lag is unknown: a worker that cannot rejoin is stuck as well
         lag = sum(lags.values()) if self._consumer.joined else 1
         self._health.observe(route, lag, moved)
 
@@ -104,7 +104,7 @@ class LagMonitor(Service):
 
 
 def _age(record: Record | None) -> float:
-    """Seconds since the record was written; 0 where there is none, or no timestamp."""
+    """Seconds since the record was written; 0 without a record or timestamp."""
     if record is None or record.timestamp is None:
         return 0.0
     return max(0.0, time.time() - record.timestamp / 1000)

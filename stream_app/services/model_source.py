@@ -18,7 +18,7 @@ from stream_app.core.label_record import ModelVersion
 from stream_app.model.artifact import Artifact
 from stream_app.model.references import registered, resolve
 from stream_app.model.registry import RegisteredVersion, Registry
-from stream_app.pipeline.served import ServedModel
+from stream_app.serving.served import ServedModel
 
 log = logging.getLogger(__name__)
 

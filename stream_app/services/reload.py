@@ -18,9 +18,9 @@ from mode import Service
 from stream_app.core.errors import ModelError, NotRegistered, RegistryUnreachable, WinnowError
 from stream_app.core.health import Health
 from stream_app.core.metrics import Metrics
-from stream_app.pipeline.models import Models
-from stream_app.pipeline.served import ServedModel
 from stream_app.services.model_source import ModelSource
+from stream_app.serving.models import Models
+from stream_app.serving.served import ServedModel
 
 log = logging.getLogger(__name__)
 

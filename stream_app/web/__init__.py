@@ -1,1 +1,1 @@
-"""Layer 4: /metrics, /healthz and /readyz."""
+"""/metrics, /healthz and /readyz."""

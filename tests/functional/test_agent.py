@@ -12,7 +12,7 @@ from stream_app.core.errors import EngineSick
 from stream_app.core.messages import Message, ParseSpec, Partition, Record
 from stream_app.engine.fake import FakeEngine
 from stream_app.pipeline.ack import AckTracker
-from stream_app.pipeline.parse import Parser
+from stream_app.pipeline.parse import Parse
 from tests.fake_route import CARD, PARTITIONS, Words, labels, make_route, run, texts
 
 
@@ -109,7 +109,7 @@ async def test_a_bug_in_a_codec_is_a_dead_letter_not_a_crash():
     def broken(value: bytes, spec: ParseSpec) -> Message:
         raise ZeroDivisionError("secret text")
 
-    route = replace(route, parser=Parser(broken, ParseSpec(), 1000))
+    route.route = replace(route.route, parse=Parse(broken, route.settings, route.metrics))
     await run(route, texts(3), lambda: len(route.publisher.out) == 3)
     reasons = {dict(o.headers)["winnow-reason"] for o in route.publisher.out}
     assert reasons == {b"the codec failed with ZeroDivisionError: please report it"}
@@ -127,7 +127,7 @@ async def test_nothing_heavy_runs_on_the_event_loop():
         seen.add(threading.current_thread().name)
         return Message(body="words")
 
-    route = replace(route, parser=Parser(codec, ParseSpec(), 1000))
+    route.route = replace(route.route, parse=Parse(codec, route.settings, route.metrics))
     await run(route, texts(9), lambda: len(route.publisher.out) == 9)
     assert seen == {"r-host_0", "r-device_0"}
     assert route.models.champion.encoder._tokenizer.threads == {"r-host_0"}

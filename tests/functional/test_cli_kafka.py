@@ -21,6 +21,7 @@ from stream_app.__main__ import app
 from stream_app.core.errors import BrokerError, ConfigError, SourceError
 from stream_app.core.label_record import LabelRecord, ModelVersion
 from stream_app.core.label_record import Source as LabelSource
+from tests.integration.reading import at_end, polled
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,9 @@ class Place:
             partitions = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic)]
             consumer.assign(partitions)
             consumer.seek_to_beginning(*partitions)
-            ends = consumer.end_offsets(partitions)
             found: list[Any] = []
-            while any(
-                # the embedded broker says the end too low until it is asked for records
-                consumer.position(each) < max(ends[each], consumer.highwater(each) or 0)
-                for each in partitions
-            ):
-                found += [one for some in consumer.poll(500).values() for one in some]
+            while not at_end(consumer):
+                found += polled(consumer, 500)
             return found
         finally:
             consumer.close()
@@ -133,6 +129,16 @@ def test_limit_stops_early(place: Place, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\n' * 50)
     assert place.produce("--limit", "7", str(tmp_path / "a.jsonl")).exit_code == 0
     assert len(place.read(place.name)) == 7
+
+
+def test_a_file_with_nothing_in_it_is_not_produced(place: Place, tmp_path: Path) -> None:
+    for name, value in {"a": b"", "b": b"Subject: b\n\nb\n", "c": b"\n"}.items():
+        (tmp_path / f"{name}.mbox").write_bytes(value)
+    result = place.produce(*(str(tmp_path / f"{name}.mbox") for name in "abc"))
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"1 messages sent to {place.name}\n"
+    assert result.stderr == "winnow: left out 2 empty files or mails\n"
+    assert [record.value for record in place.read(place.name)] == [b"Subject: b\n\nb\n"]
 
 
 def test_a_message_too_large_is_named_and_the_others_go(

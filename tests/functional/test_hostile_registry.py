@@ -17,19 +17,17 @@ import pytest
 
 from stream_app.core.errors import ModelError, RegistryUnreachable
 from stream_app.core.metrics import Metrics
-from stream_app.core.registry_settings import RegistrySettings
-from stream_app.core.route_settings import RouteSettings
-from stream_app.core.settings import EngineSettings
+from stream_app.core.settings import EngineSettings, LabelSettings, RegistrySettings
 from stream_app.engine.fake import FakeEngine
-from stream_app.model import confined_registry
 from stream_app.model.artifact import load_artifact
-from stream_app.model.confined_registry import ConfinedRegistry
+from stream_app.model.confined import registry as confined_registry
+from stream_app.model.confined.registry import ConfinedRegistry
 from stream_app.model.references import resolve
 from stream_app.model.registry import CHAMPION, DIGEST_TAG, RegisteredVersion
-from stream_app.pipeline.models import Models
-from stream_app.pipeline.served import ModelLoader
 from stream_app.services.model_source import ModelSource
 from stream_app.services.reload import ModelReloader, Watch
+from stream_app.serving.models import Models
+from stream_app.serving.served import ModelLoader
 from tests.fake_route import CARD, served
 from tests.hostile import Hostile
 from tests.hostile_models import HOSTILE, HOSTILE_WEIGHTS
@@ -121,9 +119,9 @@ def models() -> Models:
 
 
 def source(registry: ConfinedRegistry, cache: Path, backend: str = "fake") -> ModelSource:
-    route = RouteSettings(name="r", format="text", model="m", input_topic="i", output_topic="o")
+    settings = LabelSettings(name="r", format="text", model="m")
     how = EngineSettings(backend=backend, device="cpu", threads=1)
-    return ModelSource(REFERENCE, registry, cache, ModelLoader(route, how, lambda outcome: None))
+    return ModelSource(REFERENCE, registry, cache, ModelLoader(settings, how, lambda outcome: None))
 
 
 async def reloaded(slot: Models, looks_at: ModelSource, outcome: str) -> None:

@@ -9,9 +9,8 @@ from stream_app.core.label_record import LabelRecord
 from stream_app.core.messages import Record
 from stream_app.engine.fake import FakeEngine
 from stream_app.pipeline.ack import AckTracker
-from stream_app.pipeline.models import place
-from stream_app.pipeline.route import Route
-from tests.fake_route import CARD, labels, make_route, run, served, texts
+from stream_app.serving.models import place
+from tests.fake_route import CARD, Made, labels, make_route, run, served, texts
 
 
 class Closing(FakeEngine):
@@ -63,15 +62,16 @@ async def test_a_swap_back_and_forth_keeps_a_model_that_serves_again():
     first, second = Closing(), Closing()
     route = make_route(AckTracker(), first)
     model = route.models.champion
-    work = route.admit(texts(1)[0])
+    work = route.route.admission.admit(texts(1)[0])
     route.models.swap(served(second))
     route.models.swap(model)
     assert second.closed, "it never had a record"
-    route.drop([work])
+    assert work is not None
+    route.route.admission.drop([work])
     assert not first.closed
 
 
-def delivered(route: Route, count: int) -> bool:
+def delivered(route: Made, count: int) -> bool:
     return len(route.publisher.out) == count
 
 
@@ -109,13 +109,13 @@ async def test_what_a_canary_cannot_label_the_champion_does():
             assert by_challenger == chosen & short
 
 
-def outcomes(route: Route) -> dict[str, float]:
+def outcomes(route: Made) -> dict[str, float]:
     """Shadow records by outcome."""
     [family] = route.metrics.shadowed.collect()
     return {s.labels["outcome"]: s.value for s in family.samples if s.name.endswith("_total")}
 
 
-async def compared(route: Route, records: list[Record], until: Callable[[], bool]) -> None:
+async def compared(route: Made, records: list[Record], until: Callable[[], bool]) -> None:
     """Work until all records are labelled, and the condition holds for their comparison."""
 
     async def look() -> None:

@@ -1,6 +1,6 @@
 """The models that are shipped: what they are, and the floors they stand on.
 
-No message of the test parts was trained on: see `training.split`.
+No message of the test parts was trained on: see `training.data.split`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import pytest
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import NGRAMS, load_artifact
 from stream_app.model.references import BUILTIN, resolve
-from training.data import Example, read_file, read_test
-from training.evaluate import measure, score
+from training.data.corpus import Example, read_file, read_test
+from training.judging.evaluate import score
+from training.judging.figures import measure
 from training.recipe import load_recipe
 
 MOST_BYTES = 12 * 2**20  # of ALBERT's weights

@@ -6,9 +6,10 @@ import json
 import random
 import subprocess
 import sys
+import threading
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 from typer.testing import CliRunner
 
-from stream_app.cli.embedded_broker import EmbeddedBroker
 from stream_app.core.errors import ConfigError, ModelError
 from stream_app.model.artifact import Artifact, load_artifact
 from stream_app.model.registry import CHALLENGER, CHAMPION, PREVIOUS
@@ -27,9 +27,10 @@ from tests.registries import NAME, OwnRegistry
 from tests.tiny_model import save_tiny_albert
 from tests.training_data import RECIPE, WORDS, write_data
 from training.__main__ import app
-from training.data import Example
-from training.evaluate import score
-from training.feedback_set import pulls, read_set
+from training.data.corpus import Example
+from training.judging.evaluate import score
+from training.refreshing import drift_watch
+from training.refreshing.feedback_set import pulls, read_set
 
 LOOSE = """
 [ngrams]
@@ -67,12 +68,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = CliRunner().invoke(app, ["fit", *paths], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return folder
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[str]:
-    with EmbeddedBroker() as embedded:
-        yield embedded.address
 
 
 @dataclass
@@ -150,12 +145,12 @@ output_topic = "{self.topic}.out"
 
 
 @pytest.fixture
-def desk(made: Path, broker: str, registry: OwnRegistry) -> Desk:
+def desk(made: Path, tansu: str, registry: OwnRegistry) -> Desk:
     topic = f"f{uuid.uuid4().hex[:10]}"
-    admin = KafkaAdminClient(bootstrap_servers=broker)
+    admin = KafkaAdminClient(bootstrap_servers=tansu)
     admin.create_topics([NewTopic(name=topic, num_partitions=2, replication_factor=1)])
     admin.close()
-    return Desk(made, broker, registry, topic)
+    return Desk(made, tansu, registry, topic)
 
 
 @pytest.mark.parametrize("how", [(), ("--head-only",)])
@@ -174,7 +169,7 @@ def test_what_people_correct_becomes_a_better_champion(desk: Desk, how: tuple[st
     same_encoder = after.card.files["model.safetensors"] == before.card.files["model.safetensors"]
     assert same_encoder == bool(how)
     assert "mail: promoted, the new model is the champion" in desk.told
-    assert any(desk.registry.folder.rglob("artifacts/report.html")), "the run has its plots"
+    assert any(desk.registry.folder.rglob("artifacts/evaluation.html")), "the run has its plots"
     again = desk.refresh(*how)
     assert (again["outcome"], again["because"]) == ("waiting", "0 new corrections, 20 wanted")
 
@@ -199,6 +194,37 @@ def test_a_challenger_may_wait_for_a_person(desk: Desk) -> None:
     assert report["outcome"] == "registered"
     assert desk.serving(CHALLENGER).digest == report["challenger"]["digest"]
     assert desk.serving().digest == report["champion"]["digest"]
+
+
+class Drifting(BaseHTTPRequestHandler):
+    """A worker's metrics: the second window it is asked for is far away, and all that follow."""
+
+    window = 0
+
+    def do_GET(self) -> None:
+        Drifting.window += 1
+        score = 0.1 if Drifting.window == 1 else 0.5
+        lines = (
+            f'winnow_drift_windows_total{{route="{NAME}"}} {Drifting.window}',
+            f'winnow_drift_score{{route="{NAME}",statistic="tokens"}} {score}',
+        )
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write("\n".join([*lines, ""]).encode())
+
+
+def test_a_refresh_may_wait_for_drift(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drift_watch, "EVERY_SECONDS", 0.01)
+    with HTTPServer(("127.0.0.1", 0), Drifting) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/metrics"
+        result = CliRunner().invoke(app, desk.arguments("--on-drift", url), catch_exceptions=False)
+        server.shutdown()
+        thread.join()
+    assert f"route {NAME}: tokens is 0.50 away, 0.25 is the threshold" in result.stderr
+    assert Drifting.window == 3, "one window far away is not enough"
+    assert json.loads(result.stdout)["outcome"] == "waiting"
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import tomllib
@@ -13,12 +14,13 @@ from tokenizers import Tokenizer
 from typer.testing import CliRunner
 
 from stream_app.core.errors import ModelError
-from stream_app.model.artifact import load_artifact
+from stream_app.model.artifact import load_artifact, write_card
+from stream_app.model.drift_reference import load_drift
 from stream_app.model.exits import load_exits
 from tests.tiny_model import save_tiny_albert
 from tests.training_data import words, write_data, write_rows
-from training import advise as advising
 from training.__main__ import app
+from training.improving import advise as advising
 from training.recipe import load_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -53,7 +55,7 @@ def test_every_message_is_scored_out_of_fold(folder: Path, tmp_path: Path) -> No
     model, page = tmp_path / "model", tmp_path / "r.html"
     shutil.copytree(folder / "one", model)
     told = ("--html", page, "--model", model)
-    found = train("cross-validate", *given(folder), "--folds", "2", *told)
+    found = train("lab", "cross-validate", *given(folder), "--folds", "2", *told)
     figures = found["test"]["out of fold"]
     assert figures["rows"] == 350  # of 200 mails and 150 rows
     assert figures["recall_at_fpr"]["negatives"] == figures["per_label"]["ham"]["rows"]
@@ -70,13 +72,13 @@ def test_figures_go_into_the_card_of_the_recipe_s_own_model(folder: Path, tmp_pa
     other = tmp_path / "other.toml"
     other.write_text((folder / "tiny.toml").read_text().replace('"tiny"', '"other"'))
     asked = ("--data", folder, "--encoder", folder / "encoder", "--model", folder / "one")
-    command = ["cross-validate", "--recipe", other, *asked]
+    command = ["lab", "cross-validate", "--recipe", other, *asked]
     refused = CliRunner().invoke(app, [str(part) for part in command])
     assert "is a model of tiny, not of recipe other" in str(refused.exception)
 
 
 def test_each_corpus_is_scored_by_a_model_of_the_others(folder: Path) -> None:
-    found = train("cross-validate", *given(folder), "--by", "source")["test"]
+    found = train("lab", "cross-validate", *given(folder), "--by", "source")["test"]
     assert {name: row["rows"] for name, row in found.items()} == {
         "mail.tar.gz, never seen": 200,
         "more.jsonl.gz, never seen": 150,
@@ -88,7 +90,8 @@ def test_a_model_is_given_early_exits(folder: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(folder / "one", model)
     before = load_artifact(model)
-    report = train("exits", model, "--recipe", folder / "tiny.toml", "--data", folder)
+    data = ("--recipe", folder / "tiny.toml", "--data", folder)
+    report = train("add", "exits", model, *data)
     after = load_artifact(model)
     assert after.digest != before.digest
     exits = load_exits(after)
@@ -99,13 +102,33 @@ def test_a_model_is_given_early_exits(folder: Path, tmp_path: Path) -> None:
     assert '"exits"' in (model / "README.md").read_text()
     for ways in report.values():
         assert ways["early"]["accuracy"] >= ways["full"]["accuracy"] - 0.05
+    recipe = tmp_path / "head.toml"
+    recipe.write_text((folder / "tiny.toml").read_text() + "\n[ngrams]\nbits = 12\n")
+    train("add", "ngrams", model, "--recipe", recipe, "--data", folder)
+    other = load_artifact(model)  # its logits are others: no exit fits them
+    assert load_exits(other) is None
+    assert "exits.safetensors" not in other.card.files
+    assert "exits" not in other.card.training
+
+
+def test_a_model_is_given_a_drift_reference(folder: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(folder / "one", model)
+    fitted = load_artifact(model)
+    (model / "drift.json").unlink()
+    write_card(model, fitted.card.model_copy(update={"files": {}}))
+    assert load_drift(load_artifact(model)) is None
+    data = ("--recipe", folder / "tiny.toml", "--data", folder)
+    told = train("add", "drift-reference", model, *data)
+    assert told == {"texts": sum(d["rows"]["validation"] for d in fitted.card.data if "rows" in d)}
+    assert load_artifact(model) == dataclasses.replace(fitted, path=model)
 
 
 def test_a_search_proposes_prunes_and_goes_on_where_it_ended(folder: Path, tmp_path: Path) -> None:
     out, study = tmp_path / "found.toml", tmp_path / "study.log"
     options = (*given(folder), "--out", out, "--steps", "12", "--study", study)
-    train("search", *options, "--trials", "2")
-    found = train("search", *options, "--trials", "5")
+    train("lab", "search", *options, "--trials", "2")
+    found = train("lab", "search", *options, "--trials", "5")
     assert [trial["number"] for trial in found["trials"]] == [0, 1, 2, 3, 4]
     best = found["trials"][found["best"]]
     assert best["macro_f1"] == max(trial["macro_f1"] or 0 for trial in found["trials"])
@@ -117,7 +140,9 @@ def test_a_search_proposes_prunes_and_goes_on_where_it_ended(folder: Path, tmp_p
 
 def test_an_average_is_one_model_that_says_what_it_is_of(folder: Path, tmp_path: Path) -> None:
     data = ("--recipe", folder / "tiny.toml", "--data", folder)
-    found = train("average", folder / "one", folder / "two", *data, "--out", tmp_path / "out")
+    found = train(
+        "lab", "average", folder / "one", folder / "two", *data, "--out", tmp_path / "out"
+    )
     parts = [load_artifact(folder / name) for name in ("one", "two")]
     assert [part["digest"] for part in found["average_of"]] == [part.digest for part in parts]
     artifact = load_artifact(tmp_path / "out")
@@ -127,7 +152,7 @@ def test_an_average_is_one_model_that_says_what_it_is_of(folder: Path, tmp_path:
     }
     save_tiny_albert(tmp_path / "other", labels=("spam", "ham"))
     with pytest.raises(ModelError, match="cannot be averaged: another labels"):
-        train("average", folder / "one", tmp_path / "other", *data, "--out", tmp_path / "no")
+        train("lab", "average", folder / "one", tmp_path / "other", *data, "--out", tmp_path / "no")
 
 
 @pytest.mark.parametrize("kind", ["sentencepiece", "wordpiece"])
@@ -139,10 +164,10 @@ def test_a_vocabulary_and_an_encoder_that_uses_it(folder: Path, tmp_path: Path, 
     recipe.write_text(head + source)
     options = ("--recipe", recipe, "--data", tmp_path, "--kind", kind, "--size", "100")
     out = tmp_path / "encoder"
-    found = train("vocab", *options, "--encoder", folder / "encoder", "--out", out)
+    found = train("lab", "vocab", *options, "--encoder", folder / "encoder", "--out", out)
     assert found["new"]["pieces"] <= 100
     assert found["new"]["unknown_share"] == 0
-    train("vocab", *options, "--out", tmp_path / "again")
+    train("lab", "vocab", *options, "--out", tmp_path / "again")
     assert (tmp_path / "again" / "tokenizer.json").read_text() == (
         out / "tokenizer.json"
     ).read_text()
@@ -179,10 +204,10 @@ def test_advice_is_the_largest_size_that_meets_the_target(monkeypatch: pytest.Mo
     ]
     monkeypatch.setattr(advising, "SIZES", sizes)
     monkeypatch.setattr(advising, "_SECONDS", 0.01)
-    found = train("advise", "--tokens", "16", "--latency-ms", "60000")
+    found = train("lab", "advise", "--tokens", "16", "--latency-ms", "60000")
     assert found["advised"] == "many"
     assert [row["name"] for row in found["sizes"]] == ["one", "two", "many"]
-    none = train("advise", "--tokens", "16", "--texts-per-second", "1e12")
+    none = train("lab", "advise", "--tokens", "16", "--texts-per-second", "1e12")
     assert (none["advised"], len(none["sizes"])) == (None, 1)
 
 

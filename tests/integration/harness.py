@@ -24,7 +24,10 @@ import tomli_w
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 
+from tests.integration.reading import at_end, polled
+
 MAX_BYTES = 64 * 1024 * 1024
+PATIENCE = 180.0  # seconds; a machine may have much else to do
 
 
 @dataclass
@@ -34,6 +37,18 @@ class Labels:
     labels: list[dict[str, Any]] = field(default_factory=list)
     dead: list[dict[str, bytes]] = field(default_factory=list)
     disorder: int = 0
+    _last: dict[int, int] = field(default_factory=dict)  # input partition -> offset
+
+    def take(self, record: Any) -> None:
+        """Add what was read from an output or a dead-letter topic."""
+        if record.topic.endswith(".dlq"):
+            self.dead.append(dict(record.headers))
+            return
+        label = json.loads(record.value)
+        partition, offset = label["source"]["partition"], label["source"]["offset"]
+        self.labels.append(label)
+        self.disorder += offset < self._last.get(partition, -1)
+        self._last[partition] = offset
 
     @property
     def times(self) -> Counter[str]:
@@ -144,24 +159,33 @@ class Stage:
             self.running.remove(worker)
             worker.kill()
 
-    def collect(self, topic: str, until: Callable[[Labels], bool], seconds: float = 90) -> Labels:
+    def collect(
+        self, topic: str, until: Callable[[Labels], bool], seconds: float = PATIENCE
+    ) -> Labels:
         """Read everything that came out for an input topic, until the condition holds."""
-        found, last = Labels(), {}
+        found = Labels()
         with self.reader(f"{topic}.labels", f"{topic}.dlq") as consumer:
             deadline = time.monotonic() + seconds
             while not until(found) and time.monotonic() < deadline:
                 for worker in self.running:
                     assert not worker.failed, f"a worker failed:\n{worker.output[-3000:]}"
-                for records in consumer.poll(timeout_ms=500).values():
-                    for record in records:
-                        if record.topic.endswith(".dlq"):
-                            found.dead.append(dict(record.headers))
-                            continue
-                        label = json.loads(record.value)
-                        found.labels.append(label)
-                        source = label["source"]
-                        found.disorder += source["offset"] < last.get(source["partition"], -1)
-                        last[source["partition"]] = source["offset"]
+                for record in polled(consumer, 500):
+                    found.take(record)
+        return found
+
+    def collected(self, topic: str) -> Labels:
+        """Everything that came out for an input topic until now."""
+        found = Labels()
+        for record in self.records(f"{topic}.labels", f"{topic}.dlq"):
+            found.take(record)
+        return found
+
+    def records(self, *topics: str) -> list[Any]:
+        """Every record that the topics hold now."""
+        found: list[Any] = []
+        with self.reader(*topics) as consumer:
+            while not at_end(consumer):
+                found += polled(consumer, 100)
         return found
 
     @contextmanager
@@ -232,12 +256,12 @@ class Worker:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, seconds: float = 60) -> int:
+    def stop(self, seconds: float = PATIENCE) -> int:
         """SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
 
-    def wait_for_log(self, text: str, seconds: float = 60) -> None:
+    def wait_for_log(self, text: str, seconds: float = PATIENCE) -> None:
         """Return once the worker has logged `text`."""
         deadline = time.monotonic() + seconds
         while text not in self.output:
@@ -262,7 +286,7 @@ def get(url: str) -> tuple[int, str]:
         return 0, str(error.reason)
 
 
-def wait_until_ready(url: str, seconds: float = 60) -> None:
+def wait_until_ready(url: str, seconds: float = PATIENCE) -> None:
     """Return once /readyz says so."""
     deadline = time.monotonic() + seconds
     while (answer := get(f"{url}/readyz"))[0] != 200:
@@ -270,25 +294,24 @@ def wait_until_ready(url: str, seconds: float = 60) -> None:
         time.sleep(0.1)  # HTTP offers no event to await
 
 
-def wait_for_metric(url: str, name: str, value: str, seconds: float = 60) -> None:
-    """Return once a metric has the value."""
+def wait_for_metric(url: str, name: str, value: str, seconds: float = PATIENCE) -> str:
+    """The page of metrics, once one of them has the value."""
     deadline = time.monotonic() + seconds
     while f"{name} {value}\n" not in (text := get(f"{url}/metrics")[1]):
         assert time.monotonic() < deadline, [x for x in text.split("\n") if x.startswith(name[:20])]
         time.sleep(0.1)  # HTTP offers no event to await
+    return text
 
 
 def mails(shared: Path, count: int) -> list[bytes]:
-    """The first raw messages of the SpamAssassin corpus."""
-    out: list[bytes] = []
+    """Raw messages of the SpamAssassin corpus, half of them spam, by turns."""
+    out: dict[str, list[bytes]] = {"ham": [], "spam": []}
     with tarfile.open(shared / "data" / "spam" / "spamassassin.tar.gz") as archive:
         for member in archive:
-            file = archive.extractfile(member)
-            if file is not None:
-                out.append(file.read())
-            if len(out) == count:
-                break
-    return out
+            kind, file = member.name.split("/")[0], archive.extractfile(member)
+            if file is not None and len(out[kind]) < count // 2:
+                out[kind].append(file.read())
+    return [mail for pair in zip(*out.values(), strict=True) for mail in pair]
 
 
 def send(producer: KafkaProducer, topic: str, values: Sequence[bytes], partitions: int) -> None:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from stream_app.core.errors import ConfigError, SourceError
 from tests.integration.harness import Stage
 from training.__main__ import app
-from training.feedback_set import pulls, read_set
+from training.refreshing.feedback_set import pulls, read_set
 
 ROUTE = "mail"
 
@@ -138,6 +138,24 @@ def test_a_record_that_has_expired_is_counted(desk: Desk, tmp_path: Path, broker
         "kept": 1,
         "superseded": 0,
     }
+
+
+def test_a_pull_ends_before_an_open_transaction_and_goes_on_behind_it(
+    desk: Desk, tmp_path: Path, broker_kind: str
+) -> None:
+    if broker_kind == "tansu":
+        pytest.skip("the embedded broker has no transactions")
+    desk.says("spam", text="said before")
+    with desk.stage.producer(transactional_id=f"{desk.topic}.open") as producer:
+        producer.init_transactions()
+        producer.begin_transaction()
+        producer.send(desk.topic, said("spam", text="never said"), partition=0).get(30)
+        desk.says("ham", text="said after")
+        assert desk.pull(tmp_path / "set")["counts"] == {"kept": 1, "read": 1, "superseded": 0}
+        producer.abort_transaction()
+    assert desk.pull(tmp_path / "set")["counts"] == {"kept": 1, "read": 1, "superseded": 0}
+    corrections = read_set(tmp_path / "set", pulls(tmp_path / "set")).corrections
+    assert {each.body for each in corrections} == {"said before", "said after"}
 
 
 def test_a_folder_keeps_to_one_route_and_its_files_stay_as_they_are(

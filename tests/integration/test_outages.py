@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from stream_app.cli.embedded_broker import EmbeddedBroker
+from stream_app.kafka.embedded_broker import EmbeddedBroker
 from tests.conftest import apache_kafka, free_port
 from tests.integration.harness import Stage, distinct, send, wait_until_ready
 
@@ -18,7 +18,7 @@ def test_a_worker_waits_for_a_broker_that_is_not_there_yet(tmp_path: Path, tiny_
     stage.sections["metrics"] = {"port": metrics_port}
     topic = stage.route("text", "text", str(tiny_model))
     with stage.worker() as worker:
-        worker.wait_for_log("waiting for a broker at")
+        worker.wait_for_log("waiting for a broker: the Kafka broker at")
         with EmbeddedBroker(broker_port):
             stage.create_topics()
             with stage.producer() as producer:
@@ -89,5 +89,5 @@ def test_a_worker_told_to_end_while_the_broker_is_down_ends(tmp_path: Path, tiny
             stage.collect(topic, distinct(200))
             broker.process.send_signal(signal.SIGKILL)
             broker.process.wait()
-            assert worker.stop(55) == 0
+            assert worker.stop() == 0
             assert "leaving at once" in worker.output

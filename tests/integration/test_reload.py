@@ -22,19 +22,17 @@ from typing import Any
 
 import pytest
 
-from stream_app.core.route_settings import RouteSettings
-from stream_app.core.settings import EngineSettings
+from stream_app.core.settings import EngineSettings, RouteSettings
 from stream_app.model.artifact import CARD, ModelCard, load_artifact, write_card
 from stream_app.model.decision import decide
 from stream_app.model.registry import CHALLENGER, CHAMPION
-from stream_app.pipeline.served import ModelLoader, ServedModel
+from stream_app.serving.served import ModelLoader, ServedModel
 from tests.conftest import free_port
-from tests.integration.harness import Stage, distinct, get, wait_until_ready
+from tests.integration.harness import PATIENCE, Stage, distinct, get, wait_until_ready
 from tests.registries import NAME, WORD, OwnRegistry
 
 REFERENCE = f"models:/{NAME}@{CHAMPION}"
 POLL_SECONDS = 0.05
-PATIENCE = 180.0  # seconds; a machine may have much else to do
 RELOADS, SHADOWED = "winnow_reloads_total", "winnow_shadow_records_total"
 WINNOW = [sys.executable, "-m", "stream_app"]
 TEXTS = [f"a {WORD} text", f"{WORD} {WORD} model", f"any {WORD} score that can", f"the {WORD}"]
@@ -161,7 +159,7 @@ def check_swaps(stage: Stage, registry: OwnRegistry, swaps: int, **route: str) -
     topic = own(stage, registry, pass_fields=["number"], **route)
     stage.create_topics()
     with stage.worker() as worker:
-        wait_until_ready(url(stage), PATIENCE)
+        wait_until_ready(url(stage))
         with load(stage, topic) as sent:
             for swap, version in zip(range(swaps), itertools.cycle(versions[::-1])):
                 registry.reader.point(NAME, CHAMPION, version)
@@ -207,7 +205,7 @@ def test_a_rollback_takes_effect(stage: Stage, registry: OwnRegistry):
     stage.sections["registry"]["poll_seconds"] = 1.0  # the default
     stage.create_topics()
     with stage.worker() as worker:
-        wait_until_ready(url(stage), PATIENCE)
+        wait_until_ready(url(stage))
         with load(stage, topic) as sent:
             assert "mail: champion is version 2" in models(stage, "promote", NAME)
             wait_for(swapped(stage, 1))
@@ -245,7 +243,7 @@ def test_a_bad_model_leaves_the_old_one_serving(stage: Stage, registry: OwnRegis
     topic = own(stage, registry, pass_fields=["number"])
     stage.create_topics()
     with stage.worker() as worker:
-        wait_until_ready(url(stage), PATIENCE)
+        wait_until_ready(url(stage))
         if damage == "weights":  # sealed and sound, and of another shape than they say
             config = json.loads((bad / "config.json").read_text())
             (bad / "config.json").write_text(json.dumps(config | {"hidden_size": 32}))
@@ -262,7 +260,7 @@ def test_a_bad_model_leaves_the_old_one_serving(stage: Stage, registry: OwnRegis
     assert "winnow models rollback" in worker.output
     if damage != "labels":  # others are taken at a start
         with stage.worker() as worker:
-            wait_until_ready(url(stage), PATIENCE)
+            wait_until_ready(url(stage))
             send(stage, topic, range(50, 100))
             stage.collect(topic, distinct(100))
             registry.register(better, CHAMPION)
@@ -287,11 +285,11 @@ def test_a_worker_starts_without_the_registry_from_what_it_kept_or_waits(
         wait_for(lambda: "there is no model registry" in get(f"{url(stage)}/readyz")[1])
         assert get(f"{url(stage)}/healthz")[0] == 200
         away.rename(file)
-        wait_until_ready(url(stage), PATIENCE)
+        wait_until_ready(url(stage))
         assert worker.stop() == 0
     file.rename(away)
     with stage.worker() as worker:
-        wait_until_ready(url(stage), PATIENCE)
+        wait_until_ready(url(stage))
         send(stage, topic, range(20))
         found = stage.collect(topic, distinct(20))
         wait_for(lambda: metric(stage, RELOADS, 'outcome="unreachable"') > 1)
@@ -310,7 +308,7 @@ def test_a_challenger_is_tried_on_its_share(stage: Stage, registry: OwnRegistry,
         [*WINNOW, "topics", "create", "--config", stage.config], check=True, stdout=subprocess.PIPE
     )
     with stage.worker() as worker:
-        wait_until_ready(url(stage), PATIENCE)
+        wait_until_ready(url(stage))
         send(stage, topic, range(100))
         stage.collect(topic, distinct(100))
         registry.register(folders[1], CHALLENGER)

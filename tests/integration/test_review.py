@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 from stream_app.__main__ import app
 from stream_app.model.artifact import load_artifact, write_card
 from tests.conftest import free_port
-from tests.integration.harness import Stage, distinct, get, send, wait_for_metric
+from tests.integration.harness import Stage, distinct, send, wait_for_metric
 from tests.tiny_model import WORDS, save_tiny_albert
-from training.data import Example
-from training.drift_reference import write_reference
-from training.drift_watch import wait_for_drift
-from training.evaluate import score
+from training.data.corpus import Example
+from training.fitting.drift_reference import write_reference
+from training.judging.evaluate import score
+from training.refreshing.drift_watch import wait_for_drift
 
 COUNT = 60
 FAMILIAR = [" ".join(WORDS[: n % 11 + 1]) for n in range(COUNT)]
@@ -53,7 +53,7 @@ def test_a_person_labels_what_a_worker_copied(stage: Stage, model: Path):
         send(producer, topic, [b"good \x1b[2J words %d" % n for n in range(8)], stage.partitions)
     port = str(free_port())
     with stage.worker(WINNOW_METRICS__PORT=port) as worker:
-        labels = stage.collect(topic, distinct(8), 60).labels
+        labels = stage.collect(topic, distinct(8)).labels
         copied = 'winnow_records_for_review_total{outcome="copied",route="mail"}'
         wait_for_metric(f"http://127.0.0.1:{port}", copied, "8.0")
         assert worker.stop() == 0
@@ -63,9 +63,7 @@ def test_a_person_labels_what_a_worker_copied(stage: Stage, model: Path):
     assert "good" in first.stdout
     assert "\x1b[2J" not in first.stdout
     assert "1 records were given a label" in winnow(*review, stdin="1\n").stderr
-    with stage.reader(feedback) as reader:
-        found = [r for records in reader.poll(timeout_ms=5000).values() for r in records]
-    told = [json.loads(record.value) for record in found]
+    told = [json.loads(record.value) for record in stage.records(feedback)]
     assert sorted(one["label"] for one in told) == ["ham", "ham", "spam"]
     assert len({one["id"] for one in told}) == 3
     assert {one["id"] for one in told} <= {label["id"] for label in labels}
@@ -96,8 +94,7 @@ def one_window(stage: Stage, topic: str, url: str, number: int) -> str:
     texts = FAMILIAR if number == 1 else STRANGE
     with stage.producer() as producer:
         send(producer, topic, [text.encode() for text in texts], stage.partitions)
-    wait_for_metric(url, 'winnow_drift_windows_total{route="mail"}', f"{number}.0")
-    return get(f"{url}/metrics")[1]
+    return wait_for_metric(url, 'winnow_drift_windows_total{route="mail"}', f"{number}.0")
 
 
 def drift_scores(metrics: str) -> dict[str, float]:

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from stream_app.__main__ import app
+from stream_app.__main__ import app, main
 from stream_app.core.errors import AccessError
+from tests.command_line import run_main
 from tests.conftest import free_port
 from tests.integration.harness import Stage, distinct, get, wait_until_ready
 from tests.secured_kafka import (
@@ -23,6 +24,7 @@ from tests.secured_kafka import (
     Secured,
     secured_kafka,
 )
+from training.__main__ import app as trainer
 
 SECRETS = (PLAIN_PASSWORD, SCRAM_PASSWORD, KEY_PASSWORD)
 WAYS = ["plain", "plain_tls", "scram_256", "scram_512_tls", "mutual_tls"]
@@ -145,12 +147,21 @@ def test_a_refusal_is_said_by_every_command(secured: Secured, stage: Stage, name
         assert not leaked(str(done.exception) + done.output)
 
 
+def test_a_refusal_is_said_by_the_trainer(secured: Secured, stage: Stage, tmp_path: Path):
+    stage.sections["kafka"], reason = refused(secured, "scram_password")
+    command = ["feedback", "pull", "--route", "text", "--out", str(tmp_path / "set")]
+    done = CliRunner().invoke(trainer, [*command, "--config", str(stage.config)])
+    assert isinstance(done.exception, AccessError), done.exception
+    assert reason in str(done.exception)
+    assert not leaked(str(done.exception) + done.output)
+
+
 @pytest.mark.parametrize("name", REFUSALS)
 def test_a_refusal_ends_the_worker(secured: Secured, stage: Stage, name: str):
     """Wrong credentials are no outage: waiting would hide them."""
     stage.sections["kafka"], reason = refused(secured, name)
     command = [sys.executable, "-m", "stream_app", "worker", "--config", str(stage.config)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("winnow: the broker at")
@@ -217,7 +228,7 @@ def test_a_wrong_configuration_is_explained_without_its_secrets(tmp_path: Path, 
     config = tmp_path / "winnow.toml"
     config.write_text(f"[kafka]\n{lines}\n")
     for command in (["config", "check"], ["worker"], ["watch", "--topic", "t"]):
-        done = run(*command, "--config", str(config))
+        done = run_main(main, *command, "--config", str(config))
         assert done.returncode == 2, done.stderr
         assert "kafka" in done.stderr or "TOML" in done.stderr
         assert not leaked(done.stdout + done.stderr)
@@ -230,14 +241,9 @@ def test_a_wrong_variable_is_explained_without_its_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ):
     monkeypatch.setenv("WINNOW_KAFKA", value)
-    done = run("watch", "--topic", "t")
+    done = run_main(main, "watch", "--topic", "t")
     assert done.returncode == 2
     assert not leaked(done.stdout + done.stderr)
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "stream_app", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def leaked(text: str) -> Sequence[str]:

@@ -24,20 +24,21 @@ from tests.native.albert import Classifier, random_classifier
 TOLERANCE = {"float32": 2e-5, "bfloat16": 0.1, "int8": 0.25}
 EDGES = [1, 2, 6, 7, 12, 13, 16, 17, 31, 32, 33, 48, 64, 65, 128, 129]
 TOKENS = 300  # of a batch, about
+NAMES = ("avx2", "avx512", "avx512_bf16", "amx")
 TABLES = ("word", "position")
 Array = NDArray[np.float32]
 
 
-def with_tiles(library: Path) -> dict[str, Kernels]:
-    """What this CPU runs, and the AMX kernels, whose tiles the library was built to emulate."""
-    found = {str(kernels): kernels for kernels in find_kernels(library)}
-    if "avx512_bf16" in found:  # which all that is not a tile needs
-        found["amx"] = Kernels.in_dll(ctypes.CDLL(str(library)), "amx_kernels")
-    return found
+def every_kernel(library: Path) -> dict[str, Kernels]:
+    """All kernels of a library that was built to emulate what this CPU lacks; none without AVX2."""
+    if not find_kernels(library):
+        return {}
+    loaded = ctypes.CDLL(str(library))
+    return {name: Kernels.in_dll(loaded, f"{name}_kernels") for name in NAMES}
 
 
-def room(size: int) -> NDArray[np.uint8]:
-    """So many bytes and not one more, aligned to 64, so that a sanitizer sees what goes beyond."""
+def allocated(size: int) -> NDArray[np.uint8]:
+    """Exactly `size` bytes, aligned to 64, so that a sanitizer sees an access beyond them."""
     libc, address = ctypes.CDLL(None), ctypes.c_void_p()
     failed = libc.posix_memalign(ctypes.byref(address), ctypes.c_size_t(64), ctypes.c_size_t(size))
     assert not failed
@@ -48,10 +49,10 @@ def room(size: int) -> NDArray[np.uint8]:
 
 
 class ExactWeights(CompiledWeights):
-    """Every array of a model in a room of its own."""
+    """Every array of a model in an allocation of its own."""
 
     def _keep(self, array: NDArray[np.generic]) -> int:
-        copy = room(array.nbytes).view(array.dtype).reshape(array.shape)
+        copy = allocated(array.nbytes).view(array.dtype).reshape(array.shape)
         copy[...] = array
         self._arrays.append(copy)
         return copy.ctypes.data
@@ -60,16 +61,16 @@ class ExactWeights(CompiledWeights):
 def kernel_logits(weights: CompiledWeights, texts: Packed) -> Array:
     """[texts, labels with padding]."""
     out = np.full((len(texts.lengths), weights.outputs), np.nan, np.float32)
-    memory = room(weights.workspace(texts))
+    memory = allocated(weights.workspace(texts))
     memory[...] = 255  # what is not written before it is read becomes NaN
     weights.forward(texts, out, memory.ctypes.data)
     return out
 
 
-def random_texts(rng: np.random.Generator, vocabulary: int, places: int) -> Packed:
+def random_texts(rng: np.random.Generator, vocabulary: int, positions: int) -> Packed:
     """Texts as long as a model takes, many of a length where a loop of the kernels ends."""
-    some = rng.integers(1, rng.integers(1, places + 1), 40, endpoint=True)
-    lengths = np.where(rng.random(40) < 0.5, some, rng.choice(EDGES, 40).clip(max=places))
+    some = rng.integers(1, rng.integers(1, positions + 1), 40, endpoint=True)
+    lengths = np.where(rng.random(40) < 0.5, some, rng.choice(EDGES, 40).clip(max=positions))
     count = max(1, int(np.searchsorted(lengths.cumsum(), rng.integers(1, TOKENS))))
     lengths = lengths[:count].astype(np.int32)
     return Packed(rng.integers(0, vocabulary, lengths.sum(), np.int32), lengths)
@@ -99,7 +100,8 @@ class Case:
         labels = self.expected.shape[1]
         assert not together[:, labels:].any(), f"{kernels}: no such label"
         if self.exits is not None:
-            return 0.0 if np.isfinite(together).all() else np.inf  # tests/unit/test_exits.py knows
+            # tests/unit/test_exits.py says which text takes which exit
+            return 0.0 if np.isfinite(together).all() else np.inf
         error = np.abs(together[:, :labels] - self.expected).max()
         return float(error / max(1.0, np.abs(self.expected).max()))
 
@@ -130,7 +132,7 @@ def fuzz(library: Path, models: int, seed: int) -> None:
     for index in range(models):
         case = random_case(rng)
         print(f"model {index}: {case}", flush=True)  # first: a sanitizer ends the process
-        for name, kernels in with_tiles(library).items():
+        for name, kernels in every_kernel(library).items():
             for precision in filter(kernels.kernel, PRECISIONS):
                 kernel = f"{name} {precision}"
                 off = case.check(kernels, precision)

@@ -1,8 +1,8 @@
-// AMX's tiles in plain C++, for a CPU that has none: included in front of amx.cpp by test_native.py.
+// AMX's tiles in plain C++, for a CPU that has none: included in front of amx.cpp by
+// test_native.py.
 //
 // After "Intel 64 and IA-32 Architectures Software Developer's Manual", volume 2: LDTILECFG,
 // TILELOADD, TILESTORED, TDPBUSD, TDPBF16PS. What would be a fault there ends the process here.
-#ifdef __AMX_TILE__
 #pragma once
 
 #include <immintrin.h>
@@ -148,4 +148,3 @@ FAST void dpbf16ps(int to, int left, int right) {
 #define _tile_stored emulated::store
 #define _tile_dpbusd emulated::dpbusd
 #define _tile_dpbf16ps emulated::dpbf16ps
-#endif

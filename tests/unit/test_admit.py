@@ -1,8 +1,8 @@
 """Admission: bounded in records and bytes, per route, with what is paused resumed."""
 
-from prometheus_client import Gauge
-
 from stream_app.core.messages import Partition, Record
+from stream_app.core.metrics import Metrics
+from stream_app.core.settings import LabelSettings
 from stream_app.pipeline.admit import InFlight
 
 P0, P1 = Partition("mail", 0), Partition("mail", 1)
@@ -20,8 +20,14 @@ class Valve:
 
 
 def in_flight(valve: Valve, records: int = 4, size: int = 1000) -> InFlight:
-    gauges = (Gauge("r", "", registry=None), Gauge("b", "", registry=None))
-    return InFlight(records, size, lambda: valve, *gauges)
+    settings = LabelSettings(
+        name="mail",
+        format="text",
+        model="m",
+        max_in_flight_records=records,
+        max_in_flight_bytes=size,
+    )
+    return InFlight(settings, 64, lambda: valve, Metrics())
 
 
 def test_the_record_limit_pauses_and_half_of_it_resumes():

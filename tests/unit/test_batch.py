@@ -8,8 +8,8 @@ import pytest
 
 from stream_app.core.messages import Partition, Record
 from stream_app.pipeline.batch import BatchLimits, batches
-from stream_app.pipeline.served import ServedModel
 from stream_app.pipeline.work import Work
+from stream_app.serving.served import ServedModel
 
 MODEL = cast("ServedModel", None)  # a batch is made of tokens alone
 

@@ -15,8 +15,8 @@ from stream_app.engine.protocol import Engine
 from stream_app.engine.reference import ReferenceEngine
 from stream_app.model.albert import read_weights
 from stream_app.model.artifact import Artifact
-from stream_app.pipeline.classify import Classifier
 from stream_app.pipeline.work import Work
+from stream_app.serving.classifier import Classifier
 from tests.unit.test_engines import BACKENDS, random_model
 
 CANARY, POISON = [4, 5, 6], 7

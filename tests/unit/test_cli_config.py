@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from stream_app.__main__ import app
+from stream_app.configuration import load_settings
 from stream_app.core.errors import ConfigError
-from stream_app.core.settings import load_settings
 
 CONFIG = """
 [[routes]]

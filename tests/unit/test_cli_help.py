@@ -12,9 +12,10 @@ import typer
 from typer.testing import CliRunner
 
 from stream_app import __version__
-from stream_app.__main__ import app
-from stream_app.cli import connect
+from stream_app.__main__ import app, main
 from stream_app.core.errors import BrokerError
+from stream_app.kafka import connect
+from tests.command_line import run_main
 
 COMMANDS = [
     "demo",
@@ -29,17 +30,6 @@ COMMANDS = [
     "config",
     "broker",
 ]
-
-
-def winnow(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "stream_app", *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 def leaves(command: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -68,7 +58,8 @@ def test_no_command_is_without_help() -> None:
 
 
 def test_version() -> None:
-    done = winnow("--version")
+    run = [sys.executable, "-m", "stream_app", "--version"]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=180, check=False)
     assert (done.returncode, done.stdout) == (0, f"winnow {__version__}\n")
 
 
@@ -80,7 +71,7 @@ def test_help_imports_nothing_heavy() -> None:
         "print({'torch', 'transformers', 'faust'} & set(sys.modules))"
     )
     run = [sys.executable, "-c", code]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(run, capture_output=True, text=True, timeout=180, check=True)
     assert done.stdout.endswith("set()\n")
 
 
@@ -99,7 +90,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_an_error_says_what_and_has_an_exit_code(
     arguments: list[str], code: int, said: str
 ) -> None:
-    done = winnow(*arguments)
+    done = run_main(main, *arguments)
     assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -160,3 +160,127 @@ def test_a_bomb_of_entities_is_refused():
     entities = [f'<!ENTITY e{n} "{f"&e{n - 1};" * 20}">' for n in range(1, 12)]
     raw = f'<!DOCTYPE item [<!ENTITY e0 "x">{"".join(entities)}]><item title="&e11;"/>'
     assert error_of(raw.encode()).code == "malformed"
+
+
+STORY = "The second paragraph has the words of the story."
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "us-ascii",
+        "iso-8859-1",
+        "windows-1252",
+        "koi8-r",
+        "gb2312",
+        "utf-16",
+        "nonsense",
+        "UTF-8",
+        "",
+    ],
+)
+@pytest.mark.parametrize("start", ["", "\ufeff", "\n", "\ufeff\r\n ", "  "])
+def test_utf_8_is_utf_8_whatever_the_declaration_says(declared: str, start: str):
+    encoding = f' encoding="{declared}"' if declared else ""
+    raw = f'{start}<?xml version="1.0"{encoding}?><rss><channel><item><title>The café société ça'
+    raw += f"</title><description>{STORY}</description></item></channel></rss>"
+    message = parse(raw.encode())
+    assert (message.title, message.body) == ("The café société ça", STORY)
+
+
+@pytest.mark.parametrize(
+    ("declared", "data", "title"),
+    [
+        ("us-ascii", b"caf\xe9", "café"),
+        ("iso-8859-1", b"caf\xe9 \x93a\x94", "café “a”"),
+        ("koi8-r", "привет".encode("koi8-r"), "привет"),
+        ("gb2312", "中文新闻".encode("gbk"), "中文新闻"),
+        ("shift_jis", "日本①".encode("cp932"), "日本①"),
+        ("utf-8", b"caf\xe9 au lait", "caf\ufffd au lait"),
+        ("utf-8", "café é".encode() + b"\xff au lait", "café é\ufffd au lait"),
+        ("windows-874", b"\xe0\xb7\xc2\xff\xdb", "เทย\ufffd\ufffd"),
+    ],
+)
+def test_an_undecodable_byte_cuts_nothing_off(declared: str, data: bytes, title: str):
+    raw = b"<?xml version='1.0' encoding='%s'?><item><title>%s</title><description>%s</description>"
+    message = parse(raw % (declared.encode(), data, STORY.encode()) + b"<guid>g</guid></item>")
+    assert (message.title, message.body, message.message_id) == (title, STORY, "g")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_with_and_without_a_byte_order_mark(encoding: str):
+    raw = (
+        f"<?xml version='1.0' encoding='utf-16'?><item><title>ça</title><link>{STORY}</link></item>"
+    )
+    assert parse(raw.encode(encoding)).title == "ça"
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("filters & fc-rDNS", "filters & fc-rDNS"),
+        ("AT&T & B&B&", "AT&T & B&B&"),
+        ("a &nbsp; b &eacute;&hellip;", "a b é…"),
+        ("a &foo; b &; c &#; d", "a &foo; b &; c &#; d"),
+        ("x?a=1&b=2&copy=3", "x?a=1&b=2&copy=3"),
+        ("&#133; &#x93;a&#x94; &#233;", "… “a” é"),
+        ("&lt;p&gt;Rates&nbsp;rise &amp;amp; fall.&lt;/p&gt;", "Rates rise & fall."),
+        ("<![CDATA[<p>AT&amp;T & B&nbsp;&eacute;</p>]]>", "AT&T & B é"),
+        ("a<![CDATA[ & ]]>b &amp; c &lt; d", "a & b & c < d"),
+        ("bell\x07 &#7; and \ufffe none", "bell and none"),
+    ],
+)
+def test_ampersands_and_entities(raw: str, text: str):
+    item = f"<item><title>T</title><description>{raw}</description><guid>g</guid></item>"
+    message = parse(item.encode())
+    assert " ".join(message.body.split()) == text
+    assert message.message_id == "g"
+
+
+def test_a_bare_ampersand_in_an_attribute():
+    raw = b"<entry %s><title>T</title><link href='http://x/?a=1&b=2'/></entry>" % ATOM
+    assert parse(raw).message_id == "http://x/?a=1&b=2"
+
+
+@pytest.mark.parametrize(
+    ("title", "text"),
+    [
+        (b"<title>a &lt;b> c &amp;amp; d</title>", "a <b> c &amp; d"),
+        (b"<title type='text'>a &lt;b> c</title>", "a <b> c"),
+        (b"<title type='html'>a &lt;b> c &amp;amp; d</title>", "a c & d"),
+        (b"<title type='text/html'>&lt;i>a&lt;/i></title>", "a"),
+        (
+            b"<title type='xhtml'><div xmlns='http://www.w3.org/1999/xhtml'>a<i>b</i></div></title>",
+            "ab",
+        ),
+        (b"<title><![CDATA[Generics: List<String>]]></title>", "Generics: List<String>"),
+    ],
+)
+def test_titles_of_atom_are_text_by_default(title: bytes, text: str):
+    for start in (b"<entry %s>" % ATOM, b"<entry>"):
+        assert " ".join(parse(start + title + b"</entry>").title.split()) == text
+
+
+@pytest.mark.parametrize(
+    "media",
+    [
+        b"<media:description>%s</media:description>",
+        b"<media:group><media:title>no</media:title><media:description>%s</media:description>"
+        b"</media:group>",
+        b"<media:content url='x'><media:description type='plain'>%s</media:description>"
+        b"</media:content>",
+    ],
+)
+def test_media_descriptions(media: bytes):
+    declared = b" xmlns:media='http://search.yahoo.com/mrss/'"
+    for start in (b"<entry %s%s>" % (ATOM, declared), b"<entry>"):
+        raw = start + b"<title>T</title>" + media % STORY.encode() + b"</entry>"
+        assert parse(raw).body == STORY
+    own = b"<item><description>own</description>" + media % STORY.encode() + b"</item>"
+    assert parse(own).body == "own"
+
+
+@pytest.mark.parametrize("value", [b'\0\0\0\0\x07{"title": "T"}', b'\0\0\0\x01\0 {"title": "T"}'])
+def test_json_items_framed_by_a_serializer(value: bytes):
+    assert parse(value).title == "T"
+    assert "Confluent" in str(error_of(value.replace(b"{", b"\x02")))

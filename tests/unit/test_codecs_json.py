@@ -126,3 +126,26 @@ def test_more_values_than_any_record_has_are_refused(piece: bytes):
     error = error_of(b'{"text": "x", "a": [' + piece * MAX_VALUES + b"0]}")
     assert error.code == "malformed"
     assert "more lists, objects or values" in str(error)
+
+
+@pytest.mark.parametrize("schema", [1, 255, 256, 100_000, 31_488, 2**24 - 1])
+@pytest.mark.parametrize("payload", [b'{"text": "fine", "id": 7}', b' \n{"text": "fine", "id": 7}'])
+def test_json_framed_by_a_confluent_serializer(schema: int, payload: bytes):
+    framed = b"\0" + schema.to_bytes(4, "big") + payload
+    assert parse(framed) == Message("", "fine", "7", {})
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"\x08fine\x02", b"\0\x0a\x04fine", b'["fine"]', b'"fine"', b"\xff", b"{"[:0] + b"x"],
+)
+def test_other_payloads_are_refused_with_that_reason(payload: bytes):
+    error = error_of(b"\0\0\0\0\x07" + payload)
+    assert error.code == "malformed"
+    assert "Confluent's wire format (schema 7)" in str(error)
+    assert "Avro" in str(error)
+
+
+def test_commas_in_a_text_are_no_values():
+    long = "one, two, {three} [four], " * 100_000
+    assert parse({"text": long, "id": '\\"'}).body.startswith("one, two, {three}")

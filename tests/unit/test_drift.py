@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stream_app.core.drift_settings import DriftSettings
 from stream_app.core.errors import ModelError
 from stream_app.core.messages import Prediction
 from stream_app.core.metrics import Metrics
+from stream_app.core.settings import DriftSettings
 from stream_app.model.artifact import load_artifact, write_card
 from stream_app.model.drift_reference import (
     Drift,
@@ -25,14 +25,14 @@ from stream_app.model.drift_reference import (
     load_drift,
     projected_embeddings,
 )
-from stream_app.pipeline.route import Route
-from stream_app.pipeline.served import ServedModel
 from stream_app.pipeline.work import Work
 from stream_app.services.drift import DriftMonitor
+from stream_app.serving.models import Models
+from stream_app.serving.served import ServedModel
 from tests.tiny_model import save_tiny_albert
-from training.data import Example
-from training.drift_reference import reference, write_reference
-from training.drift_watch import wait_for_drift
+from training.data.corpus import Example
+from training.fitting.drift_reference import reference, write_reference
+from training.refreshing.drift_watch import wait_for_drift
 
 ROWS = 2000
 
@@ -154,9 +154,8 @@ def model(drift: object) -> ServedModel:
     return cast("ServedModel", SimpleNamespace(drift=drift))
 
 
-def route(champion: ServedModel) -> Route:
-    models, settings = SimpleNamespace(champion=champion), SimpleNamespace(name="mail")
-    return cast("Route", SimpleNamespace(models=models, settings=settings))
+def models(champion: ServedModel) -> Models:
+    return cast("Models", SimpleNamespace(champion=champion))
 
 
 def works(model: ServedModel, numbers: Sequence[int]) -> list[Work]:
@@ -179,10 +178,10 @@ async def test_a_window_is_a_fair_sample_of_its_time():
     champion = model(drift)
     monitor = DriftMonitor(settings, metrics, lambda: now[0])
     async with monitor:
-        monitor.observe(route(champion), works(champion, range(5000)))
+        monitor.observe("mail", models(champion), works(champion, range(5000)))
         assert not drift.windows, "it has its records, but not its seconds"
         now[0] = 61
-        monitor.observe(route(champion), works(champion, range(5000, 10_000)))
+        monitor.observe("mail", models(champion), works(champion, range(5000, 10_000)))
         await closed(monitor, metrics, 1)
     [seen] = drift.windows
     assert len(seen) == 100
@@ -197,9 +196,9 @@ async def test_only_the_champion_is_watched_and_a_new_one_begins_a_new_window():
     old, new = model(first), model(second)
     monitor = DriftMonitor(settings, metrics)
     async with monitor:
-        monitor.observe(route(old), works(old, range(6)) + works(new, range(9)))
-        monitor.observe(route(new), works(old, range(6)) + works(new, range(9)))
-        monitor.observe(route(new), works(new, range(1)))
+        monitor.observe("mail", models(old), works(old, range(6)) + works(new, range(9)))
+        monitor.observe("mail", models(new), works(old, range(6)) + works(new, range(9)))
+        monitor.observe("mail", models(new), works(new, range(1)))
         await closed(monitor, metrics, 1)
     assert (first.windows, len(second.windows)) == ([], 1)
 
@@ -207,8 +206,8 @@ async def test_only_the_champion_is_watched_and_a_new_one_begins_a_new_window():
 async def test_nothing_is_watched_where_it_is_off_or_there_is_no_reference():
     monitor = DriftMonitor(DriftSettings(window_records=0), Metrics())
     champion, bare = model(Counting()), model(None)
-    monitor.observe(route(champion), works(champion, range(10)))
-    monitor.observe(route(bare), works(bare, range(10)))
+    monitor.observe("mail", models(champion), works(champion, range(10)))
+    monitor.observe("mail", models(bare), works(bare, range(10)))
     assert not monitor._open
 
 

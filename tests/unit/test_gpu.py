@@ -29,7 +29,7 @@ def test_streams_end_with_an_error_not_with_a_shared_one():
     streams = Streams(lambda: SimpleNamespace(stream_id=next(turns) % POOL))
     held = [streams.take() for _ in range(POOL)]
     assert len({stream.stream_id for stream in held}) == POOL
-    with pytest.raises(ModelError, match="32 models are on one GPU"):
+    with pytest.raises(ModelError, match="at most 32 models on one GPU"):
         streams.take()
     streams.give_back(held[5])
     assert streams.take() is held[5]
@@ -70,7 +70,7 @@ def test_a_sick_gpu_is_no_error_when_memory_is_given_back(
     monkeypatch.setattr(torch.cuda, "device", nullcontext)
     monkeypatch.setattr(torch.cuda, "empty_cache", fail)
     Gpu(torch.device("cuda", 0)).empty_cache()
-    assert "cuda:0 does not take memory back: AcceleratorError" in caplog.text
+    assert "cuda:0 does not release its cached memory: AcceleratorError" in caplog.text
 
 
 def test_load_names_what_there_is(artifact: Artifact):

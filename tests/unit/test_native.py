@@ -1,4 +1,4 @@
-"""The compiled kernels where this CPU does not show them: AMX without AMX, and every sanitizer."""
+"""The compiled kernels beyond this CPU: its missing instructions emulated, every sanitizer on."""
 
 from __future__ import annotations
 
@@ -12,49 +12,74 @@ import numpy as np
 import pytest
 
 from stream_app.engine.compiled import CompiledEngine
-from stream_app.engine.native.build import compile_kernels, compiler
+from stream_app.engine.native.build import AVX2, OBJECTS, Objects, compile_kernels, compiler
 from stream_app.engine.native_library import PRECISIONS, Kernels, find_kernels
 from stream_app.engine.packing import Packed
 from stream_app.engine.reference import ReferenceEngine
 from stream_app.model.references import BUILTIN, resolve
 from stream_app.model.tokenizer import Tokenizer
 from tests.native.albert import random_classifier
-from tests.native.fuzz import ExactWeights, kernel_logits, with_tiles
+from tests.native.fuzz import ExactWeights, every_kernel, kernel_logits
 from tests.unit.test_engines import MIXED, SENTENCES, SHAPES, random_model, texts, tolerance
 
 ROOT = Path(__file__).parents[2]
-# the AMX kernels with tiles in plain C++, and by name, since dispatch.cpp offers no CPU's but this
-TILES = ("-include", str(ROOT / "tests/native/tiles.h"), "-fvisibility=default")
+REGISTERS = ("-include", str(ROOT / "tests/native/registers.h"))  # of AVX-512
+TILES = ("-include", str(ROOT / "tests/native/tiles.h"))  # of AMX
+VISIBLE = "-fvisibility=default"  # by name, since dispatch.cpp offers what the CPU has
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover", "-g1", "-O1")
-every_precision = pytest.mark.parametrize("precision", PRECISIONS)
+every_emulated_kernel = pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        (name, precision)
+        for name in ("avx512", "avx512_bf16", "amx")
+        for precision in PRECISIONS
+        if (name, precision) != ("avx512", "bfloat16")
+    ],
+)
+
+
+def sources() -> Objects:
+    """The kernels' sources, with AMX emulated, and AVX-512 where this CPU lacks it."""
+    lacking = "avx512_bf16" not in map(str, find_kernels())
+    objects = dict(OBJECTS)
+    for name in ("avx512", "avx512_bf16", "amx"):
+        source, flags = OBJECTS[name]
+        if lacking:
+            flags = (*AVX2, *REGISTERS)
+        objects[name] = source, (*flags, *TILES) if name == "amx" else flags
+    return objects
 
 
 def build(folder: Path, *extra: str) -> Path:
     library = folder / "libwinnow.so"
     try:
-        compile_kernels(library, (*TILES, *extra))
+        compile_kernels(library, (VISIBLE, *extra), sources())
     except OSError as error:
         pytest.skip(f"the kernels cannot be compiled here: {error}")
     return library
 
 
 @pytest.fixture(scope="session")
-def amx(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
-    kernels = with_tiles(build(tmp_path_factory.mktemp("amx")))
-    if "amx" not in kernels:
-        pytest.skip("this CPU has no AVX512_BF16, which the AMX kernels need as well")
-    return kernels["amx"]
+def emulated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kernels]:
+    kernels = every_kernel(build(tmp_path_factory.mktemp("emulated")))
+    if not kernels:
+        pytest.skip("this CPU has no AVX2")
+    return kernels
 
 
-@every_precision
+@every_emulated_kernel
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_amx_logits_are_the_references(
-    tmp_path: Path, amx: Kernels, precision: str, shape: dict[str, object]
+def test_emulated_logits_are_the_references(
+    tmp_path: Path,
+    emulated: dict[str, Kernels],
+    name: str,
+    precision: str,
+    shape: dict[str, object],
 ):
     artifact = random_model(tmp_path, **shape)
     batch = texts(MIXED)
     expected = ReferenceEngine(artifact, "cpu").logits(batch)
-    engine = CompiledEngine(artifact, amx, precision, threads=2)
+    engine = CompiledEngine(artifact, emulated[name], precision, threads=2)
     spread = max(1.0, float(np.abs(expected).max()))
     logits = engine.logits(batch)
     assert np.abs(logits - expected).max() <= tolerance(precision, trained=False) * spread
@@ -64,13 +89,15 @@ def test_amx_logits_are_the_references(
     )
 
 
-@every_precision
-@pytest.mark.parametrize("name", BUILTIN)
-def test_the_built_in_models_keep_their_labels_on_amx(name: str, amx: Kernels, precision: str):
-    artifact = resolve(f"builtin:{name}")
+@every_emulated_kernel
+@pytest.mark.parametrize("model", BUILTIN)
+def test_the_built_in_models_keep_their_labels_on_other_cpus(
+    model: str, emulated: dict[str, Kernels], name: str, precision: str
+):
+    artifact = resolve(f"builtin:{model}")
     batch = Tokenizer(artifact).encode(SENTENCES)
     expected = ReferenceEngine(artifact, "cpu").logits(batch)
-    logits = CompiledEngine(artifact, amx, precision, threads=2).logits(batch)
+    logits = CompiledEngine(artifact, emulated[name], precision, threads=2).logits(batch)
     assert np.abs(logits - expected).max() <= tolerance(precision, trained=True)
     assert logits.argmax(1).tolist() == expected.argmax(1).tolist()
 

@@ -16,14 +16,14 @@ from stream_app.core.messages import Message
 from stream_app.engine import load_engine
 from stream_app.engine.native_library import find_kernels
 from stream_app.model.artifact import NGRAMS, Artifact, load_artifact, write_card
+from stream_app.model.encoder import Encoder
 from stream_app.model.ngrams import Features, NgramHead, load_head
 from stream_app.model.tokenizer import Tokenizer
-from stream_app.pipeline.encode import Encoder
 from tests.kernels import COMPILED
 from tests.tiny_model import save_tiny_albert
-from training.data import Example
-from training.evaluate import score
-from training.ngrams import balanced, fit_head, matrix
+from training.data.corpus import Example
+from training.fitting.ngrams import balanced, fit_head, matrix
+from training.judging.evaluate import score
 from training.recipe import Ngrams
 
 TEXTS = [
@@ -72,6 +72,14 @@ def test_every_text_has_finite_logits_of_its_own(text: str):
     assert np.isfinite(alone).all()
     assert (alone[0] == together[1]).all()
     assert (together[2] == head.bias).all()
+
+
+def test_a_head_is_the_same_file_every_time(head: NgramHead, tmp_path: Path):
+    files = set()
+    for _ in range(20):
+        head.save(tmp_path)
+        files.add((tmp_path / NGRAMS).read_bytes())
+    assert len(files) == 1
 
 
 def test_it_learns_and_says_what_the_regression_says(head: NgramHead):

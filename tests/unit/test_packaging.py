@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_app.core.route_settings import RouteSettings
-from stream_app.core.settings import KafkaSettings
+from stream_app.core.settings import KafkaSettings, RouteSettings
 from stream_app.services.delivery import new_producer
 
 PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
@@ -30,7 +29,7 @@ def test_faust_and_its_drivers_are_pinned_together():
     [
         ("stream_app", "torch transformers faust kafka aiokafka"),
         ("stream_app.__main__", "torch transformers faust"),
-        ("stream_app.app", "torch transformers mlflow"),
+        ("stream_app.worker", "torch transformers mlflow"),
         ("training", "torch transformers faust"),
     ],
 )

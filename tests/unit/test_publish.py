@@ -11,9 +11,10 @@ from prometheus_client import Counter
 
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Partition, Record
-from stream_app.pipeline.dead_letter import Outgoing, dead_letter
-from stream_app.pipeline.publish import Publisher
-from stream_app.pipeline.send import IdempotentSender
+from stream_app.pipeline.dead_letter import dead_letter
+from stream_app.pipeline.outgoing import Outgoing
+from stream_app.pipeline.publisher import Publisher
+from stream_app.services.send import IdempotentSender
 
 
 class Delivered(NamedTuple):

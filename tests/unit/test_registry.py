@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stream_app.core.errors import ModelError, RegistryUnreachable
-from stream_app.core.registry_settings import RegistrySettings
+from stream_app.core.settings import RegistrySettings
 from stream_app.model.artifact import load_artifact
 from stream_app.model.references import registered, resolve
 from stream_app.model.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry

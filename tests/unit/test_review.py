@@ -13,12 +13,14 @@ from pydantic import ValidationError
 from stream_app.cli.review import printable
 from stream_app.core.messages import Partition, Prediction, Record
 from stream_app.core.metrics import Metrics
-from stream_app.core.route_settings import RouteSettings
-from stream_app.core.settings import Settings
-from stream_app.pipeline.review import review_headers, wanted
-from stream_app.pipeline.route import Route
+from stream_app.core.settings import RouteSettings, Settings
 from stream_app.pipeline.work import Work
-from stream_app.services.review import MAX_WAITING_RECORDS, ReviewCopier
+from stream_app.services.review_copier import (
+    MAX_WAITING_RECORDS,
+    ReviewCopier,
+    review_headers,
+    wanted,
+)
 
 SURE = Prediction("spam", ("spam",), 0.98, {"spam": 0.98}, "spam")
 UNSURE = Prediction("spam", ("spam",), 0.6, {"spam": 0.6}, "unsure")
@@ -80,9 +82,6 @@ def test_the_topic_is_the_routes_own():
         Settings(routes=(route(review_share=0.1), reader))
 
 
-ANY = cast("Route", None)  # the copier knows its own
-
-
 class Producer:
     """A producer that sends, or fails, once it is let."""
 
@@ -117,13 +116,13 @@ def counted(metrics: Metrics, outcome: str) -> float:
 async def test_more_than_the_broker_takes_is_dropped_and_counted():
     metrics, producer = Metrics(), Producer()
     copier = ReviewCopier(route(review_share=1), lambda: cast("Any", producer), metrics)
-    copier.observe(ANY, works([record(n) for n in range(MAX_WAITING_RECORDS + 5)]))
+    copier.observe(works([record(n) for n in range(MAX_WAITING_RECORDS + 5)]))
     assert counted(metrics, "dropped") == 5
     producer.let.set()
     async with copier:
         while counted(metrics, "copied") < MAX_WAITING_RECORDS:
             await copier.sleep(0)
-        copier.observe(ANY, works([record(n, 9_000_000) for n in range(3)]))
+        copier.observe(works([record(n, 9_000_000) for n in range(3)]))
         assert counted(metrics, "dropped") == 7
     assert producer.stopped
 
@@ -136,7 +135,7 @@ async def test_a_copy_that_fails_is_lost_and_the_next_has_a_new_producer():
     left = iter(producers)
     copier = ReviewCopier(route(review_share=1), lambda: cast("Any", next(left)), metrics)
     async with copier:
-        copier.observe(ANY, works([record(0), record(1)]))
+        copier.observe(works([record(0), record(1)]))
         while counted(metrics, "copied") < 1:
             await copier.sleep(0)
     assert counted(metrics, "failed") == 1

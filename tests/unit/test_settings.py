@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from stream_app.configuration import load_settings
 from stream_app.core.errors import ConfigError
-from stream_app.core.settings import load_settings
 
 GOOD = """
 [kafka]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 from stream_app.model.preparation import Preparation, prepare
-from training.augment import augmented, obfuscated
-from training.data import Example
+from training.data.augment import augmented, obfuscated
+from training.data.corpus import Example
 from training.recipe import Augmentation
 
 TEXT = "order your cheap viagra now and lose weight without any effort at all"

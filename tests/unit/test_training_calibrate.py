@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.calibrate import calibration_error, temperature
+from training.judging.calibrate import calibration_error, temperature
 
 
 def drawn(rows: int, scale: float) -> tuple[np.ndarray, np.ndarray]:

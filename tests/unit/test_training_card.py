@@ -8,7 +8,7 @@ import pytest
 
 from stream_app.model.artifact import ModelCard
 from stream_app.model.references import BUILTIN, resolve
-from training.card import write_readme
+from training.judging.card import write_readme
 from training.recipe import load_recipe
 
 

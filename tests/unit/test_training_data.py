@@ -9,8 +9,8 @@ import pytest
 from stream_app.core.errors import ConfigError, SourceError
 from stream_app.model.artifact import sha256
 from tests.training_data import RECIPE, write_data, write_mail, write_rows
-from training.data import held_out_messages, load_corpus, read_file, read_test
-from training.recipe import SHIPPED, Recipe, load_recipe
+from training.data.corpus import held_out_messages, load_corpus, read_file, read_test
+from training.recipe import Recipe, load_recipe, shipped
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, recipe: Recipe) -> No
         read_file(tmp_path / "empty.jsonl.gz", recipe.preparation)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", shipped())
 def test_shipped_recipes_are_valid(name: str) -> None:
     assert load_recipe(name).name == name.removesuffix("-teacher")
 

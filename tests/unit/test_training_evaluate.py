@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import ModelCard, load_artifact
 from tests.tiny_model import save_tiny_albert
-from training.data import Example
-from training.evaluate import Scored, measure, score
+from training.__main__ import app
+from training.data.corpus import Example
+from training.judging import figures
+from training.judging.card import write_readme
+from training.judging.evaluate import Scored, score
+from training.judging.figures import measure
 
 THREE = ModelCard(name="t", version="1", labels=("positive", "neutral", "negative"))
 TWO = ModelCard(name="t", version="1", labels=("ham", "spam"))
@@ -23,20 +29,39 @@ def scored(logits: list[list[float]], truth: list[int]) -> Scored:
 
 
 def test_figures_of_two_labels() -> None:
-    figures = measure(scored([[2, 0], [0, 1], [3, 0], [0, 9]], [0, 0, 1, 1]), TWO)
-    assert (figures["rows"], figures["accuracy"], figures["macro_f1"]) == (4, 0.5, 0.5)
-    assert figures["confusion"] == [[1, 1], [1, 1]]
-    assert figures["auc"] == 0.5
+    found = measure(scored([[2, 0], [0, 1], [3, 0], [0, 9]], [0, 0, 1, 1]), TWO)
+    assert (found["rows"], found["accuracy"], found["macro_f1"]) == (4, 0.5, 0.5)
+    assert found["confusion"] == [[1, 1], [1, 1]]
+    assert found["auc"] == 0.5
     spam = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "rows": 2}
-    assert spam.items() <= figures["per_label"]["spam"].items()
-    assert (figures["texts_per_second"], figures["tokens_per_second"]) == (2.0, 50)
-    assert "accuracy_among_present" not in figures
+    assert spam.items() <= found["per_label"]["spam"].items()
+    assert (found["texts_per_second"], found["tokens_per_second"]) == (2.0, 50)
+    assert "accuracy_among_present" not in found
 
 
 def test_a_label_that_is_never_true_counts_as_wrong_and_can_be_left_out() -> None:
-    figures = measure(scored([[2, 3, 0], [0, 0, 2], [0, 1, 2]], [0, 2, 2]), THREE)
-    assert figures["accuracy"] == pytest.approx(2 / 3, abs=1e-4)
-    assert figures["accuracy_among_present"] == 1.0
+    found = measure(scored([[2, 3, 0], [0, 0, 2], [0, 1, 2]], [0, 2, 2]), THREE)
+    assert found["accuracy"] == pytest.approx(2 / 3, abs=1e-4)
+    assert found["accuracy_among_present"] == 1.0
+
+
+def test_a_figure_is_a_function_and_its_row(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def surest(judged: figures.Judged) -> dict[str, float]:
+        return {"surest": float(judged.scores.max())}
+
+    monkeypatch.setattr(figures, "FIGURES", (*figures.FIGURES, surest))
+    (tmp_path / "a.csv").write_text("text,label\na short text,ham\na good text,spam\n")
+    options = ("--model", str(save_tiny_albert(tmp_path / "m")), "--data", str(tmp_path / "a.csv"))
+    result = CliRunner().invoke(app, ["evaluate", *options], catch_exceptions=False)
+    assert 0.5 <= json.loads(result.stdout)["test"]["a.csv"]["surest"] <= 1
+    found = measure(scored([[2, 0], [0, 1]], [0, 1]), TWO)
+    source = {"file": "a.csv", "use": "test", "rows": {}, "terms": "", "targets": {"surest": 0.99}}
+    card = TWO.model_copy(update={"data": [source], "evaluation": {"test": {"a.csv": found}}})
+    write_readme(tmp_path, card)
+    reached = f"| a.csv | surest | 0.99 | {found['surest']} | **falls short** |"
+    assert reached in (tmp_path / "README.md").read_text()
 
 
 def test_scores_are_in_the_order_of_the_examples(tmp_path: Path) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
 
-from training.gates import GATES, Candidate, Compared, Evidence, Opinion, judge, shifts
 from training.recipe import Gates
+from training.refreshing import gates
+from training.refreshing.gates import GATES, Candidate, Compared, Evidence, Opinion, judge, shifts
+from training.refreshing.outcome import told
+from training.refreshing.run_folder import Plan
 
 LABELS = ("ham", "spam")
 
@@ -137,7 +141,31 @@ def test_every_gate_says_why() -> None:
     assert all(gate.reason for gate in gates)
 
 
+def test_a_gate_is_a_function_and_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_new(judged: Evidence, limits: Gates) -> tuple[bool, str]:
+        return False, f"{judged.challenger.size} bytes"
+
+    monkeypatch.setattr(gates, "GATES", (*GATES, is_new))
+    assert failed(evidence()) == ["is new"]
+    verdicts = [asdict(gate) for gate in judge(evidence(), Gates())]
+    plan = Plan(
+        route="mail",
+        recipe="",
+        head_only=False,
+        promote=True,
+        champion="1",
+        digest="",
+        began=datetime.now(UTC),
+    )
+    because = {"because": "is new: 1000 bytes"}
+    found = {"pull": {"counts": {}, "seconds": 1}, "seal": {"digest": "d", "seconds": 1}}
+    found["gates"] = {"gates": verdicts, "notes": [], "seconds": 1} | because
+    report, text = told(plan, "mail", found)
+    assert (report["outcome"], report["gates"][-1]["name"]) == ("refused", "is new")
+    assert "FAILED      is new: 1000 bytes" in text
+
+
 def test_a_change_of_shares_is_told() -> None:
     before, after = {"ham": 90, "spam": 10}, {"ham": 60, "spam": 38, "new": 2}
-    told = shifts("base label", before, after)
-    assert told == ["base label 'ham': 90% -> 60%", "base label 'spam': 10% -> 38%"]
+    shifted = shifts("base label", before, after)
+    assert shifted == ["base label 'ham': 90% -> 60%", "base label 'spam': 10% -> 38%"]

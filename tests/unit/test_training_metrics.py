@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training import metrics
+from training.judging import metrics
 
 
 def test_exact_intervals_are_those_of_the_tables() -> None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
+from typer.testing import CliRunner
 
 from stream_app.core.errors import ConfigError, SourceError
 from stream_app.model.preparation import Preparation
-from training.data import load_corpus, read_file
-from training.readers import read_source
+from tests.tiny_model import save_tiny_albert
+from training.__main__ import app
+from training.data.corpus import load_corpus, read_file
+from training.data.readers import READERS, Raw, Reader, read_source
 from training.recipe import Hyper, Recipe, Source
 
 ROWS = [('one, with "quotes"\nand lines', "ham"), ("two", "spam"), ("drei ✓", "spam")]
@@ -130,3 +134,33 @@ def test_language_and_source_stay_with_an_example(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("text,label,language\na,x,de\nb,x,\n")
     assert [e.language for e in read_file(tmp_path / "l.csv", Preparation())] == ["de", ""]
     assert {e.source for e in read_file(tmp_path / "l.csv", Preparation())} == {"l.csv"}
+
+
+def read_tabs(file: Path, source: Source) -> Iterator[Raw]:
+    for number, line in enumerate(file.read_text().splitlines()):
+        label, text = line.split("\t")
+        yield Raw(f"line {number}", (label,), text.encode())
+
+
+@pytest.mark.parametrize(
+    ("codec", "written"), [("json", '{"text": "a text"}'), ("rfc822", "Subject: a  text")]
+)
+def test_a_format_is_a_function_and_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, written: str
+) -> None:
+    monkeypatch.setitem(READERS, ".tabs", Reader(read_tabs, codec))
+    (tmp_path / "new.tabs").write_text(f"ham\t{written}\nspam\t{written}\n")
+    assert [e.text for e in read_file(tmp_path / "new.tabs", Preparation())] == ["a text"] * 2
+    model = save_tiny_albert(tmp_path / "model")
+    options = ("--model", str(model), "--data", str(tmp_path / "new.tabs"))
+    told = CliRunner().invoke(app, ["evaluate", *options], catch_exceptions=False)
+    assert json.loads(told.stdout)["test"]["new.tabs"]["rows"] == 2
+    recipe = 'labels = ["ham", "spam"]\nmax_tokens = 8\nname = "n"\nversion = "1"\n'
+    recipe += 'description = ""\nhyper = { epochs = 1, batch_size = 1, learning_rate = 1 }\n'
+    recipe += 'sources = [{ file = "new.tabs", use = "test", terms = "ours" }]\n'
+    (tmp_path / "new.toml").write_text(recipe)
+    options = ("--list", "--recipe", str(tmp_path / "new.toml"), "--data", str(tmp_path))
+    named = CliRunner().invoke(app, ["evaluate", *options], catch_exceptions=False)
+    assert json.loads(named.stdout) == {"new.tabs": {"line 0": "ham", "line 1": "spam"}}
+    with pytest.raises(SourceError, match=r"is none of .*\.tabs"):
+        read_file(tmp_path / "new.toml", Preparation())

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from stream_app.core.errors import ConfigError, ModelError
-from training.schedule import Cron, Every, keep, parse
+from training.refreshing.schedule import Cron, Every, keep, parse
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from training.split import SIMILAR, development_parts, groups, like_any, parts
+from training.data.split import SIMILAR, development_parts, groups, like_any, parts
 
 WORDS = [f"word{number}" for number in range(400)]
 

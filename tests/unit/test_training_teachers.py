@@ -11,9 +11,9 @@ from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import load_artifact
 from tests.tiny_model import save_tiny_albert
 from tests.training_data import words
-from training.data import Example
-from training.soft_targets import TFIDF, soft_targets
-from training.teachers import TfidfTeacher
+from training.data.corpus import Example
+from training.fitting.soft_targets import TFIDF, soft_targets
+from training.fitting.teachers import TfidfTeacher
 
 LABELS = ("ham", "spam")
 EXAMPLES = [Example(text, (label,)) for label, text in map(words, range(200))]

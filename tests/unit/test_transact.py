@@ -11,12 +11,11 @@ from prometheus_client import Counter
 
 from stream_app.core.errors import BrokerError
 from stream_app.core.messages import Partition, Record
-from stream_app.core.route_settings import RouteSettings
-from stream_app.core.settings import KafkaSettings
-from stream_app.pipeline.dead_letter import Outgoing
-from stream_app.pipeline.publish import Publisher
-from stream_app.pipeline.transact import TransactionalSender
+from stream_app.core.settings import KafkaSettings, RouteSettings
+from stream_app.pipeline.outgoing import Outgoing
+from stream_app.pipeline.publisher import Publisher
 from stream_app.services.delivery import new_sender
+from stream_app.services.transact import TransactionalSender
 
 P0, P1 = Partition("mail", 0), Partition("mail", 1)
 

@@ -1,1 +1,1 @@
-"""The commands of `winnow-train`, by what they do."""
+"""The commands of `winnow-train`, a file each; `lab` is a group."""

@@ -1,4 +1,4 @@
-"""Options that commands share, and how they tell what they found."""
+"""Options that commands share, and how they report figures."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stream_app.core.settings import CONFIG_VARIABLE, RouteSettings, Settings
 from stream_app.model.artifact import ModelCard
 
 if TYPE_CHECKING:  # --help imports nothing heavy
-    from training.evaluate import Scored
+    from training.judging.evaluate import Scored
 
 RecipeName = Annotated[
     str,
-    typer.Option(metavar="NAME|FILE", help="A shipped one, such as spam, or a file like theirs."),
+    typer.Option(metavar="NAME|FILE", help="A shipped recipe, such as spam, or a file."),
 ]
 DataFolder = Annotated[
     Path, typer.Option(help="The folder that the file names in a recipe are relative to.")
@@ -25,47 +26,65 @@ Encoder = Annotated[
     str | None,
     typer.Option(
         metavar="FOLDER|hf://ORG/NAME",
-        help="The ALBERT to start from. Default: the recipe's, where it can be fetched.",
+        help="The ALBERT to start from. Default: the recipe's, which is fetched.",
     ),
 ]
-Steps = Annotated[
-    int | None, typer.Option(min=1, help="End after so many steps, to try things out.")
-]
+Steps = Annotated[int | None, typer.Option(min=1, help="Stop after this many steps, for trials.")]
 ModelReference = Annotated[
     str, typer.Option(metavar="REF", help="builtin:NAME, a path, or hf://ORG/NAME.")
 ]
+Out = Annotated[Path, typer.Option(help="The folder to write: a model `winnow` can serve.")]
+ConfigFile = Annotated[
+    Path,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        envvar=CONFIG_VARIABLE,
+        help="The service's configuration (TOML).",
+    ),
+]
+RouteName = Annotated[str, typer.Option("--route", metavar="NAME", help="The route.")]
 EngineName = Annotated[str, typer.Option(help="The backend to measure.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
 Precision = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")]
 Report = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Where the figures go. Default: stdout.")
+    Path | None, typer.Option(metavar="FILE", help="Write the figures here. Default: stdout.")
 ]
 Html = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Also write a page of tables and plots.")
 ]
 
 
-def tell_figures(
-    about: dict[str, Any],
+def load_route(config: Path, name: str) -> tuple[Settings, RouteSettings]:
+    """The configuration and the route called `name`. Raises ConfigError without one."""
+    from stream_app.configuration import load_settings
+
+    settings = load_settings(config)
+    return settings, settings.route(name)
+
+
+def tell_scored(
+    about: Mapping[str, str],
     scored: Mapping[str, Scored],
     card: ModelCard,
     report: Path | None,
     html: Path | None,
 ) -> dict[str, Any]:
-    """Tell what is known of scored tests, by name; the page also shows their curves."""
-    from training.evaluate import measure, plots
+    """Report the figures of scored tests, by name, and return them; stdout gets no plots."""
+    from training.judging.figures import reported
 
-    told = {**about, "test": {name: measure(part, card) for name, part in scored.items()}}
-    drawn = {name: plots(part, card) for name, part in scored.items()}
+    told = reported(about, scored, card)
     if html is not None:
-        from training.report import write_report
+        from training.judging.page import write_page
 
-        write_report(told, drawn, html)
-    tell({**told, "plots": drawn} if report else told, report)
+        write_page(told, html)
+    tell(told if report else {k: v for k, v in told.items() if k != "plots"}, report)
     return told
 
 
 def tell(figures: Any, report: Path | None) -> None:
+    """Write figures as JSON to the file `report`, or to stdout."""
     text = json.dumps(figures, indent=2)
     if report is None:
         typer.echo(text)

@@ -18,34 +18,35 @@ import typer
 from kafka import KafkaConsumer, KafkaProducer
 from rich.console import Console
 
-from stream_app.cli.connect import connected
 from stream_app.cli.demo.board import Board
 from stream_app.cli.demo.samples import Sample, examples_folder, load_samples
 from stream_app.cli.demo.traffic import Traffic
-from stream_app.cli.embedded_broker import EmbeddedBroker, usable_port
-from stream_app.cli.tether import stop
-from stream_app.cli.topics import create_topics
 from stream_app.cli.worker import worker_command
+from stream_app.configuration import load_settings
 from stream_app.core.errors import BrokerError, WinnowError
-from stream_app.core.settings import PREFIX, Settings, load_settings
+from stream_app.core.settings import PREFIX, Settings
+from stream_app.core.tether import stop
+from stream_app.kafka.connect import connected
+from stream_app.kafka.embedded_broker import EmbeddedBroker, usable_port
+from stream_app.kafka.topics import create_topics
 
 READY_SECONDS = 120.0  # for the models to load on a slow machine
 ANSWER_SECONDS = 60.0  # for the last samples to come back
 STOP_SECONDS = 15.0
 FIRST_ROUND = 0.04  # seconds between two samples
 LATER_ROUNDS = 0.25
-LINE_WIDTH = 120  # where there is no terminal
+LINE_WIDTH = 120  # without a terminal
 
-Told = Callable[[], bool]  # whether somebody wants it to end
-Alive = Callable[[], None]  # raises where the worker has ended, or the demo is to end
+Told = Callable[[], bool]  # whether Ctrl-C or SIGTERM came
+Alive = Callable[[], None]  # raises if the worker has ended, or the demo should
 
 
 def demo(
     once: Annotated[
-        bool, typer.Option("--once", help="End after one round; exit code 1 if one is lost.")
+        bool, typer.Option("--once", help="Stop after one round; exit code 1 if a message is lost.")
     ] = False,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Of the embedded broker; 0 picks a free one.")
+        int, typer.Option(min=0, max=65535, help="Port of the embedded broker; 0 picks a free one.")
     ] = 0,
 ) -> None:
     """Watch sample e-mails, reviews and news being labelled, all on this machine, until Ctrl-C.
@@ -85,7 +86,7 @@ def _run(folder: Path, once: bool, port: int, told: Told) -> int:
     board = Board({route.name: route.model for route in settings.routes}, console)
     with board.shown(), EmbeddedBroker(port) as broker:
         settings = _on_this_machine(settings, broker.address)
-        create_topics(settings)
+        create_topics(settings.kafka, settings.all_topics, settings.topics)
         with _worker(config, settings, told) as alive:
             board.say(f"broker at {broker.address}; the worker loads its models")
             url = f"http://{settings.metrics.host}:{settings.metrics.port}"

@@ -9,19 +9,19 @@ from importlib.resources import files
 from pathlib import Path
 from random import Random
 
-from stream_app.cli.sources import Format, Found, Source
 from stream_app.codecs import CODECS
 from stream_app.core.errors import SourceError
 from stream_app.core.messages import ParseSpec
+from stream_app.sources.files import Found, Source
 
-_FORMATS: dict[str, Format] = {"mail": "rfc822", "reviews": "json", "news": "feed"}
+_FORMATS = {"mail": "rfc822", "reviews": "json", "news": "feed"}
 _PLACES = {"mail": ["mail"], "reviews": ["reviews.jsonl"], "news": ["news.jsonl", "news"]}
 _TITLE_CHARS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A message for a route. `title` is for the screen: these are nobody's mails."""
+    """A message for a route. `title` is for the screen: the samples are not private."""
 
     route: str
     value: bytes

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kafka import TopicPartition
-
 from stream_app.cli.demo.samples import Sample
+from stream_app.core.headers import ERROR, SOURCE
 from stream_app.core.label_record import LabelRecord
 from stream_app.core.settings import Settings
-from stream_app.pipeline.dead_letter import ERROR, SOURCE
+from stream_app.kafka.reading import take
 
 _SEND_SECONDS = 10
 _POLL_MS = 50
@@ -44,13 +43,7 @@ class Traffic:
         self._inputs = {route.name: route.input_topic for route in settings.routes}
         self._sent: dict[str, tuple[Sample, float]] = {}  # by id
         topics = [t for r in settings.routes for t in (r.output_topic, r.dead_letter_topic)]
-        partitions = [
-            TopicPartition(topic, number)
-            for topic in topics
-            for number in consumer.partitions_for_topic(topic)
-        ]
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
+        take(consumer, topics, from_beginning=True)
 
     @property
     def waiting(self) -> int:

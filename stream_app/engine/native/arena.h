@@ -9,7 +9,7 @@
 
 namespace {
 
-// Hands out the workspace; counts only when there is none.
+// Hands out the workspace. Without memory it only counts what is needed.
 struct Arena {
   char* memory;
   int64_t used = 0;

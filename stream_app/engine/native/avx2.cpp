@@ -1,24 +1,31 @@
 // AVX2 with FMA: Intel since Haswell, AMD since Zen.
 #include <immintrin.h>
 
-#include "types.h"
+#include "forward.h"
 
 namespace {
 
-using Register = __m256i;
-template <class T>
-constexpr int kRows = 6;  // 12 of the 16 registers hold sums
+struct Avx2 {
+  using Register = __m256i;
+  static constexpr int kRows = 6;  // 12 of the 16 registers hold sums
+  static Register load(const void* at) {
+    return _mm256_load_si256(static_cast<const Register*>(at));
+  }
+  static Register broadcast(const void* at) {
+    int32_t group;
+    std::memcpy(&group, at, sizeof group);
+    return _mm256_set1_epi32(group);
+  }
+};
 
-inline Register load(const void* at) { return _mm256_load_si256(static_cast<const Register*>(at)); }
+struct Float32Dot : Avx2 {
+  using Vector = __m256;
+  static Vector dot(Vector sum, Register x, Register weight) {
+    return _mm256_fmadd_ps(_mm256_castsi256_ps(x), _mm256_castsi256_ps(weight), sum);
+  }
+};
 
-inline Register broadcast(const void* at) {
-  int32_t lane;
-  std::memcpy(&lane, at, 4);
-  return _mm256_set1_epi32(lane);
-}
-
-// 127 levels, not 255: the instruction adds two products in 16 bits, and 2 · 127 · 127 still fits.
-struct Int8 : Int8Row<127> {
+struct Int8Dot : Avx2 {
   using Vector = __m256i;
   static Vector dot(Vector sum, Register x, Register weight) {
     const __m256i pairs = _mm256_maddubs_epi16(x, weight);
@@ -26,17 +33,18 @@ struct Int8 : Int8Row<127> {
   }
 };
 
-struct Float32 : Float32Row {
-  using Vector = __m256;
-  static Vector dot(Vector sum, Register x, Register weight) {
-    return _mm256_fmadd_ps(_mm256_castsi256_ps(x), _mm256_castsi256_ps(weight), sum);
-  }
-};
+using Float32 = InRegisters<Float32Row, Float32Dot>;
+// 127 levels, not 255: `pairs` adds two products in 16 bits, and 2 · 127 · 127 still fits
+using Int8 = InRegisters<Int8Row<127>, Int8Dot>;
 
 }  // namespace
 
-#include "rows.h"
-#include "forward.h"
-
 extern const Kernels avx2_kernels = {
-    "avx2", kFloat32, {kernel<Float32, Float32>(), {}, kernel<Int8, Float32>()}};
+    "avx2",
+    kFloat32,
+    {
+        kernel<Pass<Float32, Float32, Float32>>(),
+        {},
+        kernel<Pass<Int8, Float32, Float32>>(),
+    },
+};

@@ -1,9 +1,8 @@
-// A loaded model as the kernels see it. compiled.py lays out the same structures with ctypes.
+// A loaded model as the kernels see it. native_library.py has the same structures in ctypes, which
+// tests/unit/test_native.py compares with these; compiled_weights.py fills them.
 //
 // Every width is padded with zeros: hidden, intermediate and embedding sizes to a multiple of 64,
-// a head's size and the number of labels to a multiple of 32. A weight [out, in] is stored as panels
-// of 32 columns, [out / 32][in / group][32][group], where `group` numbers are what one instruction
-// multiplies and adds up in a 32-bit lane.
+// a head's size and the number of labels to a multiple of 32. Weights are in panels: see panels.h.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +11,10 @@ enum Precision : int32_t { kFloat32, kBfloat16, kInt8 };
 
 struct Linear {
   const void* panels;
-  const float* bias;     // [out]
-  const float* scale;    // [out], int8 only: what one unit of the weight is worth
-  const int32_t* total;  // [out], int8 only: the sum of a column, for the activations' zero point
-  int32_t in, out;       // padded
+  const float* bias;          // [out]
+  const float* scale;         // [out], int8 only: what one unit of the weight is worth
+  const int32_t* weight_sum;  // [out], int8 only: times the zero point, it is taken off the sums
+  int32_t in, out;            // padded
 };
 
 struct Norm {
@@ -24,10 +23,10 @@ struct Norm {
 };
 
 struct Layer {
-  Linear qkv;   // out = 3 · heads · head_size; the softmax's scale is in the query's part
-  Linear dense;
-  Linear up;
-  Linear down;
+  Linear qkv;    // out = 3 · heads · head_size; the softmax's scale is in the query's part
+  Linear dense;  // context -> hidden
+  Linear up;     // hidden -> intermediate
+  Linear down;   // intermediate -> hidden
   Norm attention_norm;
   Norm full_norm;
 };
@@ -40,19 +39,19 @@ struct Model {
   const Layer* const* layers;  // in the order they run
   Linear pooler;               // float32
   Linear classifier;           // float32
-  const Linear* exits;         // float32, behind each layer but the last; null: no text leaves early
-  const float* gelu;           // polynomial: see math.h
-  float eps;
+  const Linear* exits;         // float32, one behind each layer but the last; null: no early exits
+  const float* gelu;           // its polynomial: see vector_math.h
+  float eps;                   // of the norms
   int32_t layer_count;
   int32_t embedding, hidden;  // as the model has them, for the means of the norms
   int32_t heads, head_size;   // head_size is padded
   int32_t labels;             // without the padding
-  float sharpness;            // 1 / temperature of the exits' logits
-  float crowd;                // 1 / the confidence at which a text leaves
+  float inverse_temperature;  // 1 / temperature of the exits' logits
+  float inverse_confidence;   // 1 / the confidence at which a text takes an exit
 };
 
-// One text after another in `ids`; logits [texts, classifier.out]. `memory` holds at least
-// `workspace(model, tokens, texts)` bytes, aligned to 64.
+// The texts' tokens lie one after another in `ids`; `logits` is [texts, classifier.out]. `memory`
+// holds at least `workspace(model, tokens, texts)` bytes, aligned to 64.
 struct Kernel {
   void (*forward)(const Model* model, const int32_t* ids, const int32_t* lengths, int32_t texts,
                   float* logits, char* memory);
@@ -62,6 +61,6 @@ struct Kernel {
 // What one instruction set offers; a precision that it lacks has no kernel.
 struct Kernels {
   const char* name;
-  int32_t attention;  // precision of attention and of the mapping
-  Kernel precisions[3];
+  int32_t attention;     // precision of attention and of the mapping
+  Kernel precisions[3];  // in the order of `Precision`
 };

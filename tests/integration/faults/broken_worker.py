@@ -17,20 +17,20 @@ from typing import Any
 
 import numpy as np
 
-from stream_app import app
+from stream_app import worker
 from stream_app.__main__ import main
 from stream_app.core.errors import OutOfMemory
 from stream_app.core.settings import Settings
 from stream_app.engine.protocol import Prior, TokenIds
 from stream_app.model.artifact import Artifact
 from stream_app.model.tokenizer import Tokenizer
-from stream_app.pipeline import served
-from stream_app.pipeline.classify import CANARY
 from stream_app.services import consumer
+from stream_app.serving import served
+from stream_app.serving.served import CANARY
 
 FITS = 4  # records that fit the "device" when it is short of memory
 
-real_load_engine, real_run = served.load_engine, app._run
+real_load_engine, real_run = served.load_engine, worker._run
 
 
 class Broken:
@@ -97,7 +97,7 @@ async def _count_tasks(file: Path) -> None:
 if __name__ == "__main__":
     served.load_engine = load_engine
     if "FAULT_TASKS" in os.environ:
-        app._run = _run
+        worker._run = _run
     if "FAULT_POLL_INTERVAL" in os.environ:
         consumer.POLL_INTERVAL = float(os.environ["FAULT_POLL_INTERVAL"])
     main()

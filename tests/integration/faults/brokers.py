@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_app.cli.embedded_broker import EmbeddedBroker
+from stream_app.kafka.embedded_broker import EmbeddedBroker
 from tests.conftest import apache_kafka, free_port
 
 

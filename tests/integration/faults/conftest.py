@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stream_app.cli.embedded_broker import EmbeddedBroker
+from stream_app.kafka.embedded_broker import EmbeddedBroker
+from tests.conftest import free_port
 from tests.integration.faults.account import Result
 from tests.integration.faults.brokers import Broker
 from tests.integration.faults.registry import Fault
@@ -49,7 +50,7 @@ def undisturbed(
             folder = tmp_path_factory.mktemp("undisturbed")
             route = {"kind": "json", "model": model}
             with (
-                EmbeddedBroker() as broker,
+                EmbeddedBroker(free_port()) as broker,
                 scene_on(broker.address, folder, route, messages, {}, None) as scene,
             ):
                 scene.produce()

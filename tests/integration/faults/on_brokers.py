@@ -90,7 +90,7 @@ def broker_absent_at_start(scene: Scene) -> None:
     scene.produce()
     scene.broker.kill()
     worker = scene.start(ready=False)
-    worker.wait_for_log("waiting for a broker at")
+    worker.wait_for_log("waiting for a broker: the Kafka broker at")
     until(lambda: health(worker, "readyz") == 503, 60, "unready")
     assert health(worker, "healthz") == 200
     scene.broker.start()

@@ -15,7 +15,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
-from stream_app.pipeline.route import BATCHES_AT_ONCE
+from stream_app.pipeline.threads import BATCHES_AT_ONCE
 from tests.conftest import free_port
 from tests.integration.faults.account import (
     COMMITTED,

@@ -1,0 +1,6 @@
+"""The parts of a raw mail, read from its bytes as mail programs read them.
+
+`headers.py` finds the fields, `words.py` makes text of one and `parameters.py` takes one apart;
+`parts.py` is the tree of parts, `transfer.py` and `base64.py` decode a part's body, `reading.py`
+makes text of the tree, and `alternatives.py` says which of several forms of one text are read.
+"""

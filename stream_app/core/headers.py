@@ -1,0 +1,59 @@
+"""The headers that Winnow writes, all called `winnow-…`: on dead letters, replays, copies.
+
+Any producer may write a header, so values read are checked.
+"""
+
+from __future__ import annotations
+
+import re
+
+from stream_app.core.messages import Headers, Record
+
+PREFIX = "winnow-"
+
+# kept from a record through its dead letter to its replay and its label
+ORIGIN_ID = "winnow-origin-id"  # the id of the record it first was
+
+# of a dead letter
+ERROR = "winnow-error"  # RecordError.code
+REASON = "winnow-reason"  # for a person
+ROUTE = "winnow-route"
+SOURCE = "winnow-source"  # the id of the failed record
+TIMESTAMP = "winnow-timestamp"  # of that record, milliseconds since the epoch
+ATTEMPTS = "winnow-attempts"  # how often it has failed
+MODEL = "winnow-model"
+VALUE_SHA256 = "winnow-value-sha256"  # where the value was too large to keep
+VALUE_BYTES = "winnow-value-bytes"
+
+REPLAY_OF = "winnow-replay-of"  # of a record that was sent back: the id of its dead letter
+
+# of a copy for review: what the model said
+LABEL = "winnow-label"
+CONFIDENCE = "winnow-confidence"
+
+# of a challenger's label: what the champion said
+CHAMPION_LABEL = "winnow-champion-label"
+CHAMPION_MODEL = "winnow-champion-model"
+
+_COUNT = re.compile(r"[0-9]{1,9}")  # no longer number is believed
+
+
+def foreign(headers: Headers) -> Headers:
+    """Those that are not Winnow's, such as `traceparent`: they stay with a record."""
+    return tuple(header for header in headers if not header[0].startswith(PREFIX))
+
+
+def encoded(*headers: tuple[str, str]) -> Headers:
+    """Headers with their text as bytes."""
+    return tuple((name, value.encode()) for name, value in headers)
+
+
+def origin_id(record: Record) -> str:
+    """The id of a record, which a replay from the dead letters keeps."""
+    return record.header(ORIGIN_ID) or record.id
+
+
+def attempts(record: Record) -> int:
+    """How often a record has failed so far, by its header; 0 without one."""
+    said = record.header(ATTEMPTS) or ""
+    return int(said) if _COUNT.fullmatch(said) else 0

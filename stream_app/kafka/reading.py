@@ -1,0 +1,178 @@
+"""Reading topics: all records, a range, single offsets, or new records.
+
+Nothing is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from kafka import KafkaConsumer, TopicPartition
+
+from stream_app.core.errors import BrokerError
+from stream_app.core.messages import Partition, Record
+from stream_app.core.settings import KafkaClientSettings
+from stream_app.kafka.connect import connected
+from stream_app.kafka.topics import require_topics
+
+Offsets = Mapping[int, int]  # by partition
+Isolation = Literal["read_committed", "read_uncommitted"]
+
+_POLL_MS = 1_000
+_PATIENCE = 30  # polls without any progress
+_FETCH_BYTES = 64 * 1024 * 1024
+
+
+class Reader:
+    """Records by their offsets. Read committed, it sees no aborted or open transactions."""
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """The offset behind the last record of each partition that can be read now."""
+        partitions = partitions_of(self._consumer, topic)
+        return {partition.partition: self._end(partition) for partition in partitions}
+
+    def since(self, topic: str, when: int) -> dict[int, int]:
+        """The first offset written at `when` (milliseconds since the epoch) or later, of each
+        partition that has one."""
+        partitions = partitions_of(self._consumer, topic)
+        found = self._consumer.offsets_for_times(dict.fromkeys(partitions, when))
+        return {where.partition: at.offset for where, at in found.items() if at}
+
+    def between(self, topic: str, starts: Offsets, ends: Offsets) -> Iterator[Record]:
+        """The records from `starts` (0 where a partition has none) to before `ends`, partition by
+        partition in order. Raises BrokerError where they do not come."""
+        for number, end in ends.items():
+            partition = TopicPartition(topic, number)
+            self._begin(partition, starts.get(number, 0))
+            while self._consumer.position(partition) < end:
+                for found in self._poll(partition):
+                    if found.offset < end:
+                        yield record(found)
+
+    def at(
+        self, partition: Partition, offsets: Iterable[int]
+    ) -> Iterator[tuple[int, Record | str]]:
+        """Each offset, ascending, with its record, or why it is missing.
+
+        `expired`: it lies before the partition's first record. `absent`: it was compacted away,
+        was in an aborted transaction, or never was.
+        """
+        where = TopicPartition(*partition)
+        if where not in partitions_of(self._consumer, partition.topic):
+            yield from ((offset, "absent") for offset in offsets)
+            return
+        start, end = self._consumer.beginning_offsets([where])[where], self._end(where)
+        for offset in sorted(offsets):
+            if offset < start:
+                yield offset, "expired"
+            elif offset >= end:
+                yield offset, "absent"
+            else:
+                yield offset, self._one(where, offset) or "absent"
+
+    def _end(self, partition: TopicPartition) -> int:
+        """What the broker says, unless a record lies beyond: the embedded one says it too low."""
+        consumer = self._consumer
+        end = int(consumer.end_offsets([partition])[partition])
+        if end <= self._begin(partition, end - 1):
+            return end
+        self._poll(partition, 1)  # and with the last record comes the high watermark
+        watermark = int(consumer.highwater(partition) or 0)
+        if watermark <= end:
+            return end
+        consumer.seek(partition, end)
+        if not consumer.poll(_POLL_MS, max_records=1):
+            return end  # open transactions
+        again = int(consumer.end_offsets([partition])[partition])
+        return again if again > end else watermark
+
+    def _one(self, partition: TopicPartition, offset: int) -> Record | None:
+        self._begin(partition, offset)
+        while self._consumer.position(partition) <= offset:
+            for found in self._poll(partition, 1):
+                return record(found) if found.offset == offset else None
+        return None
+
+    def _begin(self, partition: TopicPartition, offset: int) -> int:
+        """Go to an offset, or to the first that is left; which one that is."""
+        first = int(self._consumer.beginning_offsets([partition])[partition])
+        self._consumer.assign([partition])
+        self._consumer.seek(partition, max(offset, first))
+        return first
+
+    def _poll(self, partition: TopicPartition, most: int | None = None) -> list[Any]:
+        """What comes next; none where only markers of transactions did. Raises BrokerError."""
+        before = self._consumer.position(partition)
+        for _ in range(_PATIENCE):
+            found = self._consumer.poll(_POLL_MS, max_records=most).get(partition, [])
+            if found or self._consumer.position(partition) > before:
+                return list(found)
+        raise BrokerError(
+            f"nothing comes from {partition.topic}/{partition.partition}/{before}, although there "
+            "are records: the broker may be in trouble; try again"
+        )
+
+
+@contextmanager
+def reading(
+    kafka: KafkaClientSettings, isolation: Isolation = "read_committed"
+) -> Iterator[Reader]:
+    """A reader of the broker of `kafka`. Raises as `connected` does."""
+    with connected(
+        KafkaConsumer,
+        kafka,
+        isolation_level=isolation,
+        enable_auto_commit=False,
+        fetch_max_bytes=_FETCH_BYTES,
+    ) as consumer:
+        yield Reader(consumer)
+
+
+def read_topic(
+    kafka: KafkaClientSettings,
+    topic: str,
+    since: int = 0,
+    isolation: Isolation = "read_committed",
+    starts: Offsets | None = None,
+) -> Iterator[Record]:
+    """Every record there is now, partition by partition in order; those written later are not read.
+
+    `since` (milliseconds since the epoch) leaves older ones out; so does `starts`, an offset for
+    partitions by number. Raises BrokerError.
+    """
+    require_topics(kafka, [topic])
+    with reading(kafka, isolation) as reader:
+        ends = reader.ends(topic)  # all before the first record, whose reader may write
+        if since:
+            starts = {**ends, **reader.since(topic, since)}  # nothing of those without
+        yield from reader.between(topic, starts or {}, ends)
+
+
+def take(consumer: Any, topics: Sequence[str], from_beginning: bool) -> None:
+    """Let a consumer read all partitions of topics, from their beginnings or what comes next."""
+    partitions = [partition for topic in topics for partition in partitions_of(consumer, topic)]
+    consumer.assign(partitions)
+    (consumer.seek_to_beginning if from_beginning else consumer.seek_to_end)(*partitions)
+
+
+def partitions_of(consumer: Any, topic: str) -> list[TopicPartition]:
+    """A topic's partitions in order, none if it does not exist."""
+    numbers = sorted(consumer.partitions_for_topic(topic) or ())
+    return [TopicPartition(topic, number) for number in numbers]
+
+
+def record(found: Any) -> Record:
+    """One that kafka-python polled; a header's null value, which Kafka allows, is empty."""
+    return Record(
+        Partition(found.topic, found.partition),
+        found.offset,
+        found.key,
+        found.value,
+        tuple((name, value or b"") for name, value in found.headers),
+        found.timestamp,
+    )

@@ -1,0 +1,1 @@
+"""Where messages come from that are not on a topic yet."""

@@ -1,0 +1,250 @@
+"""HTML: what is not shown is not read, and what is shown is, whatever stands around it.
+
+`HID` must not be read; each `see` must.
+"""
+
+import pytest
+
+from stream_app.codecs.html import Allowance, html_to_text
+from tests.codec_cases import GOOD, SPAM, mail, read, words
+
+HTML = "Content-Type: text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        "display:none",
+        "DISPLAY : NONE",
+        "display:none !important",
+        "display:none!important;display:block",
+        "color:red;display:none;",
+        "display:/* x */none",
+        "visibility:hidden",
+        "visibility:collapse",
+        "opacity:0",
+        "opacity:0.0",
+        "font-size:0",
+        "font-size:0px",
+        "font-size:0.0em",
+        "font-size:.1px",
+        "font-size:0%",
+        "font:0/0 a",
+        "font: bold 0px arial",
+        "max-height:0;overflow:hidden",
+        "height:0px;width:0px;overflow:hidden",
+        "overflow: hidden; max-width: 0",
+        "display:none;background:url('a;b')",
+        "&#100;isplay:none",
+    ],
+)
+@pytest.mark.parametrize("name", ["div", "p", "span", "td", "font", "b"])
+def test_styles_that_hide(style: str, name: str):
+    start, end = ("<table><tr>", "</table>") if name == "td" else ("", "")
+    html = f'{start}<{name} style="{style}">HID<i>HID</i></{name}>{end}see'
+    assert html_to_text(html).split() == ["see"]
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        "display:block",
+        "display:none;display:block",
+        "display:nonesuch",
+        "display:none\\9",
+        "-moz-display:none",
+        "background:url(x;display:none)",
+        "content:';display:none;'",
+        "visibility:visible",
+        "opacity:0.5",
+        "font-size:10px",
+        "font-size:0;font-size:9pt",
+        "max-height:0",
+        "height:0",
+        "overflow:hidden;max-height:100px",
+        "mso-hide:all",
+        "line-height:0",
+    ],
+)
+def test_styles_that_hide_nothing(style: str):
+    assert html_to_text(f'<div style="{style}">see</div>').split() == ["see"]
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<p hidden>HID</p>see",
+        "<p hidden>HID<p>see",
+        "<p HIDDEN=''>HID</p>see",
+        "<p hidden style='display:block'>see</p>",
+        "<p title='style=display:none'>see</p>",
+        "<p style='color:red' style='display:none'>see</p>",
+        "<template>HID</template>see",
+        "<dialog>HID</dialog><dialog open>see</dialog>",
+        "<datalist><option>HID</datalist>see",
+        "<title>HID</title><style>HID</style><script>HID<b></script>see",
+        "<iframe>HID</iframe><noframes>HID</noframes><noembed>HID</noembed>see",
+        "<noscript>see</noscript><textarea>see</textarea><xmp>see</xmp>",
+        "see<!-- HID --><!-->see<!--->see<!-- > HID --!>see<![if !mso]>see<![endif]>",
+        "<!--[if mso]>HID<![endif]-->see",
+        "<svg><title>HID</title><text>see</text></svg>see",
+        "<svg style='display:none'><p>see",
+        "<svg><style></svg>see</style>",
+    ],
+)
+def test_elements_and_attributes(html: str):
+    text = html_to_text(html)
+    assert "HID" not in text
+    assert text.count("see") == html.count("see")
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<div style='display:none'>HID<p>HID<table><tr><td>HID</div>HID</table></div>see",
+        "<div hidden>HID<object></div></object>HID</div>see",
+        "<table style='display:none'>see<tr><td>HID</table>see",
+        "<td style='display:none'>see</td>",
+        "<b hidden>HID<p>HID</b>see</p>see",
+        "<a hidden>HID<a>see</a>",
+        "<i><span hidden>HID</i>see",
+        "<div><font hidden>HID</div>HID</font>see",
+        "<div hidden />HID</div>see",
+        "<form><form hidden>see</form>",
+        "<p hidden>HID<hr>see",
+        "<ul><li hidden>HID<li>see</ul>",
+        "<span style='visibility:hidden'>HID<b style='visibility:visible'>see</b>HID</span>",
+        "<div style='font-size:0'>HID<span style='font-size:12px'>see</span>HID</div>",
+        "<div style='font-size:0'>HID<span style='font-size:200%'>HID</span></div>see",
+        "<div style='font-size:0'><font size=2>see</font>HID</div>",
+        "<div style='font-size:0'><table><tr><td>see</table>HID</div>",
+        "<div style='display:none'>HID<div style='display:block'>HID</div></div>see",
+    ],
+)
+def test_where_what_hides_ends(html: str):
+    text = html_to_text(html)
+    assert "HID" not in text
+    assert text.count("see") == html.count("see")
+
+
+@pytest.mark.parametrize(
+    "sheet",
+    [
+        ".x{display:none}",
+        "p.x , #y { display : none !important }",
+        "p{color:red}.a,.x{visibility:hidden}",
+        "@media screen{.x{display:none}}",
+        "@import url(a.css); .x{font-size:0}",
+        "/* } */.x{display:none}",
+        "<!-- .x{display:none} -->",
+        "@font-face{font-family:a}.x{display:none",
+        ".x{display:block}.x{display:none}",
+        "@media print{p{color:red}}@media all{.x{display:none}}",
+    ],
+)
+def test_style_sheets_that_hide(sheet: str):
+    sheet = sheet if sheet.count("{") == sheet.count("}") else sheet + "}"
+    html = f"<style>{sheet}</style><p class='w x' id=z>HID</p><p>see</p>"
+    assert html_to_text(html).split() == ["see"]
+
+
+@pytest.mark.parametrize(
+    "sheet",
+    [
+        "@media print{.x{display:none}}",
+        "@media only screen and (max-width:600px){.x{display:none!important}}",
+        "@media (prefers-color-scheme:dark){p{color:red}.x{display:none}}",
+        ".xx{display:none}",
+        "div .x{display:none}",
+        ".x:before{display:none}",
+        ".x{display:none}.x{display:block}",
+        ".x::after{content:'.y{display:none}'}",
+    ],
+)
+def test_style_sheets_that_hide_nothing_from_most(sheet: str):
+    assert html_to_text(f"<style>{sheet}</style><p class=x>see</p>").split() == ["see"]
+
+
+@pytest.mark.parametrize("size", [100, 10_000, 100_000, 3_000_000])
+@pytest.mark.parametrize(
+    "pad",
+    [
+        " ",
+        "\n",
+        "\u00a0",
+        "\u200b",
+        "&nbsp;",
+        "&#8203;&zwnj; ",
+        "<!-- padding -->",
+        "<span class=a> </span>",
+    ],
+)
+def test_padding_buys_nothing(pad: str, size: int):
+    """As far as mark-up is read at all, and that is some ten thousand tags."""
+    count = min(size // len(pad), 9_000 if "<" in pad else 60_000 if "&" in pad else size)
+    html = f"<p>Hi Bob, the minutes are attached.</p>{pad * count}<pre>{SPAM}</pre>"
+    expected = words(f"hello Hi Bob, the minutes are attached. {SPAM}")
+    assert read("rfc822", mail(html, HTML)) == expected
+
+
+@pytest.mark.parametrize("size", [100, 100_000, 5_000_000])
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<p><img src="data:image/png;base64,{}"></p><pre>',
+        '<p style="background:url(data:image/png;base64,{})"><pre>',
+        "<p><img alt=a src='data:;base64,{}' width=1>\n<pre>",
+        "<style>p{{background:url(data:image/gif;base64,{})}}</style><pre>",
+        "<!-- {} --><pre>",
+        "<script>{}</script><pre>",
+        "<a href=data:text/html,{}></a><pre>",
+    ],
+)
+def test_long_mark_up_costs_no_words(html: str, size: int):
+    page = html.format("iVBORw0K" * (size // 8)) + GOOD + "</pre>"
+    assert read("rfc822", mail(page, HTML)) == words(f"hello {GOOD}")
+
+
+def test_an_attribute_behind_a_long_one_counts():
+    html = f"<div title='{'x' * 50_000}' style='display:none'>HID</div>see"
+    assert html_to_text(html).split() == ["see"]
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ('<p a=x=">see<p b=">', "see"),
+        ("<p title=don't>see</p>", "see"),
+        ("<a 'HID>see'>", "see'>"),
+        ("<p a='>' b=\"<i>\">see", "see"),
+        ("see<a href='HID", "see"),
+        ("see<p <b>see", "see see"),
+        ("<a=b>see<a/b/>", "see"),
+        ("&lt;see&gt; &#x41;&AMP;&notin;", "<see> A&∉"),
+        ("V<!-- x -->i<b></b>a<wbr>g&shy;r&#x200b;a", "Viagra"),
+    ],
+)
+def test_tags_are_cut_as_browsers_cut_them(html: str, text: str):
+    assert read("rfc822", mail(html, HTML)) == f"hello {text}"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "<b>",
+        "<!-->",
+        "<div hidden>",
+        "<p style='font-size:0'>x<b style='font-size:9px'>",
+        "<style>.a{display:none}</style><p class=a>",
+        "<table><tr><td><a hidden>",
+        "<b hidden><i hidden></b></i>x",
+        "&amp;&#x41;",
+        "<svg><style>",
+        "<a b='",
+        "<",
+    ],
+)
+def test_an_allowance_is_kept_whatever_the_mark_up(piece: str):
+    left = Allowance(tokens=2_000, chars=5_000)
+    assert len(html_to_text("words " + piece * 100_000, left)) < 80_000
+    assert left.tokens > -10_000

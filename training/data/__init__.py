@@ -1,0 +1,1 @@
+"""Labelled texts: read from files and data sets, split, altered, kept."""

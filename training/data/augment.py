@@ -1,0 +1,105 @@
+"""Altered copies of training texts: words dropped, swapped, or obfuscated as spammers do it.
+
+Dropping and swapping: Wei and Zou, "EDA: Easy Data Augmentation", 2019, section 2. No kept library
+knows the tricks of spam, which are those of the SpamAssassin rules for obfuscated words.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from training.data.corpus import Example
+from training.recipe import Augmentation
+
+# what a reader takes for the letter: digits and signs, Cyrillic and Greek, accents
+_LOOK_ALIKES = {
+    "a": "4@аàá",
+    "b": "8ß",
+    "c": "сç(",
+    "e": "3еéë",
+    "g": "9",
+    "i": "1!íіï",
+    "l": "1|",
+    "o": "0оóö",
+    "p": "р",
+    "s": "5$ѕ",
+    "t": "7+",
+    "u": "υúü",
+    "x": "х",
+    "y": "уý",
+}
+_BETWEEN = ".-_*'"
+
+
+def augmented(examples: Sequence[Example], how: Augmentation, seed: int) -> list[Example]:
+    """Altered copies of a share of the examples, the same for the same seed."""
+    chance = random.Random(seed)
+    count = round(how.share * len(examples))
+    return [_altered(example, how, chance) for example in chance.sample(list(examples), count)]
+
+
+def obfuscated(text: str, share: float, chance: random.Random) -> str:
+    """The text with so many of its words hidden from a filter, not from a reader."""
+    return " ".join(
+        chance.choice(_TRICKS)(word, chance) if chance.random() < share else word
+        for word in text.split(" ")
+    )
+
+
+def _altered(example: Example, how: Augmentation, chance: random.Random) -> Example:
+    words = [word for word in example.text.split(" ") if chance.random() >= how.drop_words]
+    for _ in range(round(how.swap_words * len(words) / 2)):
+        one, other = chance.randrange(len(words)), chance.randrange(len(words))
+        words[one], words[other] = words[other], words[one]
+    text = " ".join(words)
+    if set(example.labels) & set(how.obfuscate_labels):
+        text = obfuscated(text, how.obfuscate_words, chance)
+    return replace(example, text=text or example.text)
+
+
+def _look_alike(word: str, chance: random.Random) -> str:
+    """viagra -> v1agrа"""
+    letters = [
+        chance.choice(_LOOK_ALIKES[letter.lower()])
+        if letter.lower() in _LOOK_ALIKES and chance.random() < 0.5
+        else letter
+        for letter in word
+    ]
+    return "".join(letters)
+
+
+def _spaced(word: str, chance: random.Random) -> str:
+    """viagra -> v i a g r a"""
+    return " ".join(word)
+
+
+def _separated(word: str, chance: random.Random) -> str:
+    """viagra -> v.i.a.g.r.a"""
+    return chance.choice(_BETWEEN).join(word)
+
+
+def _split(word: str, chance: random.Random) -> str:
+    """viagra -> via gra"""
+    at = chance.randint(1, max(1, len(word) - 1))
+    return f"{word[:at]} {word[at:]}".strip()
+
+
+def _misspelt(word: str, chance: random.Random) -> str:
+    """viagra -> viaagra, or vigara: a letter doubled, or two in the middle changed about"""
+    if len(word) < 4:
+        return word
+    at = chance.randint(1, len(word) - 3)
+    if chance.random() < 0.5:
+        return word[:at] + word[at] + word[at:]
+    return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+
+
+_TRICKS: Sequence[Callable[[str, random.Random], str]] = (
+    _look_alike,
+    _spaced,
+    _separated,
+    _split,
+    _misspelt,
+)

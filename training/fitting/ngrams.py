@@ -1,0 +1,154 @@
+"""Fits the sparse n-gram head and its share in the sum with ALBERT's logits.
+
+The head is a logistic regression over hashed n-grams. Those count more that are rare (inverse
+document frequency) and, where the recipe says so, that one label has more often than the others
+(the naive Bayes ratio of Wang and Manning, "Baselines and Bigrams", 2012, section 2.3). It learns
+from its own sources, which may be far more text than ALBERT has time for; how much it counts beside
+ALBERT is fitted on validation texts that neither has learnt from.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, diags
+from sklearn.linear_model import LogisticRegression
+
+from stream_app.core.errors import ConfigError
+from stream_app.model.artifact import Artifact
+from stream_app.model.ngrams import Features, Logits, NgramHead
+from training.data.corpus import Corpus
+from training.judging.calibrate import cross_entropy
+from training.judging.evaluate import Scored, score
+from training.judging.figures import measure
+from training.recipe import Ngrams
+
+_log = logging.getLogger(__name__)
+_POWERS = (0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
+_SHARES = np.concatenate([[0.0], np.geomspace(0.05, 20, 79)])  # each about 8 % above the last
+_LEAST_TEXTS = 2  # a bucket that fewer texts have says nothing of others
+_ITERATIONS = 100
+
+
+def add_head(artifact: Artifact, corpus: Corpus, how: Ngrams, engine: str) -> dict[str, Any]:
+    """Fit a head for a model that has none, and write it into its folder; figures for the card.
+
+    Among the figures are those of either part alone. The card has to be sealed again afterwards.
+    Raises ConfigError for a multi-label model and without validation texts.
+    """
+    card = artifact.card
+    learnt = [ex for ex in (*corpus.train, *corpus.more) for _ in range(ex.times)]
+    if card.problem != "single_label" or not corpus.validation:
+        raise ConfigError("an n-gram head is for single-label models, and needs validation texts")
+    truth = np.array([card.labels.index(example.label) for example in learnt])
+    head = fit_head([example.text for example in learnt], truth, len(card.labels), how)
+    albert = score(artifact, corpus.validation, engine)
+    texts = [example.text for example in corpus.validation]
+    served = balanced(head, texts, albert.logits, albert.truth.argmax(axis=1))
+    parts: dict[str, Any] = {}
+    for name, examples in corpus.test.items():
+        albert = score(artifact, examples, engine)
+        alone = _alone(head, albert, [example.text for example in examples])
+        told = (("albert", albert), ("ngrams", alone))
+        parts[name] = {by: _brief(measure(scored, card)) for by, scored in told}
+    served.save(artifact.path)
+    return {**how.model_dump(), "power": served.power, "texts": len(learnt), "alone": parts}
+
+
+def fit_head(texts: Sequence[str], truth: NDArray[np.int64], labels: int, how: Ngrams) -> NgramHead:
+    """The head of `labels` labels for prepared `texts` with label indexes `truth` [texts].
+
+    Each label has its own regression against all the others: what sets one label apart, as
+    the ratio sees it, is not what sets another apart. Of two labels one regression says it all.
+    """
+    features = Features(how.words, how.characters, how.bits)
+    counted = matrix(texts, features)
+    _log.info("n-gram head: %d texts, %d n-grams", len(texts), counted.nnz)
+    length = np.maximum(np.diff(counted.indptr), 1.0) ** how.by_length
+    teaches = length / length.mean()
+    seen = np.bincount(counted.indices, minlength=counted.shape[1])
+    rarity = np.log((1 + len(texts)) / (1 + seen)) + 1
+    rarity[seen < _LEAST_TEXTS] = 0
+    present = np.unique(truth).tolist()
+    weights = np.zeros((counted.shape[1], labels))
+    bias = np.full(labels, np.inf)
+    for label in present[-1:] if len(present) == 2 else present:
+        matters = rarity * _contrast(counted, truth == label, seen) ** how.by_contrast
+        regression = LogisticRegression(C=how.strength, max_iter=_ITERATIONS)
+        weighted = counted @ diags(matters.astype(np.float32))
+        regression.fit(weighted, truth == label, sample_weight=teaches)
+        weights[:, label] = regression.coef_[0] * matters
+        bias[label] = regression.intercept_[0]
+    if len(present) == 2:
+        first, second = present
+        weights[:, second], bias[second] = weights[:, second] / 2, bias[second] / 2
+        weights[:, first], bias[first] = -weights[:, second], -bias[second]
+    return _rounded(features, weights, np.where(np.isinf(bias), bias.min(), bias))
+
+
+def matrix(texts: Sequence[str], features: Features) -> csr_matrix:
+    """Binary features of unit length, float32 [texts, buckets]."""
+    rows = [features.buckets(text) for text in texts]
+    sizes = np.array([len(row) for row in rows])
+    values = np.repeat((1 / np.sqrt(np.maximum(sizes, 1))).astype(np.float32), sizes)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    shape = len(texts), 1 << features.bits
+    return csr_matrix((values, np.concatenate(rows), starts), shape=shape)
+
+
+def _contrast(
+    counted: csr_matrix, inside: NDArray[np.bool_], seen: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """How unevenly the texts `inside` and the rest have each bucket, [buckets], of which all
+    texts together have it `seen` [buckets] times: the absolute logarithm of the ratio."""
+    where = np.repeat(inside, np.diff(counted.indptr))  # of each n-gram of each text
+    within = np.bincount(counted.indices[where], minlength=len(seen))
+    ratio = np.log((1 + within) / (1 + seen - within))
+    ratio -= np.log((len(seen) + within.sum()) / (len(seen) + (seen - within).sum()))
+    return np.abs(ratio)
+
+
+def balanced(
+    head: NgramHead, texts: Sequence[str], albert: Logits, truth: NDArray[np.int64]
+) -> NgramHead:
+    """The head as it serves best beside ALBERT: its share in the sum, and how far length counts.
+
+    Both have the least cross-entropy over `texts` that neither has learnt from, with ALBERT's
+    logits `albert` [texts, labels] and label indexes `truth` [texts]; the sum is judged at its own
+    best temperature.
+    """
+    found: list[tuple[float, NgramHead]] = []
+    sizes = np.array([max(1, len(head.features.buckets(text))) for text in texts])
+    sums = head.logits(texts) - head.bias  # at power 0.5
+    for power in _POWERS:
+        typical = float(np.median(sizes)) ** (power - 0.5)  # a text of median length stays as it is
+        stretch = (sizes ** (0.5 - power) * typical).astype(np.float32)
+        for part in _SHARES:
+            logits = albert + part * (sums * stretch[:, None] + head.bias)
+            scale, bias = head.scale * np.float32(part * typical), head.bias * np.float32(part)
+            fitted = NgramHead(head.features, head.weights, scale, bias, power)
+            found.append((cross_entropy(logits, truth), fitted))
+    return min(found, key=lambda entry: entry[0])[1]
+
+
+def _rounded(
+    features: Features, weights: NDArray[np.float64], bias: NDArray[np.float64]
+) -> NgramHead:
+    scale = np.maximum(np.abs(weights).max(axis=0), 1e-9) / 127
+    rounded = np.rint(weights / scale).astype(np.int8)
+    return NgramHead(features, rounded, scale.astype(np.float32), bias.astype(np.float32))
+
+
+def _alone(head: NgramHead, albert: Scored, texts: Sequence[str]) -> Scored:
+    """The head's own scores of the texts that ALBERT scored."""
+    return replace(albert, logits=head.logits(texts))
+
+
+def _brief(figures: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("accuracy", "macro_f1", "accuracy_among_present", "recall_at_fpr")
+    return {name: figures[name] for name in names if name in figures}

@@ -1,0 +1,1 @@
+"""What a researcher tries: better encoders, recipes and models."""

@@ -1,0 +1,105 @@
+"""Labelled texts scored by a model, on the engine and precision that will serve."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_app.core.errors import ModelError
+from stream_app.engine import load_engine
+from stream_app.engine.native_library import find_kernels
+from stream_app.engine.protocol import TokenIds, scores
+from stream_app.model.artifact import Artifact, ModelCard
+from stream_app.model.ngrams import load_head
+from stream_app.model.tokenizer import Tokenizer
+from training.data.corpus import Example
+from training.judging import metrics
+
+_BATCH_TOKENS = 8_192
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Raw logits [rows, labels] of examples, their true labels [rows, labels], what it took, and by
+    which properties (length, language, source) the rows may be sliced."""
+
+    logits: NDArray[np.float32]
+    truth: NDArray[np.bool_]
+    tokens: int
+    seconds: float
+    slices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def score(
+    artifact: Artifact,
+    examples: Sequence[Example],
+    engine: str,
+    device: str = "auto",
+    precision: str = "auto",
+    early_exit: bool = False,
+) -> Scored:
+    """Run the model over the examples.
+
+    Raises ModelError for a label the model does not have, EngineError for scores not finite.
+    """
+    truth = true_labels(examples, artifact.card)
+    ids = Tokenizer(artifact).encode([example.text for example in examples])
+    head = load_head(artifact)
+    loaded = load_engine(engine, artifact, device, precision, early_exit=early_exit)
+    loaded.warm_up()
+    started = time.perf_counter()
+    logits = np.zeros(truth.shape, dtype=np.float32)
+    for rows in _batches(ids):
+        prior = head.logits([examples[row].text for row in rows]) if head else None
+        logits[rows] = scores(loaded, [ids[row] for row in rows], prior)
+    seconds = time.perf_counter() - started
+    loaded.close()
+    slices = {
+        "length": metrics.length_slices([len(example.text.split()) for example in examples]),
+        "language": [example.language for example in examples],
+        "source": [example.source for example in examples],
+    }
+    return Scored(logits, truth, sum(map(len, ids)), seconds, slices)
+
+
+def true_labels(examples: Sequence[Example], card: ModelCard) -> NDArray[np.bool_]:
+    """[rows, labels], true if a label is the example's. Raises ModelError for an unknown one."""
+    number = {label: index for index, label in enumerate(card.labels)}
+    truth = np.zeros((len(examples), len(card.labels)), dtype=bool)
+    for row, example in enumerate(examples):
+        for label in example.labels:
+            if label not in number:
+                raise ModelError(f"{card.name} has no label {label!r}; it has {card.labels}")
+            truth[row, number[label]] = True
+    return truth
+
+
+def int8_agreement(artifact: Artifact, tests: Iterable[Sequence[Example]]) -> float | None:
+    """The least share of a test's texts that the compiled engine labels in int8 as in float32.
+
+    None where the kernels were not compiled.
+    """
+    if not find_kernels():
+        return None
+    shares = []
+    for examples in tests:
+        int8, exact = (
+            score(artifact, examples, "compiled", "cpu", precision).logits.argmax(axis=1)
+            for precision in ("int8", "float32")
+        )
+        shares.append(float((int8 == exact).mean()))
+    return round(min(shares), 4) if shares else None
+
+
+def _batches(ids: Sequence[TokenIds]) -> list[list[int]]:
+    """Row numbers, texts of about one length together, within the token budget padding included."""
+    batches: list[list[int]] = []
+    for row in sorted(range(len(ids)), key=lambda row: len(ids[row])):
+        if not batches or (len(batches[-1]) + 1) * len(ids[row]) > _BATCH_TOKENS:
+            batches.append([])
+        batches[-1].append(row)
+    return batches

@@ -1,0 +1,242 @@
+"""The figures of an evaluation: one function each, listed in FIGURES."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from stream_app.model.artifact import ModelCard
+from stream_app.model.decision import probabilities
+from training.judging import metrics
+from training.judging.calibrate import calibration_error
+from training.judging.evaluate import Scored
+
+_SMALLEST_SLICE = 20  # rows: fewer say nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Scored texts as a card decides them: `scores` and `predicted` are [rows, labels]."""
+
+    scored: Scored
+    card: ModelCard
+    scores: NDArray[np.float32]
+    predicted: NDArray[np.bool_]
+
+    @property
+    def single_label(self) -> bool:
+        return self.card.problem == "single_label"
+
+    @property
+    def two_labels(self) -> bool:
+        """Whether texts have one of two labels, and both occur."""
+        return self.single_label and len(self.card.labels) == len(self.present) == 2
+
+    @property
+    def truth(self) -> NDArray[np.int64]:
+        """[rows] label indexes, of a single-label model."""
+        return np.asarray(self.scored.truth.argmax(axis=1), dtype=np.int64)
+
+    @property
+    def present(self) -> NDArray[np.int64]:
+        """The label indexes that are true of some text, of a single-label model."""
+        return np.unique(self.truth)
+
+    def confusion(self, at: NDArray[np.bool_] | slice = slice(None)) -> NDArray[np.int64]:
+        """[truth, predicted] counts of the rows `at`, of a single-label model."""
+        labels = range(len(self.card.labels))
+        found = confusion_matrix(self.truth[at], self.predicted.argmax(axis=1)[at], labels=labels)
+        return np.asarray(found, dtype=np.int64)
+
+
+def measure(scored: Scored, card: ModelCard) -> dict[str, Any]:
+    """Figures as JSON: quality with intervals, calibration, slices and throughput."""
+    judged = _judged(scored, card)
+    return {name: value for figure in FIGURES for name, value in figure(judged).items()}
+
+
+def reported(
+    about: Mapping[str, str], scored: Mapping[str, Scored], card: ModelCard
+) -> dict[str, Any]:
+    """The report of an evaluation: what it is `about`, and figures and plots by test."""
+    return {
+        **about,
+        "test": {name: measure(part, card) for name, part in scored.items()},
+        "plots": {name: plots(part, card) for name, part in scored.items()},
+    }
+
+
+def plots(scored: Scored, card: ModelCard) -> dict[str, Any]:
+    """What a page draws: curves of each label, and reliability before and after calibration."""
+    scores = probabilities(scored.logits, card)
+    found = {
+        label: metrics.curves(scores[:, column], scored.truth[:, column])
+        for column, label in enumerate(card.labels)
+    }
+    return {
+        "curves": {label: points for label, points in found.items() if points},
+        "reliability": metrics.reliability(*_confidence(scored, card)),
+        "reliability_before": metrics.reliability(*_confidence(scored, _uncalibrated(card))),
+    }
+
+
+Figures = Mapping[str, Any]  # by name; none where a figure has no meaning
+
+
+def rows(judged: Judged) -> Figures:
+    return {"rows": len(judged.scored.truth)}
+
+
+def accuracy(judged: Judged) -> Figures:
+    """Of several labels all have to be right."""
+    if judged.single_label:
+        right = judged.predicted.argmax(axis=1) == judged.truth
+    else:
+        right = (judged.predicted == judged.scored.truth).all(axis=1)
+    return {"accuracy": metrics.rounded(right.mean())}
+
+
+def f1(judged: Judged) -> Figures:
+    if judged.single_label:
+        return {"macro_f1": metrics.macro_f1(judged.confusion())}
+    predicted, truth = judged.predicted, judged.scored.truth
+    right, told = int((predicted & truth).sum()), int(predicted.sum() + truth.sum())
+    each = [row["f1"] for row in per_label(judged)["per_label"].values()]
+    return {
+        "micro_f1": metrics.rounded(2 * right / max(1, told)),
+        "macro_f1": metrics.rounded(np.mean(each)),
+    }
+
+
+def intervals(judged: Judged) -> Figures:
+    return {"intervals": metrics.bootstrap(judged.confusion())} if judged.single_label else {}
+
+
+def calibration(judged: Judged) -> Figures:
+    """Expected calibration error with the card's temperature, and before it was applied."""
+    card = judged.card
+    return {
+        name: metrics.rounded(calibration_error(*_confidence(judged.scored, how)))
+        for name, how in (
+            ("calibration_error", card),
+            ("calibration_error_before", _uncalibrated(card)),
+        )
+    }
+
+
+def per_label(judged: Judged) -> Figures:
+    truth, scores = judged.scored.truth, judged.scores
+    *shares, counts = precision_recall_fscore_support(
+        truth, judged.predicted, average=None, zero_division=0.0
+    )
+    names = ("precision", "recall", "f1")
+    return {
+        "per_label": {
+            label: {
+                **{n: metrics.rounded(col[row]) for n, col in zip(names, shares, strict=True)},
+                **metrics.ranking(scores[:, row], truth[:, row]),
+                "rows": int(counts[row]),
+            }
+            for row, label in enumerate(judged.card.labels)
+        }
+    }
+
+
+def confusion(judged: Judged) -> Figures:
+    return {"confusion": judged.confusion().tolist()} if judged.single_label else {}
+
+
+def slices(judged: Judged) -> Figures:
+    """Rows, accuracy and macro-F1 by each property that has more than one value."""
+    if not judged.single_label:
+        return {}
+    tables = {name: _slice(judged, values) for name, values in judged.scored.slices.items()}
+    return {"slices": {name: kinds for name, kinds in tables.items() if kinds}}
+
+
+def accuracy_among_present(judged: Judged) -> Figures:
+    """Where the truth uses only some of the labels: `accuracy` counts the others as wrong, this
+    chooses between those that are present."""
+    if not judged.single_label or len(judged.present) == len(judged.card.labels):
+        return {}
+    among = judged.present[judged.scores[:, judged.present].argmax(axis=1)]
+    return {"accuracy_among_present": metrics.rounded((among == judged.truth).mean())}
+
+
+def ranking(judged: Judged) -> Figures:
+    if not judged.two_labels:
+        return {}
+    return metrics.ranking(judged.scores[:, 1], judged.truth == 1)
+
+
+def recall_at_fpr(judged: Judged) -> Figures:
+    if not judged.two_labels:
+        return {}
+    return {"recall_at_fpr": metrics.recall_at_fpr(judged.scores[:, 1], judged.truth == 1)}
+
+
+def speed(judged: Judged) -> Figures:
+    scored = judged.scored
+    return {
+        "texts_per_second": round(len(scored.truth) / scored.seconds, 1),
+        "tokens_per_second": round(scored.tokens / scored.seconds),
+    }
+
+
+FIGURES: Sequence[Callable[[Judged], Figures]] = (
+    rows,
+    accuracy,
+    f1,
+    intervals,
+    calibration,
+    per_label,
+    confusion,
+    slices,
+    accuracy_among_present,
+    ranking,
+    recall_at_fpr,
+    speed,
+)
+
+
+def _judged(scored: Scored, card: ModelCard) -> Judged:
+    scores = probabilities(scored.logits, card)
+    if card.problem == "single_label":
+        predicted = np.eye(len(card.labels), dtype=bool)[scores.argmax(axis=1)]
+    else:
+        predicted = scores >= np.array([card.thresholds.get(label, 0.5) for label in card.labels])
+    return Judged(scored, card, scores, predicted)
+
+
+def _uncalibrated(card: ModelCard) -> ModelCard:
+    return card.model_copy(update={"temperature": 1.0})
+
+
+def _confidence(scored: Scored, card: ModelCard) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Scores, and whether they came true: of the best label, or in multi-label of every label."""
+    scores, truth = probabilities(scored.logits, card), scored.truth
+    if card.problem == "multi_label":
+        return scores.ravel(), truth.ravel()
+    return scores.max(axis=1), truth[np.arange(len(truth)), scores.argmax(axis=1)]
+
+
+def _slice(judged: Judged, values: Sequence[str]) -> dict[str, Any]:
+    """Figures of the rows of each value; none where all rows have one."""
+    kinds, of_row = np.unique(np.asarray(values), return_inverse=True)
+    table: dict[str, Any] = {}
+    for number, kind in enumerate(kinds):
+        at = of_row == number
+        if len(kinds) > 1 and at.sum() >= _SMALLEST_SLICE:
+            counts = judged.confusion(at)
+            table[str(kind) or "unknown"] = {
+                "rows": int(at.sum()),
+                "accuracy": metrics.rounded(np.trace(counts) / at.sum()),
+                "macro_f1": metrics.macro_f1(counts),
+                "intervals": metrics.bootstrap(counts),
+            }
+    return table

@@ -1,0 +1,1 @@
+"""From feedback to a promoted model: pull, merge, fit, judge, register."""

@@ -1,0 +1,101 @@
+"""The champion and the challenger on the same texts, as evidence for the gates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from stream_app.model.artifact import Artifact
+from stream_app.model.decision import probabilities
+from training.data.corpus import Example
+from training.judging.evaluate import Scored, score
+from training.refreshing.gates import Candidate, Compared, Opinion
+
+_SPEED_TEXTS = 256
+_SPEED_RUNS = 3  # in turn; each model's fastest counts, since whatever disturbs makes it slower
+
+
+def compare(
+    champion: Artifact, challenger: Artifact, tests: Mapping[str, Sequence[Example]], engine: str
+) -> dict[str, Compared]:
+    """Both models' opinions of each test. Their labels may differ."""
+    labels = list(dict.fromkeys([*champion.card.labels, *challenger.card.labels]))
+    return {
+        name: _compared(champion, challenger, examples, labels, engine)
+        for name, examples in tests.items()
+    }
+
+
+def joined(pairs: Mapping[str, Compared]) -> Compared:
+    """Several tests as one, distinguished by the slice `test`."""
+    several = list(pairs.values())
+    slices: dict[str, list[str]] = {"test": []}
+    for name, pair in pairs.items():
+        slices["test"] += [name] * pair.rows
+        for kind, values in pair.slices.items():
+            slices.setdefault(kind, []).extend(values)
+    return replace(
+        several[0],
+        truth=np.concatenate([pair.truth for pair in several]),
+        champion=_joined([pair.champion for pair in several]),
+        challenger=_joined([pair.challenger for pair in several]),
+        slices=slices,
+    )
+
+
+def candidates(
+    champion: Artifact, challenger: Artifact, examples: Sequence[Example], engine: str
+) -> tuple[Candidate, Candidate]:
+    """What both are, and how fast on this machine at this time."""
+    some = _unlabelled(examples[:_SPEED_TEXTS])
+    fastest = [0.0, 0.0]
+    for _ in range(_SPEED_RUNS):
+        for number, artifact in enumerate((champion, challenger)):
+            rate = len(some) / score(artifact, some, engine).seconds if some else 0.0
+            fastest[number] = max(fastest[number], rate)
+    old, new = (
+        Candidate(artifact.card.labels, _size(artifact), rate)
+        for artifact, rate in zip((champion, challenger), fastest, strict=True)
+    )
+    return old, new
+
+
+def _compared(
+    champion: Artifact,
+    challenger: Artifact,
+    examples: Sequence[Example],
+    labels: Sequence[str],
+    engine: str,
+) -> Compared:
+    old, new = (score(each, _unlabelled(examples), engine) for each in (champion, challenger))
+    return Compared(
+        labels=labels,
+        truth=np.array([labels.index(example.label) for example in examples], np.int64),
+        champion=_opinion(champion, old, labels),
+        challenger=_opinion(challenger, new, labels),
+        slices=new.slices,
+    )
+
+
+def _opinion(artifact: Artifact, scored: Scored, labels: Sequence[str]) -> Opinion:
+    scores = probabilities(scored.logits, artifact.card)
+    own = np.array([labels.index(label) for label in artifact.card.labels])
+    return Opinion(own[scores.argmax(axis=1)], scores.max(axis=1))
+
+
+def _joined(opinions: Sequence[Opinion]) -> Opinion:
+    return Opinion(
+        np.concatenate([opinion.predicted for opinion in opinions]),
+        np.concatenate([opinion.confidence for opinion in opinions]),
+    )
+
+
+def _unlabelled(examples: Sequence[Example]) -> list[Example]:
+    """A model need not know the labels of the texts that it is asked about."""
+    return [replace(example, labels=()) for example in examples]
+
+
+def _size(artifact: Artifact) -> int:
+    return sum(file.stat().st_size for file in artifact.path.glob("*.safetensors"))

@@ -1,0 +1,185 @@
+"""From the feedback topic to a set to learn from: each pull continues where the last one ended."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from stream_app.codecs import CODECS
+from stream_app.core.errors import ConfigError, RecordError, SourceError
+from stream_app.core.feedback import Feedback
+from stream_app.core.messages import Message, Partition, Record
+from stream_app.core.settings import KafkaClientSettings, RouteSettings
+from stream_app.kafka.reading import Offsets, Reader, reading
+from stream_app.kafka.topics import require_topics
+from training.refreshing.feedback_set import (
+    Correction,
+    Pull,
+    last_of_each,
+    next_offsets,
+    pulls,
+    tally,
+    write_pull,
+)
+
+_log = logging.getLogger(__name__)
+_NAMED = 20  # refused records of a kind that the manifest names
+
+
+@dataclass(slots=True)
+class _Outcomes:
+    """The records of a pull, counted by outcome."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    refused: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def refuse(self, outcome: str, record: Record) -> None:
+        self.counts[outcome] += 1
+        if len(self.refused[outcome]) < _NAMED:
+            self.refused[outcome].append(record.id)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackSource:
+    """The route whose feedback to read, its topics and its labels."""
+
+    kafka: KafkaClientSettings
+    topic: str
+    route: RouteSettings
+    labels: Sequence[str]
+
+
+def pull(source: FeedbackSource, folder: Path) -> Pull | None:
+    """Read the feedback since the last pull into `folder`; None without any.
+
+    What cannot be used is counted by its reason and named in the manifest; it ends nothing:
+    `malformed`, `unknown_label`, `foreign_id` (no record of the route's input), `expired` or
+    `absent` (the record is not there any more, or never was), `unreadable` (it has no text).
+    Raises ConfigError for a folder of other feedback, BrokerError and SourceError.
+    """
+    before = pulls(folder)
+    _check(source, before, folder)
+    outcomes = _Outcomes()
+    require_topics(source.kafka, [source.topic])
+    with reading(source.kafka) as records:
+        starts, ends = next_offsets(before), records.ends(source.topic)
+        _check_grown(source.topic, starts, ends)
+        if all(starts.get(number, 0) == end for number, end in ends.items()):
+            return None
+        said = _understood(records.between(source.topic, starts, ends), source, outcomes)
+        corrections = list(_with_words(said, source.route, records, outcomes))
+    kept = last_of_each(corrections)
+    outcomes.counts["superseded"] += len(corrections) - len(kept)
+    outcomes.counts["kept"] = len(kept)
+    manifest = Pull(
+        route=source.route.name,
+        topic=source.topic,
+        offsets={number: (starts.get(number, 0), end) for number, end in ends.items()},
+        counts=dict(sorted(outcomes.counts.items())),
+        refused=dict(sorted(outcomes.refused.items())),
+        pulled_at=datetime.now(UTC),
+        sha256="",
+        **tally(kept),
+    )
+    _log.info("feedback on route %s: %s", source.route.name, manifest.counts)
+    return write_pull(folder, manifest, kept)
+
+
+_Said = tuple[Record, Feedback]
+
+
+def _understood(
+    records: Iterable[Record], source: FeedbackSource, outcomes: _Outcomes
+) -> list[_Said]:
+    """The feedback on the route that makes sense."""
+    found: list[_Said] = []
+    for record in records:
+        outcomes.counts["read"] += 1
+        try:
+            feedback = Feedback.model_validate_json(record.value or b"")
+        except ValidationError:  # whose text holds the value
+            outcomes.refuse("malformed", record)
+            continue
+        if feedback.route != source.route.name:
+            outcomes.counts["other_route"] += 1
+        elif feedback.label not in source.labels:
+            outcomes.refuse("unknown_label", record)
+        elif feedback.id and _place(feedback.id)[0].topic != source.route.input_topic:
+            outcomes.refuse("foreign_id", record)
+        else:
+            found.append((record, feedback))
+    return found
+
+
+def _with_words(
+    said: Sequence[_Said], route: RouteSettings, records: Reader, outcomes: _Outcomes
+) -> Iterator[Correction]:
+    """Each with the words it is about, read from the route's input where it gives an id."""
+    by_record: defaultdict[Partition, defaultdict[int, list[_Said]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for record, feedback in said:
+        if feedback.id:
+            partition, offset = _place(feedback.id)
+            by_record[partition][offset].append((record, feedback))
+        else:
+            yield _correction(record, feedback, Message(body=feedback.text or ""))
+    for partition, wanted in by_record.items():
+        for offset, found in records.at(partition, wanted):
+            message = found if isinstance(found, str) else _message(found, route)
+            for record, feedback in wanted[offset]:
+                if isinstance(message, str):
+                    outcomes.refuse(message, record)
+                else:
+                    yield _correction(record, feedback, message)
+
+
+def _message(record: Record, route: RouteSettings) -> Message | str:
+    """What the service read in a record, or why it could read nothing."""
+    try:
+        return CODECS[route.format](record.value or b"", route.parse_spec)
+    except RecordError:
+        return "unreadable"
+
+
+def _correction(record: Record, feedback: Feedback, message: Message) -> Correction:
+    return Correction(
+        id=feedback.id,
+        title=message.title,
+        body=message.body,
+        label=feedback.label,
+        who=feedback.who,
+        when=feedback.when.astimezone(UTC),
+        logged=record.timestamp or 0,
+        partition=record.partition.number,
+        offset=record.offset,
+    )
+
+
+def _place(id_: str) -> tuple[Partition, int]:
+    topic, number, offset = id_.split("/")
+    return Partition(topic, int(number)), int(offset)
+
+
+def _check(source: FeedbackSource, before: Sequence[Pull], folder: Path) -> None:
+    for each in before:
+        if (each.route, each.topic) != (source.route.name, source.topic):
+            raise ConfigError(
+                f"{folder} holds feedback on route {each.route} from topic {each.topic}: give "
+                "another folder"
+            )
+
+
+def _check_grown(topic: str, starts: Offsets, ends: Offsets) -> None:
+    for number, start in starts.items():
+        if ends.get(number, 0) < start:
+            raise SourceError(
+                f"{topic}/{number} ends at {ends.get(number, 0)}, but was read up to {start}: it "
+                "was made anew. Give another folder, and keep this one for what it holds"
+            )

@@ -1,0 +1,165 @@
+"""Feedback as it lies on disk: for each pull a Parquet file that never changes, and its manifest.
+
+A pull is named by the offsets it read, summed over partitions, as in `feedback-120-340`; its
+manifest is written last, and a Parquet file without one does not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stream_app.core.errors import SourceError
+from stream_app.kafka.reading import Offsets
+from stream_app.model.artifact import sha256
+
+_COLUMNS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("title", pa.string()),
+        ("body", pa.string()),
+        ("label", pa.string()),
+        ("who", pa.string()),
+        ("when", pa.timestamp("us", "UTC")),
+        ("logged", pa.int64()),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """One message's right label, and where that was said: `partition` and `offset` are of the
+    feedback topic, `logged` is its record's timestamp, milliseconds since the epoch."""
+
+    id: str | None
+    title: str
+    body: str
+    label: str
+    who: str
+    when: datetime
+    logged: int
+    partition: int
+    offset: int
+
+    @property
+    def about(self) -> str:
+        """The same for every correction of one message."""
+        words = f"{self.title}\0{self.body}".encode()
+        return self.id or hashlib.sha256(words).hexdigest()
+
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """The last of several about one message counts. What `when` says could be made up."""
+        return self.logged, self.partition, self.offset
+
+
+class Pull(BaseModel):
+    """The manifest of one pull."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    route: str
+    topic: str
+    offsets: dict[int, tuple[int, int]]  # by partition: the first that was read, the next to read
+    counts: dict[str, int]  # outcome -> records
+    refused: dict[str, list[str]]  # outcome -> the first few, as topic/partition/offset
+    labels: dict[str, int]  # of those kept
+    sources: dict[str, int]  # who -> how many kept
+    pulled_at: datetime
+    sha256: str  # of the Parquet file
+
+    @property
+    def name(self) -> str:
+        """Of its files, without their endings."""
+        first, end = (sum(span[n] for span in self.offsets.values()) for n in (0, 1))
+        return f"feedback-{first}-{end}"
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackSet:
+    """What several pulls amount to: the last correction of each message, in the order of the log.
+
+    `contradicted` counts messages that were given different labels by different sources.
+    """
+
+    corrections: Sequence[Correction]
+    superseded: int
+    contradicted: int
+
+
+def pulls(folder: Path) -> list[Pull]:
+    """The manifests in a folder, oldest first. Raises SourceError for a damaged one."""
+    found = []
+    for file in folder.glob("feedback-*.json"):
+        try:
+            found.append(Pull.model_validate_json(file.read_bytes()))
+        except ValidationError:
+            raise SourceError(
+                f"{file} is no manifest of a pull: restore it, or pull again"
+            ) from None
+    return sorted(found, key=lambda pull: sum(end for _, end in pull.offsets.values()))
+
+
+def next_offsets(before: Sequence[Pull]) -> Offsets:
+    """Where the next pull starts."""
+    return {number: end for pull in before for number, (_, end) in pull.offsets.items()}
+
+
+def write_pull(folder: Path, pull: Pull, corrections: Sequence[Correction]) -> Pull:
+    """Write a pull's two files; the manifest with the digest of the other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [asdict(correction) for correction in corrections]
+    table = folder / f"{pull.name}.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, _COLUMNS), table.with_suffix(".part"))
+    os.replace(table.with_suffix(".part"), table)
+    sealed = pull.model_copy(update={"sha256": sha256(table)})
+    manifest = table.with_suffix(".json")
+    manifest.with_suffix(".part").write_text(sealed.model_dump_json(indent=2) + "\n")
+    os.replace(manifest.with_suffix(".part"), manifest)
+    return sealed
+
+
+def read_set(folder: Path, of: Iterable[Pull]) -> FeedbackSet:
+    """The corrections of some pulls. Raises SourceError for a file that is not as it was."""
+    every: list[Correction] = []
+    for pull in of:
+        file = folder / f"{pull.name}.parquet"
+        if not file.is_file() or sha256(file) != pull.sha256:
+            raise SourceError(f"{file} is missing or was changed: restore it, or pull again")
+        every.extend(Correction(**row) for row in pq.read_table(file).to_pylist())
+    kept = last_of_each(every)
+    return FeedbackSet(kept, len(every) - len(kept), _contradicted(every))
+
+
+def last_of_each(corrections: Iterable[Correction]) -> list[Correction]:
+    """The last correction of each message, in the order of the log."""
+    last = {each.about: each for each in sorted(corrections, key=lambda each: each.order)}
+    return sorted(last.values(), key=lambda each: each.order)
+
+
+def tally(corrections: Iterable[Correction]) -> dict[str, Mapping[str, int]]:
+    """How many of each label, and of each source."""
+    kept = list(corrections)
+    return {
+        "labels": dict(sorted(Counter(each.label for each in kept).items())),
+        "sources": dict(sorted(Counter(each.who for each in kept).items())),
+    }
+
+
+def _contradicted(corrections: Iterable[Correction]) -> int:
+    """Messages on which sources disagree; one source may change its mind."""
+    said: dict[str, dict[str, str]] = {}
+    for each in sorted(corrections, key=lambda each: each.order):
+        said.setdefault(each.about, {})[each.who] = each.label
+    return sum(len(set(labels.values())) > 1 for labels in said.values())

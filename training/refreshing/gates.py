@@ -1,0 +1,277 @@
+"""What a refreshed model must pass to be promoted: one pure function a gate, each with its reason.
+
+The champion and the challenger are compared on the same texts, pair by pair, so that what both get
+right or wrong adds no noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.judging.calibrate import calibration_error
+from training.judging.metrics import exact_interval
+from training.recipe import Gates
+
+_RESAMPLES = 10_000
+_TAIL = 0.05  # one-sided: a bound is wrong once in twenty
+_SMALLEST_SLICE = 20  # rows: fewer say nothing
+_SURE = 0.99  # a score at which a model is sure
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """A model's answers: the index of its label `predicted` [rows], and its confidence:
+    `confidence` [rows], calibrated."""
+
+    predicted: NDArray[np.int64]
+    confidence: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Two models' opinions of the same texts, whose true labels are `truth` [rows], as indexes.
+
+    `slices` group rows by a property, such as their length.
+    """
+
+    labels: Sequence[str]
+    truth: NDArray[np.int64]
+    champion: Opinion
+    challenger: Opinion
+    slices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        return len(self.truth)
+
+    def right(self, opinion: Opinion) -> NDArray[np.bool_]:
+        """[rows]: whether the label is as it should be."""
+        return np.asarray(opinion.predicted == self.truth, dtype=np.bool_)
+
+    def gain(self) -> NDArray[np.int64]:
+        """[rows]: 1 where only the challenger is right, -1 where only the champion is."""
+        return self.right(self.challenger).astype(np.int64) - self.right(self.champion)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a model is, besides right or wrong."""
+
+    labels: tuple[str, ...]
+    size: int  # bytes
+    texts_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that the gates judge by.
+
+    `sources` counts by source the corrections that the champion has not learnt from; `corrections`
+    counts all, and `contradicted` the messages that sources disagree on.
+    """
+
+    frozen: Compared  # the recipe's test part
+    held_back: Compared  # corrections that no model learns from
+    champion: Candidate
+    challenger: Candidate
+    sources: Mapping[str, int]
+    corrections: int
+    contradicted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A gate's verdict."""
+
+    name: str
+    passed: bool
+    reason: str
+
+
+def judge(evidence: Evidence, limits: Gates) -> list[Gate]:
+    """Every gate's verdict."""
+    return [Gate(gate.__name__.replace("_", " "), *gate(evidence, limits)) for gate in GATES]
+
+
+Verdict = tuple[bool, str]
+
+
+def enough_new_data(evidence: Evidence, limits: Gates) -> Verdict:
+    new = sum(evidence.sources.values())
+    return new >= limits.min_new, f"{new} new corrections, {limits.min_new} wanted"
+
+
+def no_source_floods(evidence: Evidence, limits: Gates) -> Verdict:
+    """A source that gives most of the feedback would decide the model's labels."""
+    counts = {who: n for who, n in evidence.sources.items() if who not in limits.trusted}
+    if not counts:
+        return True, "every source is trusted"
+    who = max(counts, key=counts.__getitem__)
+    share = counts[who] / sum(evidence.sources.values())
+    reason = f"{who!r} gave {share:.0%} of the new corrections, {limits.max_source_share:.0%} may"
+    return share <= limits.max_source_share, reason
+
+
+def sources_agree(evidence: Evidence, limits: Gates) -> Verdict:
+    share = evidence.contradicted / max(1, evidence.corrections)
+    reason = (
+        f"sources disagree on {share:.1%} of the messages, {limits.max_contradicted:.0%} may be"
+    )
+    return share <= limits.max_contradicted, reason
+
+
+def labels_can_be_believed(evidence: Evidence, limits: Gates) -> Verdict:
+    """Corrections that neither model learnt from and both are sure are wrong: most will be."""
+    pair = evidence.held_back
+    doubted = _contradicts(pair, pair.champion) & _contradicts(pair, pair.challenger)
+    hits = int(doubted.sum())
+    least = exact_interval(hits, pair.rows)[0] if pair.rows else 0.0
+    reason = (
+        f"both models are sure that {hits} of {pair.rows} held-back corrections are wrong: "
+        f"{least:.1%} or more, {limits.max_doubted:.0%} may be"
+    )
+    return least <= limits.max_doubted, reason
+
+
+def better_on_feedback(evidence: Evidence, limits: Gates) -> Verdict:
+    pair = evidence.held_back
+    if not pair.rows:
+        return False, "no corrections were held back to test on"
+    low, _ = _bounds(pair.gain())
+    return low > 0, _told(pair, f"the gain is {low:+.2%} or more")
+
+
+def not_worse_on_frozen_test(evidence: Evidence, limits: Gates) -> Verdict:
+    pair = evidence.frozen
+    if not pair.rows:
+        return False, "the recipe has no test part"
+    low, _ = _bounds(pair.gain())
+    allowed = f"{low:+.2%} or more, {-limits.max_accuracy_loss:+.2%} may be"
+    return low >= -limits.max_accuracy_loss, _told(pair, f"the change is {allowed}")
+
+
+def no_slice_collapses(evidence: Evidence, limits: Gates) -> Verdict:
+    """A slice collapses when it loses more than it may, and more than chance explains."""
+    gain = evidence.frozen.gain()
+    fallen = [
+        f"{name} {gain[rows].mean():+.1%} of {rows.sum()}"
+        for name, rows in _slices(evidence.frozen)
+        if gain[rows].mean() < -limits.max_slice_loss and _bounds(gain[rows])[1] < 0
+    ]
+    return not fallen, f"collapsed: {', '.join(fallen)}" if fallen else "none did"
+
+
+def is_calibrated(evidence: Evidence, limits: Gates) -> Verdict:
+    pair = evidence.frozen
+    before, after = _calibration(pair, pair.champion), _calibration(pair, pair.challenger)
+    most = max(limits.max_calibration_error, before)
+    return after <= most, f"calibration error {before:.3f} -> {after:.3f}, {most:.3f} may be"
+
+
+def few_false_positives(evidence: Evidence, limits: Gates) -> Verdict:
+    passed, told = True, []
+    for label, most in limits.false_positives.items():
+        if label in evidence.challenger.labels:
+            before, after = (
+                _false_positives(evidence.frozen, opinion, label)
+                for opinion in (evidence.frozen.champion, evidence.frozen.challenger)
+            )
+            passed = passed and after <= most
+            told.append(f"{label}: {before:.2%} -> {after:.2%}, {most:.2%} may be")
+    return passed, "; ".join(told) or "no label has a ceiling"
+
+
+def is_fast(evidence: Evidence, limits: Gates) -> Verdict:
+    before, after = evidence.champion.texts_per_second, evidence.challenger.texts_per_second
+    reason = f"{before:.0f} -> {after:.0f} texts a second, {limits.min_speed:.0%} of it must be"
+    return after >= before * limits.min_speed, reason
+
+
+def is_small(evidence: Evidence, limits: Gates) -> Verdict:
+    before, after = evidence.champion.size, evidence.challenger.size
+    reason = f"{before / 1e6:.1f} -> {after / 1e6:.1f} MB, {limits.max_growth:.0%} of it may be"
+    return after <= before * limits.max_growth, reason
+
+
+def labels_are_declared(evidence: Evidence, limits: Gates) -> Verdict:
+    before, after = evidence.champion.labels, evidence.challenger.labels
+    if before == after:
+        return True, "unchanged"
+    reason = f"{', '.join(before)} -> {', '.join(after)}; a change is declared in [gates] labels"
+    return after == limits.labels, reason
+
+
+GATES: Sequence[Callable[[Evidence, Gates], Verdict]] = (
+    enough_new_data,
+    no_source_floods,
+    sources_agree,
+    labels_can_be_believed,
+    better_on_feedback,
+    not_worse_on_frozen_test,
+    no_slice_collapses,
+    is_calibrated,
+    few_false_positives,
+    is_fast,
+    is_small,
+    labels_are_declared,
+)
+
+
+def shifts(what: str, before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
+    """A line for each label, or source, whose share changed by 5 points or more: for the report."""
+    told = []
+    for name in sorted({*before, *after}):
+        old, new = (
+            counts.get(name, 0) / max(1, sum(counts.values())) for counts in (before, after)
+        )
+        if abs(new - old) >= 0.05:
+            told.append(f"{what} {name!r}: {old:.0%} -> {new:.0%}")
+    return told
+
+
+def _bounds(gain: NDArray[np.int64]) -> tuple[float, float]:
+    """One-sided lower and upper bound of the mean of paired differences [rows].
+
+    To draw pairs again is to draw from a multinomial distribution over worse, same and better:
+    Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+    """
+    rows = len(gain)
+    shares = np.bincount(gain + 1, minlength=3) / rows
+    drawn = np.random.default_rng(1).multinomial(rows, shares, _RESAMPLES)
+    low, high = np.quantile((drawn[:, 2] - drawn[:, 0]) / rows, [_TAIL, 1 - _TAIL])
+    return float(low), float(high)
+
+
+def _told(pair: Compared, more: str) -> str:
+    before, after = pair.right(pair.champion).mean(), pair.right(pair.challenger).mean()
+    return f"{before:.2%} -> {after:.2%} of {pair.rows} texts are right; {more}"
+
+
+def _slices(pair: Compared) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Every slice that is large enough: those given, and the texts of each label."""
+    found = {label: pair.truth == index for index, label in enumerate(pair.labels)}
+    for values in pair.slices.values():
+        kinds = np.asarray(values)
+        found |= {str(kind): kinds == kind for kind in np.unique(kinds) if kind}
+    for name, rows in found.items():
+        if rows.sum() >= _SMALLEST_SLICE:
+            yield name, rows
+
+
+def _calibration(pair: Compared, opinion: Opinion) -> float:
+    return calibration_error(opinion.confidence, pair.right(opinion))
+
+
+def _false_positives(pair: Compared, opinion: Opinion, label: str) -> float:
+    index = list(pair.labels).index(label)
+    negatives = pair.truth != index
+    return float((opinion.predicted[negatives] == index).mean()) if negatives.any() else 0.0
+
+
+def _contradicts(pair: Compared, opinion: Opinion) -> NDArray[np.bool_]:
+    """[rows]: whether the model is wrong by the row's label, and sure."""
+    return np.asarray((opinion.confidence >= _SURE) & ~pair.right(opinion), dtype=np.bool_)

@@ -1,0 +1,148 @@
+"""A model becomes a version in MLflow's registry, with the run that made it.
+
+What is read back, and by whom, is in `stream_app.model.registry`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from stream_app.core.errors import RegistryUnreachable, WinnowError
+from stream_app.model.artifact import Artifact, ModelCard, load_artifact, write_card
+from stream_app.model.registry import DIGEST_TAG, RegisteredVersion, Registry, mlflow_client
+from training.fitting.model_files import copy_tokenizer
+from training.judging.card import README
+
+_SQLITE = "sqlite:///"
+_FOLDER = "model"  # of a run's artifacts
+_NOT_A_NAME = re.compile(r"[^\w./ -]")
+_LONGEST = 500  # characters of a parameter's value
+_FIGURES = ("accuracy", "macro_f1", "calibration_error")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What MLflow keeps of how a model was made. `name` is the registered model's."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    lineage: Sequence[Mapping[str, Any]] = ()
+    files: Sequence[Path] = ()  # reports and plots
+
+
+def facts_of(name: str, card: ModelCard, files: Sequence[Path] = ()) -> RunFacts:
+    """The facts of a model's card."""
+    metrics = {
+        f"{test}/{figure}": float(figures[figure])
+        for test, figures in card.evaluation.get("test", {}).items()
+        for figure in _FIGURES
+        if figure in figures
+    }
+    parameters = {
+        "version": card.version,
+        "parent": card.parent,
+        "labels": ", ".join(card.labels),
+        "temperature": card.temperature,
+        **{key: value for key, value in card.training.items() if not isinstance(value, dict)},
+    }
+    return RunFacts(name, parameters, metrics, card.data, files)
+
+
+def register(
+    artifact: Artifact, registry_uri: str, alias: str | None, run: RunFacts
+) -> RegisteredVersion:
+    """A new version of the registered model `run.name`, which is created if missing.
+
+    A model whose files are registered already is not registered again. One that shares its
+    tokenizer gets a copy of its own, and with it another digest. Raises RegistryUnreachable, and
+    ModelError for a package that is missing.
+    """
+    with _answering(registry_uri), TemporaryDirectory() as scratch:
+        client = _client(registry_uri)
+        whole = _with_tokenizer(artifact, Path(scratch) / _FOLDER)
+        version = _registered(client, run.name, whole.digest)
+        if version is None:
+            version = _new_version(client, registry_uri, whole, run)
+        if alias is not None:
+            client.set_registered_model_alias(run.name, alias, version)
+    return Registry(registry_uri).find(run.name, version)
+
+
+def _registered(client: Any, name: str, digest: str) -> str | None:
+    """The version of a registered model, created if missing, with these files."""
+    if not client.search_registered_models(f"name='{name}'"):
+        client.create_registered_model(name)
+    wanted = f"name='{name}' and tag.`{DIGEST_TAG}`='{digest}'"
+    found = client.search_model_versions(wanted)
+    return str(found[0].version) if found else None
+
+
+def _new_version(client: Any, uri: str, artifact: Artifact, run: RunFacts) -> str:
+    logged = client.create_run(_experiment(client, uri, run.name), run_name=artifact.card.version)
+    id_ = logged.info.run_id
+    for key, value in run.parameters.items():
+        client.log_param(id_, _NOT_A_NAME.sub("_", key), str(value)[:_LONGEST])
+    for key, number in run.metrics.items():
+        client.log_metric(id_, _NOT_A_NAME.sub("_", key), number)
+    client.log_text(id_, json.dumps(list(run.lineage), indent=2), "lineage.json")
+    for file in run.files:
+        client.log_artifact(id_, str(file))
+    client.log_artifacts(id_, str(artifact.path), _FOLDER)
+    client.set_terminated(id_)
+    source = f"{logged.info.artifact_uri}/{_FOLDER}"
+    tags = {DIGEST_TAG: artifact.digest}
+    return str(client.create_model_version(run.name, source, id_, tags=tags).version)
+
+
+def _experiment(client: Any, uri: str, name: str) -> str:
+    """One for each model. Files of a registry in SQLite lie beside it; a server has its place."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    place = None
+    if uri.startswith(_SQLITE):
+        file = Path(uri.removeprefix(_SQLITE)).resolve()
+        place = (file.parent / f"{file.stem}-files" / name).as_uri()
+    return str(client.create_experiment(name, artifact_location=place))
+
+
+def _with_tokenizer(artifact: Artifact, folder: Path) -> Artifact:
+    """A copy that needs nothing outside its folder."""
+    folder.mkdir()
+    names = {name for name in artifact.card.files if not name.startswith("..")}
+    names |= {"winnow.json", "config.json", "model.safetensors"}
+    for name in (*names, README):
+        if (artifact.path / name).is_file():
+            shutil.copyfile(artifact.path / name, folder / name)
+    copy_tokenizer(artifact.tokenizer, folder)
+    if artifact.card.tokenizer != "." or not artifact.card.files:
+        return write_card(folder, artifact.card.model_copy(update={"tokenizer": ".", "files": {}}))
+    return load_artifact(folder)
+
+
+def _client(uri: str) -> Any:
+    if uri.startswith(_SQLITE):
+        Path(uri.removeprefix(_SQLITE)).resolve().parent.mkdir(parents=True, exist_ok=True)
+    return mlflow_client(uri)
+
+
+@contextmanager
+def _answering(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except WinnowError:
+        raise
+    except Exception as error:  # MLflow's own, SQLAlchemy's, requests', the object store's
+        raise RegistryUnreachable(
+            f"the model registry at {uri} did not take the model ({type(error).__name__}): check "
+            "registry.uri, and that its server runs"
+        ) from error
