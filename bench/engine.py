@@ -37,29 +37,14 @@ from mix import (
     tokenizing_ms,
 )
 from peers import cpu_peers, torch_peers
+from served import Served, served
 
 from stream_app.engine import load_engine
 from stream_app.engine.compiled import CompiledEngine
 from stream_app.engine.native_library import PRECISIONS, find_kernels
 from stream_app.engine.packed_cpu import PackedCpuEngine, has_bfloat16
-from stream_app.engine.protocol import Engine
 from stream_app.model.artifact import Artifact
 from stream_app.model.references import resolve
-
-SERVED_BATCH = 64  # records
-
-
-@dataclass(frozen=True)
-class Served:
-    """One of our engines, fed as the service feeds it."""
-
-    engine: Engine
-    batching: str = f"arrival, {SERVED_BATCH}"
-
-    def logits(self, ids: Ids) -> Logits:
-        """float32 `[texts, labels]`, in the order of `ids`."""
-        starts = range(0, len(ids), SERVED_BATCH)
-        return np.concatenate([self.engine.logits(ids[at : at + SERVED_BATCH]) for at in starts])
 
 
 @dataclass(frozen=True)
@@ -145,16 +130,16 @@ def contestants(options: argparse.Namespace, mix: Mix, threads: int) -> Iterator
     if options.device == "cuda":
         print("CPU peers are skipped on cuda", file=sys.stderr)
         for precision in ("bfloat16", "float16"):
-            yield Contestant("packed", precision, partial(on_cuda, mix.artifact, precision))
+            yield Contestant("packed", precision, partial(on_cuda, mix, precision))
         return
     if not options.smoke:
         yield from cpu_peers(mix.artifact, mix.ids, threads)
     yield from ours(mix.artifact, threads)
 
 
-def on_cuda(artifact: Artifact, precision: str) -> Runner:
+def on_cuda(mix: Mix, precision: str) -> Runner:
     """Our engine on the GPU."""
-    return Served(load_engine("packed", artifact, "cuda", precision))
+    return served(load_engine("packed", mix.artifact, "cuda", precision), mix.ids, "cuda")
 
 
 def ours(artifact: Artifact, threads: int) -> Iterator[Contestant]:

@@ -58,6 +58,8 @@ def torch_peers(artifact: Artifact, device: str) -> Iterator[Contestant]:
     cuts = [("float32", Batching("arrival", 32)), ("bfloat16", Batching("sorted", 32))]
     if device == "cpu":
         cuts = [("float32", ONE_BY_ONE), ("bfloat16", ONE_BY_ONE), *cuts]
+    else:  # a GPU needs larger batches
+        cuts += [("float16", Batching("sorted", size)) for size in (32, 128)]
     for precision, cut in cuts:
         yield Contestant(
             "transformers", precision, partial(transformers, artifact, precision, cut, device)

@@ -1,6 +1,6 @@
 """What a worker adds to its engine: the same messages through the engine alone, and on a stream.
 
-python bench/worker.py --shape builtin|base [--broker apache]
+python bench/worker.py --shape builtin|base [--broker apache] [--device cuda]
 
 Both in turn, over rounds: the engine gets token ids in batches, as the service hands them over;
 the worker has everything to do, from Kafka to Kafka, on the same cores as its broker.
@@ -19,10 +19,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import tomli_w
-from engine import Served
+from contestants import Runner
 from kafka import KafkaProducer
 from machine import describe
 from mix import Mix, base_artifact, real_mix
+from served import served
 from stream import PARTITIONS, Bench, broker, configuration, route
 
 from stream_app.engine import load_engine
@@ -38,6 +39,7 @@ def main() -> None:
     arguments.add_argument("--shape", choices=("builtin", "base"), default="builtin")
     arguments.add_argument("--model", default="builtin:news", help="for --shape builtin")
     arguments.add_argument("--precision", default="auto")
+    arguments.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of both")
     arguments.add_argument("--broker", default="tansu", help="tansu, apache or HOST:PORT")
     arguments.add_argument("--shared", type=Path, default=Path("../shared"))
     arguments.add_argument("--texts", type=int, default=2000)
@@ -50,14 +52,15 @@ def main() -> None:
         # cut where the worker cuts them, which is not where the other benchmark does
         mix = replace(mix, ids=Tokenizer(artifact).encode(mix.texts))
         address = stack.enter_context(broker(options.broker, options.shared, folder))
-        engine = load_engine("auto", artifact, "cpu", options.precision)
-        engine.warm_up()
+        engine = load_engine("auto", artifact, options.device, options.precision)
+        alone = served(engine, mix.ids, options.device)
         rates: dict[str, list[float]] = {"engine": [], "worker": []}
         for number in range(options.rounds):
-            rates["engine"].append(_engine_rate(Served(engine), mix))
+            rates["engine"].append(_engine_rate(alone, mix))
             topic = f"round{number}"
             texts = route(topic, "text", str(artifact.path))
-            tables = configuration(address, topic, texts, engine={"precision": options.precision})
+            how = {"precision": options.precision, "device": options.device}
+            tables = configuration(address, topic, texts, engine=how)
             file = folder / "winnow.toml"
             file.write_text(tomli_w.dumps(tables))
             bench = Bench(address, file, folder)
@@ -65,7 +68,7 @@ def main() -> None:
             print(
                 f"round {number}", *(f"{n} {r[-1]:.1f}" for n, r in rates.items()), file=sys.stderr
             )
-    show(mix, rates)
+    show(mix, rates, options.device)
 
 
 def _artifact(options: argparse.Namespace, folder: Path) -> Artifact:
@@ -75,9 +78,9 @@ def _artifact(options: argparse.Namespace, folder: Path) -> Artifact:
     return base_artifact(folder)
 
 
-def _engine_rate(served: Served, mix: Mix) -> float:
+def _engine_rate(alone: Runner, mix: Mix) -> float:
     started = time.perf_counter()
-    served.logits(mix.ids)
+    alone.logits(mix.ids)
     return len(mix.ids) / (time.perf_counter() - started)
 
 
@@ -95,9 +98,9 @@ def _worker_rate(bench: Bench, topic: str, mix: Mix) -> float:
     return (len(labels) - 1 - first) / (labels[-1][0] - labels[first][0]) * 1000
 
 
-def show(mix: Mix, rates: dict[str, list[float]]) -> None:
+def show(mix: Mix, rates: dict[str, list[float]], device: str) -> None:
     """Medians, and what share of the engine's rate the worker keeps."""
-    for part in (describe("cpu"), mix.describe()):
+    for part in (describe(device), mix.describe()):
         for name, value in part.items():
             print(f"{name:13} {value}")
     print(f"{'threads':13} {len(os.sched_getaffinity(0))}\n")

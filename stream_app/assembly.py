@@ -14,6 +14,7 @@ from mode import Service
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import RouteSettings, Settings
 from stream_app.kafka.broker import Broker
+from stream_app.model.registry import Registry
 from stream_app.pipeline.ack import AckTracker, Observer
 from stream_app.pipeline.admit import InFlight, Valve
 from stream_app.pipeline.publish import Publish
@@ -28,6 +29,8 @@ from stream_app.services.review_copier import ReviewCopier
 from stream_app.services.shadow import Shadow
 from stream_app.serving.models import Models
 from stream_app.serving.served import ModelLoader, ServedModel
+
+BATCHES_IN_FLIGHT = 8  # of a route that does not say: two on the device, the others on their way
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class Assembly:
     def __init__(
         self,
         settings: Settings,
+        registry: Registry,
         broker: Broker,
         acks: AckTracker,
         valve: Callable[[], Valve],
@@ -64,6 +68,7 @@ class Assembly:
         metrics: Metrics,
     ) -> None:
         self._settings = settings
+        self._registry = registry
         self._kafka = settings.kafka
         self._idempotent = broker.idempotent_producers
         self._acks = acks
@@ -77,7 +82,7 @@ class Assembly:
         if reference == route.challenger and route.shadow_share:
             how = how.model_copy(update={"threads": 1})  # the other cores are the champion's
         load = ModelLoader(route, how, lambda outcome: failures.labels(route.name, outcome).inc())
-        return ModelSource(reference, self._settings.registry, load)
+        return ModelSource(reference, self._registry, self._settings.registry.cache, load)
 
     def route(self, route: RouteSettings, source: ModelSource, model: ServedModel) -> Assembled:
         """The route, ready to be fed; `model` came from `source`. Raises BrokerError where the
@@ -86,7 +91,7 @@ class Assembly:
         models = Models(
             model, lambda retired: threads.device.submit(retired.engine.close), route.canary_share
         )
-        in_flight = InFlight(route, self._valve, metrics)
+        in_flight = InFlight(route, model.engine.batch_records, self._valve, metrics)
         sender = new_sender(self._kafka, route, self._idempotent)
         publisher = Publisher(route.name, sender, metrics.publish_failures.labels(route.name))
         beside = self._beside(route, models, in_flight, threads)

@@ -41,7 +41,7 @@ class Labeller:
             Models(model, lambda retired: None),
             self._threads,
             AckTracker(),
-            InFlight(settings, lambda: self, metrics),
+            InFlight(settings, model.engine.batch_records, lambda: self, metrics),
             metrics,
             self._answer,
         )

@@ -26,6 +26,7 @@ from stream_app.core.health import STUCK_SECONDS, Health
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import Settings
 from stream_app.kafka.broker import ask_broker
+from stream_app.model.confined.registry import ConfinedRegistry
 from stream_app.pipeline.ack import AckTracker
 from stream_app.services.broker import RETRY_SECONDS, await_broker
 from stream_app.services.consumer import GuardedConsumer, Guards, guarded_app, records
@@ -49,6 +50,7 @@ class Worker:
         # a rebalance may last a session's timeout, and nothing moves meanwhile
         self._health = Health(max(STUCK_SECONDS, 2 * settings.kafka.session_timeout_seconds))
         self._acks = AckTracker()
+        self._registry = ConfinedRegistry(settings.registry.uri)
         self._routes: dict[str, Assembled] = {}
         self._drift = DriftMonitor(settings.drift, self._metrics)
         self._failure: WinnowError | None = None
@@ -68,6 +70,7 @@ class Worker:
                 async with self._consuming():
                     await self._stop.wait()
         finally:
+            self._registry.close()  # first, or a thread that waits for it is stuck
             for name, route in self._routes.items():
                 await route.publisher.close()
                 if not await asyncio.to_thread(route.close):
@@ -104,7 +107,7 @@ class Worker:
         settings = self._settings
         broker = await await_broker(settings, self._health)
         assembly = Assembly(
-            settings, broker, self._acks, self._consumer, self._drift, self._metrics
+            settings, self._registry, broker, self._acks, self._consumer, self._drift, self._metrics
         )
         for route in settings.routes:
             log.info("route %s: loading %s", route.name, route.model)

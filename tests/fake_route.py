@@ -127,7 +127,7 @@ def make_route(
         lambda model: model.engine.close(),
         settings.canary_share,
     )
-    in_flight = Watched(settings, lambda: valve, metrics)
+    in_flight = Watched(settings, engine.batch_records, lambda: valve, metrics)
     shadow = Shadow(settings, models, in_flight, Comparison(), threads.shadow, metrics)
     route = new_route(
         settings,

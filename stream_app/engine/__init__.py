@@ -50,7 +50,8 @@ def load_engine(
     backend has it. `threads` counts those that compute on a CPU; 0 takes every core.
 
     With `early_exit` a text goes through as few layers as its label needs, where model and backend
-    allow it.
+    allow it. Raises ConfigError for a backend, ModelError for a device or precision, that is not
+    there.
 
     `auto` is `packed` on a GPU; on a CPU it is `compiled`, or where its kernels are missing
     `packed`; and it is `reference` for a model that those cannot run.
@@ -101,6 +102,8 @@ def _on_gpu(device: str) -> bool:
         return device.startswith("cuda")
     if not has_nvidia_gpu():
         return False
-    import torch
+    from stream_app.engine.gpu import why_no_cuda
 
-    return torch.cuda.is_available()
+    if why := why_no_cuda():
+        log.warning("there is an NVIDIA GPU, but %s: the CPU serves", why)
+    return not why

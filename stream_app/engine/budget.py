@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 
-from stream_app.engine.protocol import Engine, TokenIds
+from stream_app.core.errors import OutOfMemory
+from stream_app.engine.protocol import Engine, TokenIds, scores
 
 BUDGETS = (512, 1024, 2048, 4096, 8192, 16_384)
 LENGTHS = (1 / 4, 1 / 16, 1, 1 / 8, 1 / 2)  # of a mix's texts, in the longest that the model takes
@@ -26,12 +27,15 @@ def measured_budget(
     """Tokens of a batch: doubled while that is measurably faster, on a warm engine.
 
     `text` is any that the model can score; the batches are made of its tokens, in texts of mixed
-    lengths up to `longest`.
+    lengths up to `longest`. A budget that does not fit into the device's memory is too large.
     """
     best, best_rate = BUDGETS[0], 0.0
     for budget in BUDGETS:
         batch = _mix(text, longest, budget)
-        rate = budget / min(_seconds(engine, batch, clock) for _ in range(TRIALS))
+        try:
+            rate = budget / min(_seconds(engine, batch, clock) for _ in range(TRIALS))
+        except OutOfMemory:
+            break
         if rate < best_rate * GAIN:
             break
         best, best_rate = budget, rate
@@ -51,5 +55,5 @@ def _mix(text: TokenIds, longest: int, tokens: int) -> list[TokenIds]:
 
 def _seconds(engine: Engine, batch: Sequence[TokenIds], clock: Callable[[], float]) -> float:
     started = clock()
-    engine.logits(batch)
+    scores(engine, batch)
     return clock() - started

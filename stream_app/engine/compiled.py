@@ -24,7 +24,7 @@ from stream_app.core.errors import ModelError, OutOfMemory
 from stream_app.engine.compiled_weights import CompiledWeights
 from stream_app.engine.native_library import PRECISIONS, Kernels, find_kernels
 from stream_app.engine.packing import Packed, pack
-from stream_app.engine.protocol import Prior, TokenIds, plus
+from stream_app.engine.protocol import BATCH_RECORDS, Prior, TokenIds, plus
 from stream_app.model.albert import read_shape, read_weights
 from stream_app.model.artifact import Artifact, ModelCard
 from stream_app.model.exits import Exits
@@ -47,6 +47,7 @@ class CompiledEngine:
     def __init__(self, artifact: Artifact, kernels: Kernels, precision: str, threads: int) -> None:
         self.labels = artifact.card.labels
         self.at_once = 2  # a thread that is done with one batch starts the next
+        self.batch_records = BATCH_RECORDS
         self._card = artifact.card
         if precision not in PRECISIONS or kernels.kernel(precision) is None:
             offered = ", ".join(filter(kernels.kernel, PRECISIONS))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.engine.protocol import Prior, TokenIds, plus
+from stream_app.engine.protocol import BATCH_RECORDS, Prior, TokenIds, plus
 from stream_app.model.artifact import Artifact
 
 
@@ -26,6 +26,7 @@ class FakeEngine:
     ) -> None:
         self.labels = labels
         self.at_once = at_once
+        self.batch_records = BATCH_RECORDS
         self._before = before
 
     def warm_up(self) -> None:

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from stream_app.core.errors import EngineError, ModelError, OutOfMemory
-from stream_app.engine.protocol import Prior, TokenIds, plus
+from stream_app.core.errors import ModelError
+from stream_app.engine.failures import failure
+from stream_app.engine.protocol import BATCH_RECORDS, Prior, TokenIds, plus
 from stream_app.model.albert import AlbertShape, Weights, read_shape, read_weights
 from stream_app.model.artifact import Artifact
 
@@ -158,6 +159,7 @@ class PackedCpuEngine:
     def __init__(self, artifact: Artifact, dtype: torch.dtype) -> None:
         self.labels = artifact.card.labels
         self.at_once = 1
+        self.batch_records = BATCH_RECORDS
         self._max_tokens = artifact.card.max_tokens
         self._dtype = dtype
         self._load(read_shape(artifact), read_weights(artifact).convert(as_tensor))
@@ -201,11 +203,10 @@ class PackedCpuEngine:
             with torch.inference_mode():
                 for indexes in micro_batches([len(ids) for ids in batch]):
                     out[indexes] = self._forward([batch[index] for index in indexes])
+            return plus(np.asarray(out.numpy(), dtype=np.float32), prior)
         except (RuntimeError, IndexError, ValueError) as error:
-            if "allocate memory" in str(error):
-                raise OutOfMemory(f"no memory for {len(batch)} texts") from error
-            raise EngineError(f"{type(error).__name__} in a batch of {len(batch)}") from error
-        return plus(np.asarray(out.numpy(), dtype=np.float32), prior)
+            failed = failure(error, len(batch))
+        raise failed
 
     def computed_tokens(self, batch: Sequence[TokenIds]) -> int:
         """No padding: the tokens themselves."""

@@ -1,18 +1,18 @@
 """The padding-free CUDA backend: all tokens of a batch in one matrix, nothing else computed.
 
-- A small batch is more launching than computing, so it replays a CUDA graph. The rows that fill a
-  graph's matrix up belong to no text: rows meet in attention only, so nobody sees what they hold.
-- A batch travels as one array, through pinned buffers used in turn, on a stream of its own. The
-  host waits once, for the logits.
+- Launching takes longer than computing unless a batch is large, so a batch replays a CUDA graph.
+  The rows that fill up a graph's matrix belong to no text. Rows meet only in attention, within
+  their text, so the fill changes no logits.
+- A batch is one array, copied from pinned memory on the engine's own stream. Its thread sleeps
+  once, until the logits are there; meanwhile another thread launches the next batch.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import cycle
+from collections.abc import Iterator, Sequence
+from functools import partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stream_app.core.errors import EngineError, ModelError, OutOfMemory
+from stream_app.core.errors import EngineSick, ModelError
+from stream_app.engine.failures import failure, release
+from stream_app.engine.gpu import Gpu, Graph, cuda_device, gpu
 from stream_app.engine.packed_cuda_model import Albert, Shape, lay_out
-from stream_app.engine.packing import Ints, Packed, pack
+from stream_app.engine.packing import Packed, pack
 from stream_app.engine.protocol import Prior, TokenIds, plus
 from stream_app.model.albert import read_shape, read_weights
 from stream_app.model.artifact import Artifact
@@ -31,94 +33,65 @@ log = logging.getLogger(__name__)
 
 PRECISIONS = ("float32", "float16", "bfloat16")
 RUN_TOKENS = 16_384  # a larger batch is several forwards
-# beyond the last of these the launches hide behind the computing
-GRAPH_TOKENS = (256, 512, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
+TOKENS_A_TEXT = 16  # a graph has room for texts as short as that, on average
+
+# a forward: its rows of the logits, its shape, and what `lay_out` wrote
+Run = tuple[slice, Shape, Tensor]
 
 
-class Staging:
-    """Two pinned buffers and their copies on the device, used in turn."""
-
-    def __init__(self, device: torch.device, size: int) -> None:
-        self._module: Any = torch.get_device_module(device)
-        self._stream = self._module.Stream(device)
-        pin = device.type == "cuda"
-        slots = [
-            (
-                torch.empty(size, dtype=torch.int32, pin_memory=pin),
-                torch.empty(size, dtype=torch.int32, device=device),
-                self._module.Event(),  # the copy has left the host's buffer
-                self._module.Event(),  # the forward has read the device's
-            )
-            for _ in range(2)
-        ]
-        self._slots = cycle(slots)
-
-    @contextmanager
-    def sent(self, batch: Packed, shape: Shape) -> Iterator[Tensor]:
-        """The packed batch on the device, for what the body launches on the current stream."""
-        host, device, copied, used = next(self._slots)
-        copied.synchronize()
-        lay_out(batch, shape, host.numpy()[: shape.packed])
-        with self._module.stream(self._stream):
-            used.wait()
-            device[: shape.packed].copy_(host[: shape.packed], non_blocking=True)
-            copied.record()
-        copied.wait()
-        try:
-            yield device[: shape.packed]
-        finally:
-            used.record()
-
-
-@dataclass(frozen=True, slots=True)
-class Graph:
-    """A captured forward: reads the engine's fixed input, writes its own logits."""
-
-    replay: Callable[[], None]
-    logits: Tensor  # [texts, labels]
+def graph_tokens(largest: int) -> Iterator[int]:
+    """Tokens of the graphs, ascending, an eighth of a power of two apart: little is filled up."""
+    tokens = step = 128
+    while tokens <= largest:
+        yield tokens
+        tokens += max(step, (1 << tokens.bit_length() - 1) // 8)
 
 
 class PackedCudaEngine:
-    """One model on one GPU, its layers in `dtype`. Tests run the same code on CPU tensors."""
+    """One model on one GPU, its layers in `dtype`."""
 
-    def __init__(self, artifact: Artifact, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, artifact: Artifact, gpu: Gpu, dtype: torch.dtype) -> None:
         self.labels = artifact.card.labels
-        self.at_once = 1
-        self._device = device
-        self._module: Any = torch.get_device_module(device)
-        self._stream, self._done = self._module.Stream(device), self._module.Event()
+        self.at_once = 2  # one batch is computed, one launched
+        self.batch_records = RUN_TOKENS // TOKENS_A_TEXT  # so that tokens close a batch first
+        self._gpu, self._launching = gpu, Lock()
+        shape, weights = read_shape(artifact), read_weights(artifact)
+        self.why_padded = gpu.why_padded(dtype, shape.head_size)
         self._graphs: dict[Shape, Graph] = {}  # smallest first
-        with self._module.stream(self._stream):
-            self._model = Albert(read_shape(artifact), read_weights(artifact), device, dtype)
+        self._stream: Any = gpu.streams.take()
+        try:
+            with gpu.on(self._stream):
+                self._model = Albert(shape, weights, gpu.device, dtype, flash=not self.why_padded)
+                self._run_tokens = max(RUN_TOKENS, self._model.places)
+                room = Shape(self._run_tokens, self._run_tokens, 0).packed
+                self._input = torch.empty(room, dtype=torch.int32, device=gpu.device)
+        except BaseException:
+            gpu.streams.give_back(self._stream)
+            raise
         self.memory_bytes, self._places = self._model.memory_bytes, self._model.places
         self._vocabulary = self._model.vocabulary
-        self._run_tokens = max(RUN_TOKENS, self._places)
-        largest = Shape(self._run_tokens, self._run_tokens, 0).packed
-        self._staging = Staging(device, largest)
-        self._input = torch.empty(largest, dtype=torch.int32, device=device)
 
     @torch.inference_mode()
     def warm_up(self) -> None:
-        """Take the memory of a large batch, then capture a graph for each size of smaller ones."""
-        self.logits([[0] * self._places] * max(1, GRAPH_TOKENS[-1] // self._places))
-        if not self._model.flash:
+        """Allocate for the largest batch, then capture a graph for each size up to it."""
+        self.logits([[0] * self._places] * (self._run_tokens // self._places))
+        if self.why_padded:
             return
         try:
-            self._graphs = self._capture()
+            with self._gpu.on(self._stream):
+                self._graphs = self._capture()
         except RuntimeError as error:
-            log.warning("no CUDA graphs, small batches take longer: %s", str(error).split("\n")[0])
+            log.warning("no CUDA graphs, batches take longer: %s", str(error).split("\n")[0])
 
     def _capture(self) -> dict[Shape, Graph]:
-        graphs, pool = {}, torch.cuda.graph_pool_handle()
-        for tokens in reversed(GRAPH_TOKENS):  # the smaller fit into the largest's memory
-            shape = Shape(tokens, max(64, tokens // 32), self._places)
-            packed, graph = self._input[: shape.packed], torch.cuda.CUDAGraph()
-            with torch.cuda.stream(self._stream):
-                packed.zero_()  # empty texts
-                self._model(packed, shape)  # what libraries allocate at first is not captured
-            with torch.cuda.graph(graph, pool, self._stream, "thread_local"):
-                logits = self._model(packed, shape)
-            graphs[shape] = Graph(graph.replay, logits)
+        graphs, pool = {}, self._gpu.graph_pool()
+        # the smaller fit into the largest's memory
+        for tokens in sorted(graph_tokens(self._run_tokens), reverse=True):
+            shape = Shape(tokens, max(64, tokens // TOKENS_A_TEXT), self._places)
+            packed = self._input[: shape.packed].zero_()  # empty texts
+            forward = partial(self._model, packed, shape)
+            forward()  # libraries allocate at the first call, which cannot be captured
+            graphs[shape] = self._gpu.captured(forward, pool)
         return dict(reversed(graphs.items()))
 
     @torch.inference_mode()
@@ -129,75 +102,87 @@ class PackedCudaEngine:
         # out of bounds on the device would end the process
         packed = pack(batch, self._vocabulary, self._places)
         try:
-            with self._module.stream(self._stream):
+            with self._gpu.on(self._stream):
                 return plus(self._logits(packed), prior)
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemory(f"no memory on {self._device} for {len(batch)} texts") from error
         except RuntimeError as error:
-            raise EngineError(f"{type(error).__name__} in a batch of {len(batch)}") from error
+            failed = failure(error, len(batch))
+        raise failed
 
     def _logits(self, batch: Packed) -> NDArray[np.float32]:
-        pin = self._device.type == "cuda"
-        out = torch.empty((len(batch.lengths), len(self.labels)), pin_memory=pin)
-        for rows, texts in batch.runs(self._run_tokens):
-            shape = self._shape(texts.lengths)
-            with self._staging.sent(texts, shape) as packed:
-                logits = self._run(packed, shape)
-            out[rows].copy_(logits[: len(texts.lengths)], non_blocking=True)
-        self._done.record()
-        self._done.synchronize()
-        return np.array(out)  # what is pinned goes back
+        runs = [self._laid_out(rows, texts) for rows, texts in batch.runs(self._run_tokens)]
+        out = self._gpu.pinned((len(batch.lengths), len(self.labels)), torch.float32)
+        done = self._gpu.event()
+        with self._launching:  # graphs share their input
+            for rows, shape, packed in runs:
+                out[rows].copy_(self._launch(packed, shape)[: len(out[rows])], non_blocking=True)
+            done.record()
+        done.synchronize()
+        return np.array(out)  # a copy: the pinned memory is reused
 
-    def _shape(self, lengths: Ints) -> Shape:
+    def _laid_out(self, rows: slice, texts: Packed) -> Run:
+        shape = self._shape(texts)
+        packed = self._gpu.pinned((shape.packed,), torch.int32)
+        lay_out(texts, shape, packed.numpy())
+        return rows, shape, packed
+
+    def _shape(self, texts: Packed) -> Shape:
         """The smallest graph that holds the texts, or what they need."""
-        need = Shape(int(lengths.sum()), len(lengths), int(lengths.max()))
+        need = Shape(len(texts.ids), len(texts.lengths), int(texts.lengths.max()))
         fits = (s for s in self._graphs if need.tokens <= s.tokens and need.texts <= s.texts)
         return next(fits, need)
 
-    def _run(self, packed: Tensor, shape: Shape) -> Tensor:
-        if shape not in self._graphs:
-            return self._model(packed, shape)
-        self._input[: shape.packed].copy_(packed)
-        self._graphs[shape].replay()
-        return self._graphs[shape].logits
+    def _launch(self, packed: Tensor, shape: Shape) -> Tensor:
+        """Logits on the device, a row a text or more; the next replay overwrites a graph's."""
+        graph = self._graphs.get(shape)
+        if graph is None:
+            return self._model(self._gpu.sent(packed), shape)
+        self._input[: shape.packed].copy_(packed, non_blocking=True)
+        graph.replay()
+        return graph.logits
 
     def computed_tokens(self, batch: Sequence[TokenIds]) -> int:
         """The tokens themselves, and what fills the graphs' matrices up."""
         runs = pack(batch, self._vocabulary, self._places).runs(self._run_tokens)
-        return sum(self._shape(texts.lengths).tokens for _, texts in runs)
+        return sum(self._shape(texts).tokens for _, texts in runs)
 
     def close(self) -> None:
-        """Drop graphs and weights, and return cached device memory."""
+        """Release graphs, weights, stream and memory. Raises nothing on a sick GPU."""
+        stream, self._stream = self._stream, None
+        if stream is None:
+            return
         self._graphs = {}
-        del self._model, self._staging, self._input
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        del self._model, self._input
+        self._gpu.streams.give_back(stream)
+        self._gpu.empty_cache()
 
 
 def load(artifact: Artifact, device: str, precision: str, threads: int) -> PackedCudaEngine:
-    """Load onto a GPU; `auto` is bfloat16 where the GPU has it, else float16.
+    """Load onto a GPU; `auto` is float16. The CPU's `threads` make no difference.
 
-    The CPU's `threads` make no difference.
+    On real text float16 is 10 to 20 times nearer to float32 than bfloat16 is. Beyond its range the
+    logits are not finite, and `scores` refuses them. Raises ModelError if the device is missing or
+    too small, or has no such precision, and EngineSick if it fails.
     """
     del threads
     if precision not in ("auto", *PRECISIONS):
         raise ModelError(f"no {precision} on CUDA; there are: auto, {', '.join(PRECISIONS)}")
-    chosen = _device(device)
-    if precision == "auto":
-        with torch.cuda.device(chosen):
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
-        precision = "bfloat16" if native else "float16"
-    log.info("%s: packed engine on %s, %s", artifact.card.name, chosen, precision)
-    return PackedCudaEngine(artifact, chosen, getattr(torch, precision))
-
-
-def _device(name: str) -> torch.device:
-    device = torch.device("cuda" if name == "auto" else name)
-    if device.type != "cuda":
-        raise ModelError(f"the packed CUDA engine does not run on {name!r}")
-    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if (device.index or 0) >= found:
-        raise ModelError(
-            f'device {name!r} asked for, but torch sees {found} GPUs; use device = "cpu"'
-        )
-    return torch.device("cuda", device.index or 0)
+    chosen = gpu(cuda_device(device).index)
+    precision = "float16" if precision == "auto" else precision
+    # partial sums of a product stay in float32
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    name = artifact.card.name
+    try:
+        engine = PackedCudaEngine(artifact, chosen, getattr(torch, precision))
+    except torch.OutOfMemoryError as error:
+        release(error)
+        failed: Exception = ModelError(f"{name} does not fit into what is free on {chosen.device}")
+    except torch.AcceleratorError as error:
+        release(error)
+        why = type(error).__name__
+        failed = EngineSick(f"{chosen.device} fails while {name} is loaded ({why}): check the GPU")
+    else:
+        log.info("%s: packed engine on %s, %s", name, chosen.device, precision)
+        if engine.why_padded:
+            log.warning("%s: no flash attention (%s): it is slower", name, engine.why_padded)
+        return engine
+    raise failed

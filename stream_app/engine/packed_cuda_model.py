@@ -21,7 +21,7 @@ from stream_app.model.albert import AlbertShape, Weights
 
 try:
     from torch.nn.attention.varlen import varlen_attn
-except ImportError:  # an older torch
+except ImportError:  # torch 2.9
     varlen_attn = None  # type: ignore[assignment]
 
 
@@ -138,6 +138,7 @@ class Albert:
         arrays: Weights[NDArray[np.float32]],
         device: torch.device,
         dtype: torch.dtype,
+        flash: bool,
     ) -> None:
         exact = ("albert.embeddings.", "classifier.")
 
@@ -156,8 +157,7 @@ class Albert:
         self._places = weights[f"{name}position_embeddings.weight"] + types[0]
         self._norm = Norm(weights, f"{name}LayerNorm", shape.eps, torch.float32)
         self._mapping = pair("albert.encoder.embedding_hidden_mapping_in")
-        self.flash = _has_flash(device, dtype, shape.head_size)
-        attention = flash_attention if self.flash else padded_attention
+        attention = flash_attention if flash else padded_attention
         name = "albert.encoder.albert_layer_groups.{}.albert_layers.{}."
         layers = {
             step: Layer(weights, name.format(*step), shape, attention)
@@ -193,10 +193,3 @@ def lay_out(batch: Packed, shape: Shape, out: Ints) -> None:
     out[shape.tokens : shape.tokens + len(ids)] = places
     out[2 * shape.tokens + 1 :] = ends[-1]
     out[2 * shape.tokens + 1 : 2 * shape.tokens + 1 + len(ends)] = ends
-
-
-def _has_flash(device: torch.device, dtype: torch.dtype, head_size: int) -> bool:
-    if varlen_attn is None or device.type != "cuda" or dtype == torch.float32:
-        return False
-    ampere = torch.cuda.get_device_capability(device) >= (8, 0)
-    return ampere and head_size % 8 == 0 and head_size <= 256

@@ -8,8 +8,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.core.errors import EngineError
+
 TokenIds = Sequence[int]
 Prior = NDArray[np.float32] | None
+BATCH_RECORDS = 64  # on a CPU, where larger batches are not faster
 
 
 class Engine(Protocol):
@@ -25,12 +28,19 @@ class Engine(Protocol):
         """Threads that may call `logits` at one time."""
         ...
 
+    @property
+    def batch_records(self) -> int:
+        """Records that close a batch, unless the route sets a number."""
+        ...
+
     def warm_up(self) -> None:
         """Run once over the shapes to come, so that the first record is not the slow one."""
         ...
 
     def logits(self, batch: Sequence[TokenIds], prior: Prior = None) -> NDArray[np.float32]:
         """Raw scores before calibration, float32 `[len(batch), labels]`, rows in input order.
+
+        They may be NaN or infinite, from an overflow or a broken device: `scores` refuses those.
 
         `prior`, of the same shape, is what the model's n-gram head says of the texts: it is added,
         and an engine that rounds looks at the sum. An empty batch gives `[0, labels]`. Raises
@@ -50,6 +60,17 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give the memory back. The engine is not usable afterwards."""
         ...
+
+
+def scores(engine: Engine, batch: Sequence[TokenIds], prior: Prior = None) -> NDArray[np.float32]:
+    """The engine's logits, checked to be finite. Use this wherever labels are made of them.
+
+    Raises EngineError if they are not, and what `Engine.logits` raises.
+    """
+    logits = engine.logits(batch, prior)
+    if logits.shape != (len(batch), len(engine.labels)) or not np.isfinite(logits).all():
+        raise EngineError("its scores are not one finite number a label")
+    return logits
 
 
 def plus(logits: NDArray[np.float32], prior: Prior) -> NDArray[np.float32]:

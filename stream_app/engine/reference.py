@@ -17,8 +17,11 @@ from safetensors import SafetensorError
 from transformers import AlbertForSequenceClassification
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
-from stream_app.core.errors import EngineError, ModelError, OutOfMemory
-from stream_app.engine.protocol import Prior, TokenIds, plus
+from stream_app.core.errors import ModelError
+from stream_app.engine.failures import failure
+from stream_app.engine.gpu import cuda_device, gpu
+from stream_app.engine.protocol import BATCH_RECORDS, Prior, TokenIds, plus
+from stream_app.model.albert import check_shapes, not_finite
 from stream_app.model.artifact import WEIGHTS, Artifact
 
 
@@ -28,6 +31,7 @@ class ReferenceEngine:
     def __init__(self, artifact: Artifact, device: str) -> None:
         self.labels = artifact.card.labels
         self.at_once = 1
+        self.batch_records = BATCH_RECORDS
         self._device = _device(device)
         self._max_tokens = artifact.card.max_tokens
         self._model = _load_model(artifact)
@@ -53,10 +57,9 @@ class ReferenceEngine:
             ids, mask = self._padded(batch)  # [batch, longest] each
             out = self._model(input_ids=ids, attention_mask=mask).logits  # [batch, labels]
             return plus(np.asarray(out.float().cpu().numpy(), dtype=np.float32), prior)
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemory(f"no memory on {self._device} for {len(batch)} texts") from error
         except (RuntimeError, IndexError, ValueError) as error:
-            raise EngineError(f"{type(error).__name__} in a batch of {len(batch)}") from error
+            failed = failure(error, len(batch))
+        raise failed
 
     def computed_tokens(self, batch: Sequence[TokenIds]) -> int:
         """Every text is padded to the longest of its batch."""
@@ -70,8 +73,8 @@ class ReferenceEngine:
     def close(self) -> None:
         """Drop the weights and return cached device memory."""
         del self._model
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        if self._device.index is not None:
+            gpu(self._device.index).empty_cache()
 
     def _padded(self, batch: Sequence[TokenIds]) -> tuple[torch.Tensor, torch.Tensor]:
         longest = max(map(len, batch))
@@ -94,23 +97,21 @@ def load(artifact: Artifact, device: str, precision: str, threads: int) -> Refer
 
 
 def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(f"device {name!r} asked for, but torch sees no CUDA; use 'cpu' or 'auto'")
-    return device
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    return cuda_device(name)
 
 
 def _load_model(artifact: Artifact) -> AlbertForSequenceClassification:
+    file = artifact.path / WEIGHTS
+    check_shapes(artifact)
     with _quiet():
         try:
             loaded: Any = AlbertForSequenceClassification.from_pretrained(
                 artifact.path, dtype=torch.float32, use_safetensors=True, output_loading_info=True
             )
         except SafetensorError as error:
-            name = artifact.path / WEIGHTS
-            raise ModelError(f"{name} cannot be read ({type(error).__name__})") from error
+            raise ModelError(f"{file} cannot be read ({type(error).__name__})") from error
     model: AlbertForSequenceClassification = loaded[0]
     report: dict[str, set[str]] = loaded[1]
     missing = sorted(report["missing_keys"])
@@ -119,6 +120,9 @@ def _load_model(artifact: Artifact) -> AlbertForSequenceClassification:
             f"{artifact.path} has no weights for {missing[0]} ({len(missing)} missing): "
             "it is not a fine-tuned classifier; train one with winnow-train fit"
         )
+    for name, weight in model.named_parameters():
+        if not weight.isfinite().all():
+            raise ModelError(not_finite(file, name))
     return model
 
 

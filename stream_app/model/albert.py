@@ -6,11 +6,11 @@ factorised embeddings (section 3.1) and layers that share one group's weights.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,11 @@ from safetensors import SafetensorError, deserialize, safe_open
 
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import WEIGHTS, Artifact
+from stream_app.model.checks.config import ACTIVATIONS, CONFIG, Config, read_config
+from stream_app.model.checks.files import read_header
 
 _DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
-ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
+_ATTENTION_NORM, _LAYER_NORM = "attention.LayerNorm", "full_layer_layer_norm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,31 +50,26 @@ class AlbertShape:
 
 def supported(artifact: Artifact) -> bool:
     """Whether `AlbertShape` describes the artifact's model completely."""
-    return _config(artifact).get("hidden_act", "gelu_new") in ACTIVATIONS
+    return read_config(artifact.path).hidden_act in ACTIVATIONS
 
 
 def read_shape(artifact: Artifact) -> AlbertShape:
     """The shape of an artifact's model. Raises ModelError for what is not supported."""
-    config = _config(artifact)
-    if not supported(artifact):
+    config = read_config(artifact.path)
+    if config.hidden_act not in ACTIVATIONS:
         raise ModelError(
-            f"{artifact.path}: hidden_act {config['hidden_act']!r} is not supported by this "
+            f"{artifact.path}: hidden_act {config.hidden_act!r} is not supported by this "
             f"engine; there are: {', '.join(ACTIVATIONS)}. The reference engine runs any"
         )
     return AlbertShape(
-        layers=config["num_hidden_layers"],
-        groups=config.get("num_hidden_groups", 1),
-        inner=config.get("inner_group_num", 1),
-        heads=config["num_attention_heads"],
-        hidden=config["hidden_size"],
-        eps=config.get("layer_norm_eps", 1e-12),
-        gelu=ACTIVATIONS[config.get("hidden_act", "gelu_new")],
+        layers=config.num_hidden_layers,
+        groups=config.num_hidden_groups,
+        inner=config.inner_group_num,
+        heads=config.num_attention_heads,
+        hidden=config.hidden_size,
+        eps=config.layer_norm_eps,
+        gelu=ACTIVATIONS[config.hidden_act],
     )
-
-
-def _config(artifact: Artifact) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((artifact.path / "config.json").read_bytes())
-    return config
 
 
 T = TypeVar("T")
@@ -100,18 +97,74 @@ class Weights(dict[str, T]):
 def read_weights(artifact: Artifact) -> Weights[NDArray[np.float32]]:
     """All weights in float32.
 
-    Raises ModelError when the file is unreadable or its outputs are not the card's labels.
+    Raises ModelError when the file is unreadable, a weight is not finite, its outputs are not the
+    card's labels or another shape is not the one in `config.json`.
     """
+    check_shapes(artifact)
     file, labels = artifact.path / WEIGHTS, artifact.card.labels
     weights = _read(file, lambda name: True)
     outputs = len(weights["classifier.bias"])
     if outputs != len(labels):
         raise ModelError(f"{file} has {outputs} outputs, its card {len(labels)} labels")
+    for name, weight in weights.items():
+        # a NaN makes both the minimum and the maximum NaN
+        if weight.size and not np.isfinite([weight.min(), weight.max()]).all():
+            raise ModelError(not_finite(file, name))
     return weights
+
+
+def check_shapes(artifact: Artifact) -> None:
+    """Raises ModelError if a weight does not have the shape that `config.json` implies.
+
+    Kernels take the sizes from there, and would read beyond the end of a shorter weight.
+    """
+    file, config = artifact.path / WEIGHTS, read_config(artifact.path)
+    found = read_header(file)
+    outputs = (found.get("classifier.bias") or (0,))[0]
+    for name, shape in weight_shapes(config, outputs).items():
+        if found.get(name, shape) != shape:
+            raise ModelError(f"{file}: {name} is {found[name]}, but {shape} by {CONFIG}")
+
+
+def not_finite(file: Path, name: str) -> str:
+    """The message for a weight that is NaN or infinite."""
+    return f"{file}: {name} has values that are not finite: train or fetch the model again"
+
+
+def weight_shapes(config: Config, outputs: int) -> dict[str, tuple[int, ...]]:
+    """The shape of every weight of a classifier, by its Hugging Face name."""
+    hidden, embedding = config.hidden_size, config.embedding_size
+    linears = {
+        "albert.encoder.embedding_hidden_mapping_in": (hidden, embedding),
+        "albert.pooler": (hidden, hidden),
+        "classifier": (outputs, hidden),
+    }
+    norms = {"albert.embeddings.LayerNorm": embedding}
+    for group, inner in product(range(config.num_hidden_groups), range(config.inner_group_num)):
+        layer = f"albert.encoder.albert_layer_groups.{group}.albert_layers.{inner}."
+        linears |= {
+            f"{layer}attention.{part}": (hidden, hidden)
+            for part in ("query", "key", "value", "dense")
+        }
+        linears[f"{layer}ffn"] = (config.intermediate_size, hidden)
+        linears[f"{layer}ffn_output"] = (hidden, config.intermediate_size)
+        norms |= {f"{layer}{part}": hidden for part in (_ATTENTION_NORM, _LAYER_NORM)}
+    tables = {
+        "word": config.vocab_size,
+        "position": config.max_position_embeddings,
+        "token_type": config.type_vocab_size,
+    }
+    return {
+        **{f"albert.embeddings.{t}_embeddings.weight": (n, embedding) for t, n in tables.items()},
+        **{f"{name}.weight": shape for name, shape in linears.items()},
+        **{f"{name}.bias": shape[:1] for name, shape in linears.items()},
+        **{f"{name}.{part}": (n,) for name, n in norms.items() for part in ("weight", "bias")},
+    }
 
 
 def read_embeddings(artifact: Artifact) -> NDArray[np.float32]:
     """float32 [vocabulary, embedding size]. Raises ModelError."""
+    check_shapes(artifact)
     file, name = artifact.path / WEIGHTS, "albert.embeddings.word_embeddings.weight"
     try:
         with safe_open(file, "numpy") as weights:

@@ -6,16 +6,33 @@ Weights are safetensors only: nothing is ever unpickled.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from stream_app.core.errors import ModelError
 from stream_app.core.label_record import ModelVersion
+from stream_app.model.checks.config import CONFIG, DEFAULT_MAX_TOKENS, positions, read_config
+from stream_app.model.checks.files import (
+    CARD_BYTES,
+    CONFIG_BYTES,
+    TOKENIZER_BYTES,
+    WEIGHTS_BYTES,
+    model_file,
+    plain_name,
+    read_file,
+)
 from stream_app.model.preparation import Preparation
 
 CARD = "winnow.json"
@@ -24,9 +41,24 @@ TOKENIZER = "tokenizer.json"
 NGRAMS = "ngrams.safetensors"  # optional: see `stream_app.model.ngrams`
 EXITS = "exits.safetensors"  # optional: see `stream_app.model.exits`
 DRIFT = "drift.json"  # optional: see `stream_app.model.drift_reference`
-DEFAULT_MAX_TOKENS = 512
+MOST_BYTES = {CONFIG: CONFIG_BYTES, CARD: CARD_BYTES, TOKENIZER: TOKENIZER_BYTES}
+JOINERS = str.maketrans("", "", "\u200c\u200d")  # invisible; some scripts need them
 Truncation = Literal["head", "head_tail"]
 Problem = Literal["single_label", "multi_label"]
+
+
+def _name(text: str) -> str:
+    """It goes into logs, metrics, headers and pages: one line, without mark-up."""
+    if not text.translate(JOINERS).isprintable() or set(text) & set("<>") or not text.strip():
+        raise ValueError(
+            f"{text[:40]!a} is not a valid name: it is empty, or has control characters, < or >"
+        )
+    return text
+
+
+Name = Annotated[str, Field(max_length=200), AfterValidator(_name)]
+Threshold = Annotated[float, Field(gt=0, lt=1)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class ModelCard(BaseModel):
@@ -34,15 +66,15 @@ class ModelCard(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
-    version: str
-    labels: tuple[str, ...] = Field(min_length=2)
+    name: Name
+    version: Name
+    labels: tuple[Name, ...] = Field(min_length=2, max_length=1000)  # each is a series of metrics
     problem: Problem = "single_label"
     preparation: Preparation = Preparation()
-    max_tokens: int = Field(DEFAULT_MAX_TOKENS, ge=2)
+    max_tokens: int = Field(DEFAULT_MAX_TOKENS, ge=2, le=65_536)
     truncation: Truncation = "head"  # what is kept of a longer text
-    temperature: float = Field(1.0, gt=0)
-    thresholds: dict[str, float] = Field(default_factory=dict)  # multi-label; 0.5 where absent
+    temperature: float = Field(1.0, ge=1e-3, le=1e3)
+    thresholds: dict[str, Threshold] = Field(default_factory=dict)  # multi-label; 0.5 where absent
     # share of its test texts that int8 labels as float32 does; none if not measured
     int8_agreement: float | None = Field(None, ge=0, le=1)
     exit_confidence: float | None = Field(None, gt=0, lt=1)  # at which a text may leave early
@@ -52,13 +84,38 @@ class ModelCard(BaseModel):
     data: list[dict[str, Any]] = Field(default_factory=list)  # lineage: file, sha256, rows, terms
     training: dict[str, Any] = Field(default_factory=dict)  # recipe, seed, versions
     parent: str | None = None
-    files: dict[str, str] = Field(default_factory=dict)  # relative path -> sha256
+    # relative path -> sha256
+    files: dict[str, Digest] = Field(default_factory=dict, max_length=64)
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _beside(cls, folder: str) -> str:
+        beside = folder.removeprefix("../")
+        if folder != "." and not plain_name(beside):
+            raise ValueError("a folder in this one or beside it: NAME or ../NAME")
+        return folder
+
+    @model_validator(mode="after")
+    def _plain_files(self) -> ModelCard:
+        for name in self.files:
+            if not plain_name(name) and name != _tokenizer(self):
+                raise ValueError(f"files names {name[:40]!a}, which is not in the model's folder")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> ModelCard:
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("labels names one label twice")
+        return self
 
     @model_validator(mode="after")
     def _known_thresholds(self) -> ModelCard:
         unknown = set(self.thresholds) - set(self.labels)
         if unknown:
-            raise ValueError(f"thresholds name labels the model does not have: {sorted(unknown)}")
+            raise ValueError(
+                f"thresholds name {len(unknown)} labels that the model does not have, as "
+                f"{min(unknown)[:40]!a}"
+            )
         return self
 
 
@@ -90,26 +147,19 @@ def sha256(path: Path) -> str:
 def load_artifact(path: Path) -> Artifact:
     """Read and check the artifact in folder `path`; a plain Hugging Face ALBERT folder will do.
 
-    Raises ModelError when a file is missing, a digest does not match or the card is wrong.
+    Raises ModelError when a file is missing, too large or a link to elsewhere, a digest does not
+    match, or the card or `config.json` is wrong.
     """
     if not path.is_dir():
         raise ModelError(f"model folder {path} does not exist")
     card = _read_card(path) if (path / CARD).exists() else _card_from_config(path)
-    for name in ("config.json", WEIGHTS):
-        if not (path / name).is_file():
-            raise ModelError(_missing(path, name))
-    digests = {name: _checked(path / name, card.files.get(name)) for name in _files(path, card)}
+    digests = {name: _checked(path, name, card.files.get(name)) for name in _files(path, card)}
     if card.max_tokens > (most := positions(path)):
         raise ModelError(
             f"{path / CARD}: max_tokens is {card.max_tokens}, but the model has only {most} "
             "positions (max_position_embeddings in config.json)"
         )
     return Artifact(path, card, _digest(digests))
-
-
-def positions(path: Path) -> int:
-    """How many tokens of a text the model in folder `path` can read. Raises ModelError."""
-    return int(_read_config(path).get("max_position_embeddings", DEFAULT_MAX_TOKENS))
 
 
 def write_card(path: Path, card: ModelCard) -> Artifact:
@@ -125,9 +175,12 @@ def write_card(path: Path, card: ModelCard) -> Artifact:
     return Artifact(path, ModelCard.model_validate_json(written), _digest(digests))
 
 
+def _tokenizer(card: ModelCard) -> str:
+    return TOKENIZER if card.tokenizer == "." else f"{card.tokenizer}/{TOKENIZER}"
+
+
 def _files(path: Path, card: ModelCard) -> list[str]:
-    tokenizer = TOKENIZER if card.tokenizer == "." else f"{card.tokenizer}/{TOKENIZER}"
-    names = {"config.json", WEIGHTS, tokenizer, *card.files}
+    names = {CONFIG, WEIGHTS, _tokenizer(card), *card.files}
     names.update(name for name in (CARD, NGRAMS, EXITS, DRIFT) if (path / name).exists())
     return sorted(names)
 
@@ -138,9 +191,8 @@ def _digest(files: Mapping[str, str]) -> str:
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
-def _checked(file: Path, expected: str | None) -> str:
-    if not file.is_file():
-        raise ModelError(_missing(file.parent, file.name))
+def _checked(path: Path, name: str, expected: str | None) -> str:
+    file = model_file(path, name, MOST_BYTES.get(PurePosixPath(name).name, WEIGHTS_BYTES))
     found = sha256(file)
     if expected is not None and found != expected:
         raise ModelError(
@@ -150,52 +202,33 @@ def _checked(file: Path, expected: str | None) -> str:
     return found
 
 
-def _missing(path: Path, name: str) -> str:
-    pickled = [p.name for p in path.glob("*.bin")] + [p.name for p in path.glob("*.pt")]
-    hint = (
-        f"; {pickled[0]} is a pickle and is never loaded: save the model with safetensors"
-        if name == WEIGHTS and pickled
-        else "; is this a Hugging Face model folder?"
-    )
-    return f"model folder {path} has no {name}{hint}"
-
-
 def _read_card(path: Path) -> ModelCard:
+    data = read_file(path, CARD, CARD_BYTES)
     try:
-        return ModelCard.model_validate_json((path / CARD).read_bytes())
+        return ModelCard.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise ModelError(f"{path / CARD}: {where}: {first['msg']}") from None
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = json.loads((path / "config.json").read_bytes())
-    except FileNotFoundError:
-        raise ModelError(_missing(path, "config.json")) from None
-    except ValueError as error:
-        raise ModelError(f"{path / 'config.json'} is not JSON: {error}") from None
-    return config
+        raise ModelError(f"{path / CARD}: {_first(error)}") from None
 
 
 def _card_from_config(path: Path) -> ModelCard:
     """A card for a plain Hugging Face folder: labels and problem type from `config.json`."""
-    config = _read_config(path)
-    classifies = "AlbertForSequenceClassification" in config.get("architectures", ())
-    # transformers leaves its default, two labels, out of the file
-    labels = config.get("id2label", {0: "LABEL_0", 1: "LABEL_1"} if classifies else {})
-    names = {int(index): label for index, label in labels.items()}
-    if config.get("model_type") != "albert":
-        kind = config.get("model_type", "no model_type")
-        raise ModelError(f"{path} is not an ALBERT model (config.json says {kind!r})")
-    if len(names) < 2:
-        raise ModelError(f"{path}/config.json has no id2label with two labels or more")
-    multi = config.get("problem_type") == "multi_label_classification"
-    return ModelCard(
-        name=path.resolve().name,
-        version="unversioned",
-        labels=tuple(names[index] for index in sorted(names)),
-        problem="multi_label" if multi else "single_label",
-        max_tokens=config.get("max_position_embeddings", DEFAULT_MAX_TOKENS),
-    )
+    config = read_config(path)
+    if len(config.label_names) < 2:
+        raise ModelError(f"{path}/{CONFIG} has no id2label with two labels or more")
+    multi = config.problem_type == "multi_label_classification"
+    try:
+        return ModelCard(
+            name=path.resolve().name,
+            version="unversioned",
+            labels=config.label_names,
+            problem="multi_label" if multi else "single_label",
+            max_tokens=config.max_position_embeddings,
+        )
+    except ValidationError as error:
+        raise ModelError(f"{path / CONFIG}: {_first(error)}") from None
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_input=False)[0]
+    where = ".".join(str(part)[:50] for part in first["loc"]) or "the whole file"
+    return f"{where}: {first['msg']}"

@@ -19,19 +19,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stream_app.core.errors import ModelError
 from stream_app.model.albert import read_embeddings
 from stream_app.model.artifact import DRIFT, Artifact
+from stream_app.model.checks.files import MIB, read_file
 
 Table = NDArray[np.float32]
+Edge = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, lt=2**53)]
 
+DRIFT_BYTES = 4 * MIB
 DIRECTIONS = 8
+COLUMNS = {"label": 1, "confidence": 1, "tokens": 1, "unknown": 1, "embedding": DIRECTIONS}
 BINS = 10
 # quantiles would tell nothing of what most texts have none of, and tell 0.999 from 0.9999, on
 # which no decision depends
@@ -52,8 +57,14 @@ class Histogram(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
+    edges: tuple[Edge, ...] = Field(max_length=1000)
+    counts: tuple[Count, ...]
+
+    @model_validator(mode="after")
+    def _whole(self) -> Histogram:
+        if len(self.counts) != len(self.edges) + 1 or list(self.edges) != sorted(self.edges):
+            raise ValueError("a histogram has ascending edges, and one count more")
+        return self
 
     @classmethod
     def of(cls, values: NDArray[np.float64], edges: Sequence[float]) -> Histogram:
@@ -81,6 +92,15 @@ class DriftReference(BaseModel):
     labels: tuple[str, ...]
     unknown: int | None
     statistics: dict[str, tuple[Histogram, ...]]
+
+    @model_validator(mode="after")
+    def _known(self) -> DriftReference:
+        for name, histograms in self.statistics.items():
+            if COLUMNS.get(name) != len(histograms):
+                raise ValueError(f"statistics: not so many histograms of {name[:40]!a}")
+            if not all(sum(histogram.counts) for histogram in histograms):
+                raise ValueError(f"statistics: an empty histogram of {name}")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +161,8 @@ def load_drift(artifact: Artifact) -> Drift | None:
     if not file.exists():
         return None
     try:
-        reference = DriftReference.model_validate_json(file.read_bytes())
+        data = read_file(artifact.path, DRIFT, DRIFT_BYTES)
+        reference = DriftReference.model_validate_json(data)
     except ValidationError as error:
         raise ModelError(f"{file} is no drift reference: {error.errors()[0]['msg']}") from None
     if reference.labels != artifact.card.labels:

@@ -16,8 +16,10 @@ from safetensors.numpy import load_file, save_file
 
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import EXITS, Artifact
+from stream_app.model.checks.files import MIB, read_header
 
 Array = NDArray[np.float32]
+EXITS_BYTES = 256 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,15 @@ def load_exits(artifact: Artifact) -> Exits | None:
     file, card = artifact.path / EXITS, artifact.card
     if card.exit_confidence is None:
         return None
+    read_header(file, EXITS_BYTES, "holds no early exits")
     try:
         tensors = load_file(file)
         weight, bias = tensors["weight"], tensors["bias"]
     except (OSError, SafetensorError, KeyError) as error:
         raise ModelError(f"{file} holds no early exits: {type(error).__name__}") from None
-    if weight.shape[:2] != bias.shape or weight.shape[1] != len(card.labels):
+    fits = weight.ndim == 3 and weight.shape[:2] == bias.shape
+    if not fits or weight.shape[1] != len(card.labels):
         raise ModelError(f"{file} does not fit the {len(card.labels)} labels of {card.name}")
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise ModelError(f"{file} has values that are not finite: fit the exits again")
     return Exits(weight, bias, card.exit_confidence)

@@ -28,9 +28,13 @@ from safetensors.numpy import save
 
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import NGRAMS, Artifact
+from stream_app.model.checks.files import MIB, read_header
 
 Hashes = NDArray[np.uint64]
 Logits = NDArray[np.float32]
+
+NGRAMS_BYTES = 1024 * MIB
+LONGEST_RUN, MOST_BITS = 16, 24
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying loses nothing
@@ -99,18 +103,32 @@ def load_head(artifact: Artifact) -> NgramHead | None:
     file, labels = artifact.path / NGRAMS, len(artifact.card.labels)
     if not file.exists():
         return None
+    read_header(file, NGRAMS_BYTES, "is not an n-gram head")
     try:
         with safe_open(file, "numpy") as opened:
             said = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in ("weights", "scale", "bias")}
         features = Features(int(said["words"]), _numbers(said["characters"]), int(said["bits"]))
         power = float(said["power"])
+        _check(features, power)
     except (SafetensorError, KeyError, ValueError) as error:
         raise ModelError(f"{file} is not an n-gram head: {type(error).__name__}") from None
     shapes = [tensors[name].shape for name in ("weights", "scale", "bias")]
     if shapes != [(1 << features.bits, labels), (labels,), (labels,)]:
         raise ModelError(f"{file} does not fit the {labels} labels of {artifact.card.name}")
+    if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+        raise ModelError(f"{file} has values that are not finite: fit the head again")
     return NgramHead(features, tensors["weights"], tensors["scale"], tensors["bias"], power)
+
+
+def _check(features: Features, power: float) -> None:
+    """Raises ValueError for sizes out of bounds: each length is another pass over every text."""
+    longest = max((features.words, *features.characters), default=0)
+    few = len(features.characters) <= LONGEST_RUN and min(features.characters, default=1) > 0
+    if not (0 < longest <= LONGEST_RUN and features.words >= 0 and few):
+        raise ValueError("n-grams")
+    if not (1 <= features.bits <= MOST_BITS and 0 <= power <= 1):
+        raise ValueError("bits or power")
 
 
 def _words(text: str) -> Hashes:

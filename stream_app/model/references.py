@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -10,10 +11,13 @@ from pathlib import Path
 from stream_app.core.errors import ModelError
 from stream_app.core.settings import RegistrySettings
 from stream_app.model.artifact import Artifact, load_artifact
-from stream_app.model.registry import Registry
+from stream_app.model.confined.registry import FETCH_BYTES, ConfinedRegistry
 
 BUILTIN = ("spam", "reviews", "news")
-_REGISTERED = re.compile(r"models:/(?P<name>[\w.-]+)(@(?P<alias>[a-z][\w-]*)|/(?P<version>\d+))")
+HUB_FILES = 200
+_REGISTERED = re.compile(
+    r"models:/(?P<name>[\w-][\w.-]*)(@(?P<alias>[a-z][\w-]*)|/(?P<version>\d+))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +60,9 @@ def resolve_folder(reference: str, registry: RegistrySettings | None = None) -> 
         return _from_hub(reference.removeprefix("hf://"))
     if wanted := registered(reference):
         settings = registry or RegistrySettings()
-        client = Registry(settings.uri)
-        found = client.find(wanted.name, wanted.alias_or_version)
-        return client.fetch(found, settings.cache).path
+        with closing(ConfinedRegistry(settings.uri)) as client:
+            found = client.find(wanted.name, wanted.alias_or_version)
+            return client.fetch(found, settings.cache).path
     return Path(reference).expanduser()
 
 
@@ -70,10 +74,23 @@ def _builtin(name: str) -> Path:
 
 def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import DryRunError
 
     wanted = ["*.json", "*.safetensors"]
     try:
+        try:
+            found = snapshot_download(name, allow_patterns=wanted, dry_run=True)
+        except DryRunError:  # the hub is away: what was fetched before will do
+            found = []
+        size = sum(file.file_size or 0 for file in found)
+        if len(found) > HUB_FILES or size > FETCH_BYTES:
+            raise ModelError(
+                f"hf://{name} has {len(found)} files of {size} bytes: that is more than one model; "
+                "download the one you mean, and give its path"
+            )
         return Path(snapshot_download(name, allow_patterns=wanted))
+    except ModelError:
+        raise
     except Exception as error:  # the hub client raises many unrelated types
         raise ModelError(
             f"hf://{name} could not be downloaded ({type(error).__name__}): check the name, "

@@ -7,6 +7,7 @@ when a registry is first asked: nothing else of Winnow pays for it (docs/adr/001
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ DIGEST_TAG = "winnow.digest"  # tag of a registered version: Artifact.digest
 KEPT = 5  # models of one name that stay in the cache
 
 _SQLITE = "sqlite:///"
+_DIGEST = re.compile("[0-9a-f]{64}")
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # what MLflow says of no alias
 _MANNERS = {  # MLflow takes these from the environment only
     "MLFLOW_DISABLE_TELEMETRY": "true",  # a mail filter must not call home
@@ -90,10 +92,10 @@ class Registry:
         Raises ModelError where they do not match, and leaves nothing behind in the cache.
         """
         what = f"models:/{version.name}/{version.version}"
-        if not version.digest:
+        if not _DIGEST.fullmatch(version.digest):
             raise ModelError(
-                f"{what} has no tag {DIGEST_TAG}, so it cannot be checked: register it with "
-                "winnow-train"
+                f"{what} has no digest in its tag {DIGEST_TAG}, so it cannot be checked: register "
+                "it with winnow-train"
             )
         place = cache / version.name / version.digest
         try:
@@ -107,7 +109,9 @@ class Registry:
         with TemporaryDirectory(dir=place.parent, prefix=".") as folder:
             into = Path(folder) / "files"  # MLflow may give it back, or a folder in it
             into.mkdir()
-            artifact = load_artifact(self._download(version, into, what))
+            artifact = load_artifact(
+                self.download(version.name, version.version, into, version.source)
+            )
             if artifact.digest != version.digest:
                 raise ModelError(
                     f"{what}: its files have the digest {artifact.digest[:12]}…, the registry says "
@@ -162,11 +166,13 @@ class Registry:
             found += page
         return found
 
-    def _download(self, version: RegisteredVersion, folder: Path, what: str) -> Path:
-        with self._asking(f"the files of {what} are not at {version.source}: register it again"):
+    def download(self, name: str, version: str, folder: Path, source: str) -> Path:
+        """The files of a version in `folder`, or in a folder there; `source` is only for errors."""
+        absent = f"the files of models:/{name}/{version} are not at {source}: register it again"
+        with self._asking(absent):
             from mlflow.artifacts import download_artifacts
 
-            uri = self._client.get_model_version_download_uri(version.name, version.version)
+            uri = self._client.get_model_version_download_uri(name, version)
             return Path(
                 download_artifacts(
                     artifact_uri=uri,
@@ -204,12 +210,17 @@ class Registry:
 
 def mlflow_client(uri: str) -> Any:
     """MLflow's own client of a registry; creates a missing SQLite file."""
+    return mlflow_client_class()(tracking_uri=uri, registry_uri=uri)
+
+
+def mlflow_client_class() -> Any:
+    """MlflowClient, imported. Raises ModelError where MLflow is not installed."""
     for name, value in _MANNERS.items():
         os.environ.setdefault(name, value)
     try:
         from mlflow import MlflowClient
 
-        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+        return MlflowClient
     except ImportError as error:
         raise ModelError(
             "the model registry needs MLflow's client: pip install 'winnow-stream[registry]'"

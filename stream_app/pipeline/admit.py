@@ -16,6 +16,7 @@ from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.work import Work
 from stream_app.serving.models import Models
 
+BATCHES_IN_FLIGHT = 8  # where the route gives no limit: two on the device, the others on their way
 RESUME_AT = 0.5  # of the limit: low enough not to flap, high enough not to run dry
 
 
@@ -35,9 +36,13 @@ class InFlight:
     """Counts what one route holds, from delivery until it is acked or dropped."""
 
     def __init__(
-        self, settings: LabelSettings, valve: Callable[[], Valve], metrics: Metrics
+        self,
+        settings: LabelSettings,
+        batch_records: int,
+        valve: Callable[[], Valve],
+        metrics: Metrics,
     ) -> None:
-        self._max_records = settings.max_in_flight_records
+        self._max_records = settings.max_in_flight_records or BATCHES_IN_FLIGHT * batch_records
         self._max_bytes = settings.max_in_flight_bytes
         self._valve = valve
         self._paused: set[Partition] = set()

@@ -48,10 +48,10 @@ def new_route(
     """The steps that every route has, around its own way to publish."""
 
     def limits() -> BatchLimits:
-        """Of the next batch: its tokens depend on the model."""
-        s = settings
-        tokens = models.champion.batch_tokens
-        return BatchLimits(tokens, s.max_batch_records, s.max_batch_delay_seconds)
+        """Of the next batch: they depend on the model and its engine."""
+        s, champion = settings, models.champion
+        records = s.max_batch_records or champion.engine.batch_records
+        return BatchLimits(champion.batch_tokens, records, s.max_batch_delay_seconds)
 
     return Route(
         admission=Admission(settings, models, acks, in_flight, metrics),

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from stream_app.core.errors import ModelError, RegistryUnreachable, WinnowError
 from stream_app.core.label_record import ModelVersion
-from stream_app.core.settings import RegistrySettings
 from stream_app.model.artifact import Artifact
 from stream_app.model.references import registered, resolve
 from stream_app.model.registry import RegisteredVersion, Registry
@@ -29,11 +28,11 @@ Load = Callable[[Artifact, ModelVersion, int], ServedModel]
 class ModelSource:
     """The versions of one reference, as they come. Used off the event loop, one call at a time."""
 
-    def __init__(self, reference: str, settings: RegistrySettings, load: Load) -> None:
+    def __init__(self, reference: str, registry: Registry, cache: Path, load: Load) -> None:
         self.reference = reference
         self._wanted = registered(reference)
-        self._cache = settings.cache
-        self._registry = Registry(settings.uri)
+        self._cache = cache
+        self._registry = registry
         self._load = load
         self._seen: RegisteredVersion | None = None  # the last one tried, whether it served or not
         self._settled = False  # what it points at is loaded, and never moves

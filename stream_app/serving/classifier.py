@@ -1,8 +1,9 @@
 """The classifier: batches through a model's engine, and what to do when the engine fails.
 
-Retry once; out of memory halves the batch; a persistent error is bisected until the poison record
-stands alone. Before any record is blamed the canary must pass: an engine that fails its canary
-ends the process instead of dead-lettering a mailbox.
+Scores that are not finite are a failure too. Retry once; out of memory halves the batch; a
+persistent error is bisected until the poison record stands alone. Before any record is blamed the
+canary must pass: an engine that fails its canary ends the process instead of dead-lettering a
+mailbox.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from stream_app.core.errors import EngineError, EngineSick, OutOfMemory, RecordError
 from stream_app.core.messages import Prediction
-from stream_app.engine.protocol import Engine, Prior, TokenIds
+from stream_app.engine.protocol import Engine, Prior, TokenIds, scores
 from stream_app.model.artifact import ModelCard
 from stream_app.model.decision import decide
 
@@ -80,7 +81,7 @@ class Classifier:
 
     def _logits(self, batch: Sequence[TokenIds], prior: Prior) -> NDArray[np.float32]:
         with self._turns:
-            return self._engine.logits(batch, prior)
+            return scores(self._engine, batch, prior)
 
     def _split(self, works: Sequence[Scorable], error: Exception, outcome: str) -> list[Row]:
         if len(works) == 1:
@@ -95,8 +96,9 @@ class Classifier:
         try:
             self._logits([self._canary], prior)
         except Exception as sick:
+            why = str(sick) if isinstance(sick, EngineError) else type(sick).__name__
             raise EngineSick(
-                f"the engine fails its canary too ({type(sick).__name__}): restart the worker, "
+                f"the engine fails its canary too ({why}): restart the worker, "
                 "and check the device and the model files; nothing was acked"
             ) from sick
         self._failed("poison")

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from stream_app.core.errors import EngineError, EngineSick
 from stream_app.core.label_record import ModelVersion
 from stream_app.core.settings import EngineSettings, LabelSettings
 from stream_app.engine import load_engine
 from stream_app.engine.budget import measured_budget
-from stream_app.engine.protocol import Engine, Prior, TokenIds
+from stream_app.engine.protocol import Engine, scores
 from stream_app.model.artifact import Artifact
 from stream_app.model.drift_reference import Drift, load_drift
 from stream_app.model.encoder import Encoder
@@ -60,7 +58,7 @@ class ModelLoader:
         tokens = self.settings.max_batch_tokens or batch_tokens
         try:
             engine.warm_up()
-            _try(engine, canary, None if head is None else head.logits([CANARY]), len(card.labels))
+            scores(engine, [canary], None if head is None else head.logits([CANARY]))
             tokens = tokens or measured_budget(engine, canary, card.max_tokens)
         except Exception as error:
             engine.close()
@@ -71,10 +69,3 @@ class ModelLoader:
         encoder = Encoder(tokenizer, card.preparation, head)
         classifier = Classifier(engine, card, self.settings.min_confidence, canary, self.failed)
         return ServedModel(version, tokens, encoder, engine, classifier, drift)
-
-
-def _try(engine: Engine, canary: TokenIds, prior: Prior, labels: int) -> None:
-    """Raises what the engine raises, and EngineError for invalid scores."""
-    logits = engine.logits([canary], prior)
-    if logits.shape != (1, labels) or not np.isfinite(logits).all():
-        raise EngineError("its scores are not one finite number a label")

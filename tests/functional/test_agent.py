@@ -13,7 +13,7 @@ from stream_app.core.messages import Message, ParseSpec, Partition, Record
 from stream_app.engine.fake import FakeEngine
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.parse import Parse
-from tests.fake_route import CARD, PARTITIONS, labels, make_route, run, texts
+from tests.fake_route import CARD, PARTITIONS, Words, labels, make_route, run, texts
 
 
 async def test_every_record_is_labelled_once_in_input_order():
@@ -47,6 +47,34 @@ async def test_two_batches_on_the_device_leave_in_the_order_they_came():
     await run(route, records, lambda: len(route.publisher.out) == 60)
     assert [o.key for o in route.publisher.out] == [r.key for r in records]
     assert acks.positions() == dict.fromkeys(PARTITIONS, 20)
+
+
+@pytest.mark.parametrize(("engines", "own", "largest"), [(64, 0, 64), (1000, 0, 200), (1000, 9, 9)])
+async def test_where_a_route_names_no_number_of_records_its_engine_does(
+    engines: int, own: int, largest: int
+):
+    """On a GPU the tokens are to close a batch, not 64 records."""
+    encoded, batches = threading.Semaphore(0), []
+
+    class Counted(Words):
+        def encode(self, texts: Sequence[str]) -> list[list[int]]:
+            encoded.release(len(texts))
+            return super().encode(texts)
+
+    def before(batch: Sequence[Sequence[int]]) -> None:
+        if not batches:
+            assert all(encoded.acquire(timeout=30) for _ in records), "the first waits for all"
+        batches.append((len(batch), sum(map(len, batch))))
+
+    engine = FakeEngine(CARD.labels, before)
+    engine.batch_records = engines
+    route = make_route(AckTracker(), engine, max_batch_records=own)
+    route.models.champion.encoder._tokenizer = Counted()
+    records = [replace(record, value=b"word " * 20) for record in texts(500)]
+    await run(route, records, lambda: len(route.publisher.out) == 500)
+    assert max(records for records, _ in batches) <= min(engines, own or engines)
+    assert max(records for records, _ in batches) >= largest
+    assert max(tokens for _, tokens in batches) <= route.models.champion.batch_tokens
 
 
 async def test_a_null_an_empty_and_an_oversize_record_get_their_reasons_in_order():

@@ -27,7 +27,7 @@ def in_flight(valve: Valve, records: int = 4, size: int = 1000) -> InFlight:
         max_in_flight_records=records,
         max_in_flight_bytes=size,
     )
-    return InFlight(settings, lambda: valve, Metrics())
+    return InFlight(settings, 64, lambda: valve, Metrics())
 
 
 def test_the_record_limit_pauses_and_half_of_it_resumes():

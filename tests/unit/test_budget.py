@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from stream_app.core.errors import OutOfMemory
 from stream_app.engine.budget import measured_budget
 from stream_app.engine.fake import FakeEngine
 
@@ -39,6 +40,15 @@ def budget(seconds: Callable[[int], float]) -> tuple[int, list[int]]:
 )
 def test_the_fewest_tokens_at_nearly_the_full_rate(seconds: Callable[[int], float], chosen: int):
     assert budget(seconds)[0] == chosen
+
+
+def test_what_the_device_has_no_memory_for_is_too_much():
+    def seconds(tokens: int) -> float:
+        if tokens > 2048:
+            raise OutOfMemory("no memory")
+        return 0.01
+
+    assert budget(seconds)[0] == 2048
 
 
 def test_it_measures_no_further_than_it_must():

@@ -1,6 +1,6 @@
 """What happens when the engine fails: retry, halve, bisect, canary."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -88,6 +88,59 @@ def test_an_engine_that_fails_on_every_prior_is_sick(outcomes: list[str]):
         work.prior = np.zeros(len(CARD.labels), np.float32)
     with pytest.raises(EngineSick):
         classifier(batch)
+
+
+NOT_FINITE = [np.nan, np.inf, -np.inf]
+
+
+class Unfinite(FakeEngine):
+    """Says `value` instead of one score of each text that `hit` picks."""
+
+    def __init__(self, value: float, hit: Callable[[Sequence[int]], bool]) -> None:
+        super().__init__(CARD.labels)
+        self.value, self.hit = value, hit
+
+    def logits(self, batch: Sequence[Sequence[int]], prior: Prior = None) -> Any:
+        out = super().logits(batch, prior)
+        out[[self.hit(tokens) for tokens in batch], 1] = self.value
+        return out
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_scores_that_are_not_finite_never_become_a_label(value: float, outcomes: list[str]):
+    engine = Unfinite(value, lambda tokens: POISON in tokens)
+    batch = works([1], [POISON], [2])
+    Classifier(engine, CARD, 0.0, CANARY_TOKENS, outcomes.append)(batch)
+    assert [work.error.code if work.error else None for work in batch] == [
+        None,
+        "engine_error",
+        None,
+    ]
+    assert "not one finite number a label" in str(batch[1].error)
+    assert batch[1].prediction is None
+    assert all(np.isfinite(work.prediction.confidence) for work in batch if work.prediction)
+    assert outcomes == ["retried", "bisected", "retried", "bisected", "retried", "poison"]
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_an_engine_that_says_nothing_finite_is_sick(value: float, outcomes: list[str]):
+    classifier = Classifier(
+        Unfinite(value, lambda tokens: True), CARD, 0.0, CANARY_TOKENS, outcomes.append
+    )
+    batch = works([1], [2])
+    with pytest.raises(EngineSick, match=r"canary too \(its scores are not one finite number"):
+        classifier(batch)
+    assert not any(work.error or work.prediction for work in batch)
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_scores_that_are_not_finite_once_are_asked_for_again(value: float, outcomes: list[str]):
+    calls = iter(range(9))
+    engine = Unfinite(value, lambda tokens: next(calls) == 0)
+    batch = works([1])
+    Classifier(engine, CARD, 0.0, CANARY_TOKENS, outcomes.append)(batch)
+    assert batch[0].prediction is not None
+    assert outcomes == ["retried"]
 
 
 def test_a_passing_error_is_retried_once(classifier: Classifier, faults: Faults, outcomes):

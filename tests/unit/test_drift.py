@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -110,8 +111,26 @@ def test_embeddings_are_read_in_whatever_they_are_stored(tmp_path: Path, kind: t
     assert projected_embeddings(load_artifact(folder)) == pytest.approx(exact, rel=0.1, abs=0.1)
 
 
+def written(statistic: str, **histogram: object) -> str:
+    given = {"edges": [0.5], "counts": [1, 1]} | histogram
+    statistics = {statistic: [given]}
+    return json.dumps({"labels": ["ham", "spam"], "unknown": 1, "statistics": statistics})
+
+
 @pytest.mark.parametrize(
-    "content", ["{}", "nonsense", '{"labels": ["a", "b"], "unknown": 1, "statistics": {}}']
+    "content",
+    [
+        "{}",
+        "nonsense",
+        '{"labels": ["a", "b"], "unknown": 1, "statistics": {}}',
+        written("another"),
+        written("embedding"),  # of which there are several
+        written("label", counts=[1]),
+        written("label", counts=[0, 0]),
+        written("label", counts=[-1, 2]),
+        written("label", edges=[float("nan")]),
+        written("label", edges=[2, 1], counts=[1, 1, 1]),
+    ],
 )
 def test_a_wrong_reference_is_refused(tmp_path: Path, content: str):
     artifact = load_artifact(save_tiny_albert(tmp_path))

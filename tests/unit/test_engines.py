@@ -32,9 +32,9 @@ from stream_app.model.artifact import Artifact, ModelCard, load_artifact
 from stream_app.model.references import BUILTIN, resolve
 from stream_app.model.tokenizer import Tokenizer
 from tests.kernels import needs_kernels
+from tests.stand_in_gpu import StandIn
 from tests.tiny_model import save_tiny_albert
 
-CPU = torch.device("cpu")
 VOCABULARY = 50
 SHAPES = [
     {"num_hidden_layers": 1},
@@ -56,8 +56,8 @@ BACKENDS: Mapping[str, Callable[[Artifact], Engine]] = {
         if has_bfloat16()
         else {}
     ),
-    "cuda float32": partial(PackedCudaEngine, device=CPU, dtype=torch.float32),
-    "cuda bfloat16": partial(PackedCudaEngine, device=CPU, dtype=torch.bfloat16),
+    "cuda float32": lambda artifact: PackedCudaEngine(artifact, StandIn(), torch.float32),
+    "cuda bfloat16": lambda artifact: PackedCudaEngine(artifact, StandIn(), torch.bfloat16),
     **{
         f"{name} {precision}": partial(
             CompiledEngine, kernels=kernels, precision=precision, threads=2

@@ -97,6 +97,13 @@ def test_early_exits_are_an_option(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert load_exits(artifact).confidence == exits.confidence
 
 
+def test_exits_that_are_no_numbers_are_refused(tmp_path: Path):
+    artifact, exits = with_exits(tmp_path, 0.9)
+    dataclasses.replace(exits, bias=np.full_like(exits.bias, np.nan)).save(tmp_path)
+    with pytest.raises(ModelError, match="not finite"):
+        load_exits(artifact)
+
+
 @needs_kernels
 def test_exits_of_another_model_are_refused(tmp_path: Path):
     artifact, exits = with_exits(tmp_path, 0.9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,19 +15,13 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from stream_app.core.errors import EngineError, ModelError, OutOfMemory
 from stream_app.engine import packed_cuda, packed_cuda_model
-from stream_app.engine.packed_cuda import (
-    Graph,
-    PackedCudaEngine,
-    Staging,
-    load,
-)
+from stream_app.engine.gpu import POOL, Graph
+from stream_app.engine.packed_cuda import RUN_TOKENS, PackedCudaEngine, graph_tokens
 from stream_app.engine.packed_cuda_model import Shape, lay_out
 from stream_app.engine.packing import Packed, pack
-from stream_app.engine.reference import ReferenceEngine
 from stream_app.model.artifact import Artifact
-from tests.unit.test_engines import MIXED, SHAPES, VOCABULARY, random_model, texts
-
-CPU = torch.device("cpu")
+from tests.stand_in_gpu import StandIn
+from tests.unit.test_engines import MIXED, VOCABULARY, random_model, texts
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +33,13 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 @pytest.fixture(scope="module")
 def engine(artifact: Artifact) -> PackedCudaEngine:
-    return PackedCudaEngine(artifact, CPU, torch.float32)
+    return PackedCudaEngine(artifact, StandIn(), torch.float32)
 
 
 @pytest.fixture
 def graphed(artifact: Artifact) -> PackedCudaEngine:
     """An engine whose graphs are the forward itself, run again at each replay."""
-    engine = PackedCudaEngine(artifact, CPU, torch.float32)
+    engine = PackedCudaEngine(artifact, StandIn(), torch.float32)
     for shape in (Shape(128, 8, 64), Shape(256, 16, 64)):
         engine._graphs[shape] = eager_graph(engine, shape)
     return engine
@@ -65,9 +60,9 @@ def difference(engine: PackedCudaEngine, expected: np.ndarray, batch: list[list[
 
 def test_a_large_batch_is_several_forwards(artifact: Artifact, monkeypatch: pytest.MonkeyPatch):
     batch = texts(MIXED * 3)
-    expected = PackedCudaEngine(artifact, CPU, torch.float32).logits(batch)
+    expected = PackedCudaEngine(artifact, StandIn(), torch.float32).logits(batch)
     monkeypatch.setattr(packed_cuda, "RUN_TOKENS", 70)
-    several = PackedCudaEngine(artifact, CPU, torch.float32)
+    several = PackedCudaEngine(artifact, StandIn(), torch.float32)
     assert several.computed_tokens(batch) == sum(MIXED) * 3
     assert difference(several, expected, batch) <= 1e-5
 
@@ -108,15 +103,6 @@ def test_pack_says_where_every_token_lies(lengths: list[int], more_tokens: int, 
     assert bounds[0] == 0
 
 
-def test_staging_has_two_buffers_in_turn():
-    staging, shape, sent = Staging(CPU, 32), Shape(3, 1, 3), []
-    for token in (7, 8, 9):
-        with staging.sent(Packed(np.full(3, token), np.array([3])), shape) as packed:
-            assert packed.tolist() == [token] * 3 + [0, 1, 2] + [0, 3]
-            sent.append(packed.data_ptr())
-    assert sent[0] == sent[2] != sent[1]
-
-
 def varlen(
     query: torch.Tensor,
     key: torch.Tensor,
@@ -145,8 +131,7 @@ def test_flash_attention_is_asked_for_the_same(
     artifact: Artifact, engine: PackedCudaEngine, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(packed_cuda_model, "varlen_attn", varlen)
-    monkeypatch.setattr(packed_cuda_model, "_has_flash", lambda *_: True)
-    flash, batch = PackedCudaEngine(artifact, CPU, torch.float32), texts(MIXED)
+    flash, batch = PackedCudaEngine(artifact, StandIn(""), torch.float32), texts(MIXED)
     assert difference(flash, engine.logits(batch), batch) <= 1e-5
     shape = Shape(256, 16, 64)
     flash._graphs[shape] = eager_graph(flash, shape)
@@ -160,17 +145,39 @@ def test_capture_that_fails_leaves_the_eager_forward(
     def fail(*_: object) -> None:
         raise RuntimeError("not while capturing\nand much more")
 
-    engine = PackedCudaEngine(artifact, CPU, torch.float32)
-    monkeypatch.setattr(engine._model, "flash", True)
-    monkeypatch.setattr(engine, "_capture", fail)
+    monkeypatch.setattr(packed_cuda_model, "varlen_attn", varlen)
+    monkeypatch.setattr(packed_cuda, "RUN_TOKENS", 256)
+    gpu = StandIn("")
+    monkeypatch.setattr(gpu, "captured", fail)
+    engine = PackedCudaEngine(artifact, gpu, torch.float32)
     engine.warm_up()
     assert [record.getMessage() for record in caplog.records] == [
-        "no CUDA graphs, small batches take longer: not while capturing"
+        "no CUDA graphs, batches take longer: not while capturing"
     ]
     assert engine.logits(texts(MIXED)).shape == (10, 3)
 
 
-def test_warm_up_without_a_gpu_has_no_graphs(engine: PackedCudaEngine):
+def test_warm_up_captures_every_size_up_to_the_largest_batch(
+    artifact: Artifact, engine: PackedCudaEngine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(packed_cuda_model, "varlen_attn", varlen)
+    monkeypatch.setattr(packed_cuda, "RUN_TOKENS", 512)
+    flash = PackedCudaEngine(artifact, StandIn(""), torch.float32)
+    flash.warm_up()
+    assert [shape.tokens for shape in flash._graphs] == [128, 256, 384, 512]
+    for batch in (texts(MIXED), texts([5]), texts([64] * 9), texts([1] * 65)):
+        assert difference(flash, engine.logits(batch), batch) <= 1e-5
+    assert flash.computed_tokens(texts(MIXED)) == 256
+
+
+def test_a_graph_is_at_most_an_eighth_larger_than_the_next_smaller():
+    sizes = list(graph_tokens(RUN_TOKENS))
+    assert sizes[0] == 128
+    assert sizes[-1] == RUN_TOKENS
+    assert all(b - a <= max(128, a / 8) for a, b in pairwise(sizes))
+
+
+def test_warm_up_without_flash_attention_has_no_graphs(engine: PackedCudaEngine):
     engine.warm_up()
     assert engine.computed_tokens(texts(MIXED)) == sum(MIXED)
 
@@ -179,7 +186,7 @@ def test_warm_up_without_a_gpu_has_no_graphs(engine: PackedCudaEngine):
 def test_what_is_out_of_bounds_never_reaches_the_device(
     engine: PackedCudaEngine, batch: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.delattr(engine, "_staging")
+    monkeypatch.setattr(engine, "_gpu", None)
     with pytest.raises(EngineError, match="token"):
         engine.logits(batch)
 
@@ -206,60 +213,64 @@ def test_a_failure_leaves_the_engine_usable(
     assert (engine.logits(texts(MIXED)) == expected).all()
 
 
+@pytest.mark.parametrize("kind", [torch.OutOfMemoryError, RuntimeError])
+def test_what_a_failed_batch_held_is_free_while_its_halves_run(
+    engine: PackedCudaEngine, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+):
+    """Whoever splits a batch holds its error, and an error's traceback holds frames."""
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def fail(packed: torch.Tensor, shape: Shape) -> None:
+        activations = torch.zeros(shape.tokens, 64)
+        held.append(weakref.ref(activations))
+        raise kind("too large")
+
+    monkeypatch.setattr(engine, "_model", fail)
+    with pytest.raises(EngineError) as raised:
+        engine.logits(texts(MIXED))
+    assert held[0]() is None
+    assert raised.value.__cause__ is raised.value.__context__ is None
+
+
+def test_no_two_engines_have_one_stream_however_many_were_closed(artifact: Artifact):
+    gpu = StandIn()
+    first = PackedCudaEngine(artifact, gpu, torch.float32)
+    for _ in range(2 * POOL):  # torch's pool is once through after 32
+        other = PackedCudaEngine(artifact, gpu, torch.float32)
+        assert other._stream.stream_id != first._stream.stream_id
+        other.close()
+        other.close()  # twice is once
+
+
+def test_an_engine_that_cannot_be_made_holds_no_stream(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError
+
+    gpu = StandIn()
+    with monkeypatch.context() as patched:
+        patched.setattr(packed_cuda, "Albert", fail)
+        for _ in range(2 * POOL):
+            with pytest.raises(torch.OutOfMemoryError):
+                PackedCudaEngine(artifact, gpu, torch.float32)
+    PackedCudaEngine(artifact, gpu, torch.float32)
+
+
 def test_weights_that_do_not_fit_are_named(tmp_path: Path, artifact: Artifact):
     card = artifact.card.model_copy(update={"labels": ("a", "b")})
     with pytest.raises(ModelError, match="3 outputs, its card 2 labels"):
-        PackedCudaEngine(Artifact(artifact.path, card, ""), CPU, torch.float32)
+        PackedCudaEngine(Artifact(artifact.path, card, ""), StandIn(), torch.float32)
     with pytest.raises(ModelError, match="The reference engine runs any"):
-        PackedCudaEngine(random_model(tmp_path, hidden_act="relu"), CPU, torch.float32)
+        PackedCudaEngine(random_model(tmp_path, hidden_act="relu"), StandIn(), torch.float32)
 
 
 def test_memory_counts_shared_layers_once(tmp_path: Path):
     one, four = (
-        PackedCudaEngine(random_model(tmp_path / str(n), num_hidden_layers=n), CPU, torch.float32)
+        PackedCudaEngine(
+            random_model(tmp_path / str(n), num_hidden_layers=n), StandIn(), torch.float32
+        )
         for n in (1, 4)
     )
     assert one.memory_bytes == four.memory_bytes > 0
     four.close()
-
-
-def test_load_names_what_there_is(artifact: Artifact):
-    with pytest.raises(ModelError, match="no int8 on CUDA; there are: auto, float32, float16"):
-        load(artifact, "auto", "int8", 1)
-    with pytest.raises(ModelError, match="does not run on 'cpu'"):
-        load(artifact, "cpu", "auto", 1)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-@pytest.mark.parametrize("device", ["auto", "cuda", "cuda:1"])
-def test_load_without_a_gpu_says_what_to_do(artifact: Artifact, device: str):
-    with pytest.raises(ModelError, match='use device = "cpu"'):
-        load(artifact, device, "auto", 1)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-class TestOnAGpu:
-    @pytest.mark.parametrize(("precision", "close"), [("float32", 1e-3), ("float16", 0.05)])
-    @pytest.mark.parametrize("shape", SHAPES, ids=str)
-    def test_logits_are_the_references(
-        self, tmp_path: Path, shape: dict[str, object], precision: str, close: float
-    ):
-        artifact, batch = random_model(tmp_path, **shape), texts(MIXED)
-        expected = ReferenceEngine(artifact, "cpu").logits(batch)
-        spread = max(1.0, float(np.abs(expected).max()))
-        engine = load(artifact, "cuda", precision, 1)
-        assert difference(engine, expected, batch) <= close * spread
-
-    @pytest.mark.parametrize("precision", ["auto", "float16"])
-    def test_graphs_are_the_eager_forward(self, artifact: Artifact, precision: str):
-        eager, graphs = load(artifact, "cuda", precision, 1), load(artifact, "auto", precision, 1)
-        graphs.warm_up()
-        assert len(graphs._graphs) == len(packed_cuda.GRAPH_TOKENS)
-        exact = PackedCudaEngine(artifact, CPU, torch.float32)
-        for lengths in ([5], MIXED, MIXED * 9, [1] * 70, [64] * 400, MIXED):
-            batch = texts(lengths)
-            expected = eager.logits(batch)
-            assert difference(graphs, expected, batch) <= 0.05
-            assert difference(exact, expected, batch) <= 0.25
-        assert graphs.computed_tokens(texts(MIXED)) == 256
-        graphs.close()

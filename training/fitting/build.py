@@ -24,9 +24,9 @@ from stream_app.model.artifact import (
     WEIGHTS,
     Artifact,
     ModelCard,
-    positions,
     sha256,
 )
+from stream_app.model.checks.config import positions
 from stream_app.model.references import resolve_folder
 from stream_app.model.tokenizer import Tokenizer
 from training.data.augment import augmented

@@ -25,7 +25,8 @@ from tokenizers import (
 from transformers import AlbertModel, PreTrainedTokenizerFast
 
 from stream_app.core.errors import ConfigError
-from stream_app.model.artifact import DEFAULT_MAX_TOKENS, TOKENIZER
+from stream_app.model.artifact import TOKENIZER
+from stream_app.model.checks.config import DEFAULT_MAX_TOKENS
 from training.fitting.finetune import quiet
 
 Kind = Literal["sentencepiece", "wordpiece"]

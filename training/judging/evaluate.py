@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stream_app.core.errors import ModelError
 from stream_app.engine import load_engine
 from stream_app.engine.native_library import find_kernels
-from stream_app.engine.protocol import TokenIds
+from stream_app.engine.protocol import TokenIds, scores
 from stream_app.model.artifact import Artifact, ModelCard
 from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
@@ -42,7 +42,10 @@ def score(
     precision: str = "auto",
     early_exit: bool = False,
 ) -> Scored:
-    """Run the model over the examples. Raises ModelError for a label the model does not have."""
+    """Run the model over the examples.
+
+    Raises ModelError for a label the model does not have, EngineError for scores not finite.
+    """
     truth = true_labels(examples, artifact.card)
     ids = Tokenizer(artifact).encode([example.text for example in examples])
     head = load_head(artifact)
@@ -52,7 +55,7 @@ def score(
     logits = np.zeros(truth.shape, dtype=np.float32)
     for rows in _batches(ids):
         prior = head.logits([examples[row].text for row in rows]) if head else None
-        logits[rows] = loaded.logits([ids[row] for row in rows], prior)
+        logits[rows] = scores(loaded, [ids[row] for row in rows], prior)
     seconds = time.perf_counter() - started
     loaded.close()
     slices = {

@@ -40,9 +40,9 @@ class LabelSettings(Section):
     min_confidence: float = Field(0.0, ge=0, le=1)  # below it the decision is "unsure"
     max_record_bytes: int = Field(10 * 1024 * 1024, gt=0)
     max_batch_tokens: int = Field(0, ge=0)  # 0: measured when the model is warm
-    max_batch_records: int = Field(64, gt=0)
+    max_batch_records: int = Field(0, ge=0)  # 0: what the engine takes, 64 on a CPU
     max_batch_delay_seconds: float = Field(0.02, ge=0, le=5)
-    max_in_flight_records: int = Field(512, gt=0)
+    max_in_flight_records: int = Field(0, ge=0)  # 0: eight such batches
     max_in_flight_bytes: int = Field(64 * 1024 * 1024, gt=0)
 
     @property

@@ -18,6 +18,16 @@ def _ordered(scene: Scene, what: str) -> Worker:
     return worker
 
 
+def _ends(scene: Scene, what: str) -> None:
+    worker = _ordered(scene, what)
+    assert worker.process.wait(120) == 1
+    assert "canary" in worker.output
+    assert scene.totals().dead == 0
+    scene.workers.remove(worker)
+    scene.finish(scene.start())
+    assert scene.totals().dead == 0
+
+
 @fault(share=0.5, duplicates=False, modes=BOTH)
 def engine_slower_than_the_session(scene: Scene) -> None:
     """One batch takes three session timeouts: no rebalance, nothing repeated."""
@@ -62,13 +72,13 @@ def engine_out_of_memory(scene: Scene) -> None:
 @fault(share=0.3, modes=BOTH)
 def engine_sick(scene: Scene) -> None:
     """The canary fails too: the process ends, blames no record and acks nothing more."""
-    worker = _ordered(scene, "sick")
-    assert worker.process.wait(120) == 1
-    assert "canary" in worker.output
-    assert scene.totals().dead == 0
-    scene.workers.remove(worker)
-    scene.finish(scene.start())
-    assert scene.totals().dead == 0
+    _ends(scene, "sick")
+
+
+@fault(share=0.3, modes=BOTH)
+def engine_says_no_numbers(scene: Scene) -> None:
+    """Its scores are NaN, the canary's too: the same."""
+    _ends(scene, "nan")
 
 
 @fault(share=0.3)

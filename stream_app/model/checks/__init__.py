@@ -1,0 +1,1 @@
+"""A model's files, checked before a library reads them: paths and sizes, config, tokenizer."""

@@ -1,0 +1,1 @@
+"""The model registry, asked in a process of its own."""

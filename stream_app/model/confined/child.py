@@ -1,0 +1,71 @@
+"""The child process of `ConfinedRegistry`: one JSON line in, one JSON line out.
+
+Its memory and file sizes are limited, and it ends with its parent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from queue import Queue
+from threading import Thread
+from typing import Any, TextIO
+
+from stream_app.core.errors import ModelError, WinnowError
+from stream_app.model.registry import Registry, mlflow_client_class
+
+MEMORY_BYTES = 2**30
+FILE_BYTES = 8 * 2**30  # a last resort: the parent gives up long before
+MESSAGE = 2000  # characters of an error
+
+
+def main() -> None:
+    """Answer until the questions end."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print to stdout
+    for kind, most in ((resource.RLIMIT_DATA, MEMORY_BYTES), (resource.RLIMIT_FSIZE, FILE_BYTES)):
+        with suppress(ValueError):  # the limit is lower already
+            resource.setrlimit(kind, (most, most))
+    with suppress(ModelError):  # reported with the first answer
+        mlflow_client_class()
+    registry, questions = Registry(sys.argv[1]), Queue[str]()
+    Thread(target=_read, args=(sys.stdin, questions), daemon=True).start()
+    while True:
+        print(json.dumps("ready"), file=answers, flush=True)
+        answer = _answer(registry, json.loads(questions.get()))
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def _read(lines: TextIO, questions: Queue[str]) -> None:
+    for line in lines:
+        questions.put(line)
+    os._exit(0)  # the parent is gone
+
+
+def _answer(registry: Registry, question: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        if "folder" in question:
+            where = registry.download(
+                question["name"], question["version"], Path(question["folder"]), question["source"]
+            )
+            return {"path": str(where)}
+        found = registry.find(question["name"], question["version"])
+    except WinnowError as error:
+        return {"error": type(error).__name__, "message": str(error)[:MESSAGE]}
+    return {
+        "name": found.name,
+        "version": found.version,
+        "digest": found.digest,
+        "aliases": list(found.aliases),
+        "source": found.source,
+        "created": found.created.isoformat(),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""Registries that are slow, huge or talk nonsense, and what they register to harm: the old model
+serves on, and the reason is said."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from stream_app.core.errors import ModelError, RegistryUnreachable
+from stream_app.core.metrics import Metrics
+from stream_app.core.settings import EngineSettings, LabelSettings, RegistrySettings
+from stream_app.engine.fake import FakeEngine
+from stream_app.model.artifact import load_artifact
+from stream_app.model.confined import registry as confined_registry
+from stream_app.model.confined.registry import ConfinedRegistry
+from stream_app.model.references import resolve
+from stream_app.model.registry import CHAMPION, DIGEST_TAG, RegisteredVersion
+from stream_app.services.model_source import ModelSource
+from stream_app.services.reload import ModelReloader, Watch
+from stream_app.serving.models import Models
+from stream_app.serving.served import ModelLoader
+from tests.fake_route import CARD, served
+from tests.hostile import Hostile
+from tests.hostile_models import HOSTILE, HOSTILE_WEIGHTS
+from tests.registries import NAME, OwnRegistry
+
+REFERENCE = f"models:/{NAME}@{CHAMPION}"
+PATIENCE = 240.0  # seconds; a machine may have much else to do
+Reply = Callable[[BaseHTTPRequestHandler], None]
+
+
+class Pretender:
+    """An HTTP server that replies to whatever a registry is asked."""
+
+    def __init__(self) -> None:
+        self.reply: Reply = silent
+        self.asked = threading.Event()
+        self.over = threading.Event()
+        pretender = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                pretender.asked.set()
+                self.server.over = pretender.over
+                with suppress(OSError):  # whoever asked is gone
+                    pretender.reply(self)
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.uri = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def pretender() -> Iterator[Pretender]:
+    made = Pretender()
+    yield made
+    made.over.set()
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def silent(handler: BaseHTTPRequestHandler) -> None:
+    handler.server.over.wait(PATIENCE)
+
+
+def begun(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Type", "application/json")
+    handler.end_headers()
+    handler.wfile.write(b'{"model_version": {"name": "')
+
+
+def trickling(handler: BaseHTTPRequestHandler) -> None:
+    """Never silent for long, and never at an end."""
+    begun(handler)
+    while not handler.server.over.wait(0.1):
+        handler.wfile.write(b"x")
+
+
+def endless(handler: BaseHTTPRequestHandler) -> None:
+    begun(handler)
+    while not handler.server.over.wait(0.01):
+        handler.wfile.write(b"x" * 2**20)
+
+
+def saying(body: object) -> Reply:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data)
+
+    return reply
+
+
+def version(**said: object) -> Reply:
+    """A well-formed answer, but for what is `said`."""
+    sound = {"name": NAME, "version": "1", "creation_timestamp": 1, "source": "/nowhere"}
+    tags = [{"key": DIGEST_TAG, "value": "0" * 64}]
+    return saying({"model_version": sound | {"tags": tags} | said})
+
+
+def models() -> Models:
+    return Models(served(FakeEngine(CARD.labels)), lambda model: model.engine.close())
+
+
+def source(registry: ConfinedRegistry, cache: Path, backend: str = "fake") -> ModelSource:
+    settings = LabelSettings(name="r", format="text", model="m")
+    how = EngineSettings(backend=backend, device="cpu", threads=1)
+    return ModelSource(REFERENCE, registry, cache, ModelLoader(settings, how, lambda outcome: None))
+
+
+async def reloaded(slot: Models, looks_at: ModelSource, outcome: str) -> None:
+    """Let the reloader look until it counts the outcome."""
+    metrics = Metrics()
+    reloader = ModelReloader([Watch("r", looks_at, slot)], 0.05, metrics)
+    await reloader.start()
+    counted, counter = asyncio.Event(), metrics.reloads.labels("r", outcome)
+    loop, count = asyncio.get_running_loop(), counter.inc
+    counter.inc = lambda: (count(), loop.call_soon_threadsafe(counted.set))
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await counted.wait()
+    finally:
+        await reloader.stop()
+
+
+@pytest.mark.parametrize("reply", [silent, trickling, endless])
+async def test_a_slow_or_endless_registry_is_given_up(
+    pretender: Pretender,
+    tmp_path: Path,
+    reply: Reply,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    monkeypatch.setattr(confined_registry, "FIND_SECONDS", 2.0)
+    pretender.reply = reply
+    slot, registry = models(), ConfinedRegistry(pretender.uri)
+    champion = slot.champion
+    await reloaded(slot, source(registry, tmp_path), "unreachable")
+    assert slot.champion is champion
+    assert champion.engine.logits([[1, 2]]).shape == (1, 2)
+    assert "has not answered for 2 s" in caplog.text
+    # what was ended leaves nothing behind: the next question is answered
+    monkeypatch.setattr(confined_registry, "FIND_SECONDS", 60.0)
+    pretender.reply = version()
+    assert (await asyncio.to_thread(registry.find, NAME, CHAMPION)).version == "1"
+    registry.close()
+
+
+NONSENSE = {
+    "a page": saying(b"<html>login</html>"),
+    "nothing": saying(b""),
+    "a list": saying([1, 2]),
+    "another model": version(name="../../x"),
+    "a version that is a path": version(version="../1"),
+    "a source of a megabyte": version(source="x" * 2**20),
+    "a deep answer": saying(b"[" * 100_000),
+}
+
+
+def test_a_registry_that_talks_nonsense_is_unreachable(pretender: Pretender, tmp_path: Path):
+    registry = ConfinedRegistry(pretender.uri)
+    for name, reply in NONSENSE.items():
+        pretender.reply = reply
+        with pytest.raises(RegistryUnreachable, match=re.escape(pretender.uri)) as raised:
+            registry.find(NAME, CHAMPION)
+        assert len(str(raised.value)) < 1000, name
+    registry.close()
+    pretender.reply = NONSENSE["a page"]
+    with pytest.raises(RegistryUnreachable):
+        resolve(REFERENCE, RegistrySettings(uri=pretender.uri, cache=tmp_path))
+
+
+@pytest.mark.parametrize("digest", ["../../../etc", "/etc", "f" * 63, "F" * 64, ""])
+def test_a_digest_that_is_none_leads_nowhere(pretender: Pretender, tmp_path: Path, digest: str):
+    cache, registry = tmp_path / "a" / "cache", ConfinedRegistry(pretender.uri)
+    found = RegisteredVersion(NAME, "1", digest, (), "", datetime.now(UTC), {})
+    with pytest.raises(ModelError, match="has no digest"):
+        registry.fetch(found, cache)
+    assert list(tmp_path.iterdir()) == []
+
+
+def digest(folder: Path) -> str:
+    """Of a folder; of one that nobody would load, any."""
+    try:
+        return load_artifact(folder).digest
+    except ModelError:
+        return "0" * 64
+
+
+BAD = [h for h in HOSTILE if h.name in ("labels: a newline", "the pattern (a+)+b")]
+BAD += [h for h in HOSTILE_WEIGHTS if h.name.startswith("a weight of nan in classifier")]
+
+
+@pytest.mark.parametrize("hostile", BAD, ids=str)
+async def test_a_hostile_version_leaves_the_old_model_serving(
+    registry: OwnRegistry, tmp_path: Path, hostile: Hostile, caplog: pytest.LogCaptureFixture
+):
+    good, bad = registry.model(0), registry.model(1)
+    hostile.change(bad)
+    registry.register(good, CHAMPION)
+    client, slot, cache = ConfinedRegistry(registry.uri), models(), tmp_path / "cache"
+    looks_at = source(client, cache, backend="packed")
+    await reloaded(slot, looks_at, "swapped")
+    champion = slot.champion
+    registry.register(bad, CHAMPION, digest=digest(bad))
+    await reloaded(slot, looks_at, "refused")
+    assert slot.champion is champion
+    assert champion.engine.logits([[1, 2]]).shape == (1, 2)
+    assert re.search(rf"models:/{NAME}/2 cannot serve: .*({hostile.says})", caplog.text)
+    client.close()
+
+
+def test_a_version_of_a_terabyte_is_not_fetched(
+    registry: OwnRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(confined_registry, "FETCH_BYTES", 50 * 2**20)
+    folder, cache = registry.model(0), tmp_path / "cache"
+    registry.register(folder, CHAMPION)
+    with (folder / "more.bin").open("wb") as file:
+        file.truncate(2**40)
+    client = ConfinedRegistry(registry.uri)
+    with pytest.raises(ModelError, match="is larger than"):
+        client.fetch(client.find(NAME, CHAMPION), cache)
+    assert list((cache / NAME).iterdir()) == []
+    client.close()
+
+
+def test_the_process_that_asks_ends_with_the_one_it_asks_for(pretender: Pretender):
+    registry = ConfinedRegistry(pretender.uri)
+    pretender.reply = version()
+    registry.find(NAME, CHAMPION)
+    child = registry._child
+    child.stdin.close()
+    assert child.wait(60) == 0
