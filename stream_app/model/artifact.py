@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -24,8 +24,10 @@ TOKENIZER = "tokenizer.json"
 NGRAMS = "ngrams.safetensors"  # optional: see `stream_app.model.ngrams`
 EXITS = "exits.safetensors"  # optional: see `stream_app.model.exits`
 DRIFT = "drift.json"  # optional: see `stream_app.model.drift_reference`
+FAMILIARITY = "familiarity.safetensors"  # optional: see `stream_app.model.familiarity`
 DEFAULT_MAX_TOKENS = 512
 Truncation = Literal["head", "head_tail"]
+Score = Annotated[float, Field(ge=0, le=1)]
 Problem = Literal["single_label", "multi_label"]
 
 
@@ -42,7 +44,12 @@ class ModelCard(BaseModel):
     max_tokens: int = Field(DEFAULT_MAX_TOKENS, ge=2)
     truncation: Truncation = "head"  # what is kept of a longer text
     temperature: float = Field(1.0, gt=0)
+    evidence: float = Field(0.0, ge=0)  # tokens at which a text's logits count half
     thresholds: dict[str, float] = Field(default_factory=dict)  # multi-label; 0.5 where absent
+    # label -> the score from which `decision` is that label; 0 where absent
+    decide_at: dict[str, Score] = Field(default_factory=dict)
+    # the familiarity below which a text is decided `unsure`; none if not measured
+    familiar_at: Score | None = None
     # share of its test texts that int8 labels as float32 does; none if not measured
     int8_agreement: float | None = Field(None, ge=0, le=1)
     exit_confidence: float | None = Field(None, gt=0, lt=1)  # at which a text may leave early
@@ -56,9 +63,10 @@ class ModelCard(BaseModel):
 
     @model_validator(mode="after")
     def _known_thresholds(self) -> ModelCard:
-        unknown = set(self.thresholds) - set(self.labels)
-        if unknown:
-            raise ValueError(f"thresholds name labels the model does not have: {sorted(unknown)}")
+        for name in ("thresholds", "decide_at"):
+            unknown = set(getattr(self, name)) - set(self.labels)
+            if unknown:
+                raise ValueError(f"{name} names labels the model does not have: {sorted(unknown)}")
         return self
 
 
@@ -128,7 +136,9 @@ def write_card(path: Path, card: ModelCard) -> Artifact:
 def _files(path: Path, card: ModelCard) -> list[str]:
     tokenizer = TOKENIZER if card.tokenizer == "." else f"{card.tokenizer}/{TOKENIZER}"
     names = {"config.json", WEIGHTS, tokenizer, *card.files}
-    names.update(name for name in (CARD, NGRAMS, EXITS, DRIFT) if (path / name).exists())
+    names.update(
+        name for name in (CARD, NGRAMS, EXITS, DRIFT, FAMILIARITY) if (path / name).exists()
+    )
     return sorted(names)
 
 

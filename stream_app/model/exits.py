@@ -24,8 +24,8 @@ Array = NDArray[np.float32]
 class Exits:
     """float32 `weight` [layers - 1, labels, hidden] and `bias` [layers - 1, labels].
 
-    Their logits take the model's own temperature. A text leaves where its best label has at least
-    `confidence`.
+    Their logits are calibrated as the model's own. A text leaves where its best label then has at
+    least `confidence`.
     """
 
     weight: Array
