@@ -13,6 +13,7 @@ from stream_app.core.metrics import Metrics
 from stream_app.core.settings import RouteSettings
 from stream_app.engine.fake import FakeEngine
 from stream_app.model.artifact import ModelCard
+from stream_app.model.decision import for_route
 from stream_app.model.encoder import Encoder
 from stream_app.model.preparation import Preparation
 from stream_app.pipeline.ack import AckTracker, Observer
@@ -93,13 +94,15 @@ class Watched(InFlight):
         self._valve().moved.set()
 
 
-def served(engine: FakeEngine, min_confidence: float = 0.0, version: str = "7") -> ServedModel:
+def served(
+    engine: FakeEngine, min_confidence: float | None = None, version: str = "7"
+) -> ServedModel:
     return ServedModel(
         ModelVersion(name=CARD.name, version=version, digest="d"),
         4096,
         Encoder(Words(), Preparation()),
         engine,
-        Classifier(engine, CARD, min_confidence, [1], lambda _: None),
+        Classifier(engine, for_route(CARD, min_confidence), [1], lambda _: None),
     )
 
 

@@ -51,8 +51,11 @@ def classify(
     engine: Annotated[str, typer.Option(help=f"The backend: {', '.join(backends())}.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     min_confidence: Annotated[
-        float, typer.Option(min=0, max=1, help="Below it the decision is unsure.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Below it the decision is unsure. Default: by the model's own."
+        ),
+    ] = None,
 ) -> None:
     """Label messages without Kafka: one JSON line each on stdout, in input order.
 
@@ -158,8 +161,13 @@ def _result(name: str, work: Work, multi_label: bool) -> dict[str, Any]:
     result["label"] = work.prediction.label
     if multi_label:
         result["labels"] = list(work.prediction.labels)
-    return result | {
+    result |= {
         "confidence": work.prediction.confidence,
         "scores": dict(work.prediction.scores),
         "decision": work.prediction.decision,
     }
+    if work.prediction.familiarity is not None:
+        result["familiarity"] = work.prediction.familiarity
+    if work.prediction.marks:
+        result["marks"] = list(work.prediction.marks)
+    return result

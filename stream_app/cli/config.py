@@ -17,7 +17,7 @@ config = typer.Typer(no_args_is_help=True, help="Show and check the configuratio
 def show(config: ConfigFile) -> None:
     """Print the effective configuration as TOML: the file, its defaults and the environment."""
     settings = load_settings(config)
-    typer.echo(tomli_w.dumps(settings.model_dump(mode="json")), nl=False)
+    typer.echo(tomli_w.dumps(settings.model_dump(mode="json", exclude_none=True)), nl=False)
 
 
 @config.command("check")

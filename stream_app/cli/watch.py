@@ -89,7 +89,7 @@ def _show_line(console: Console) -> Callable[[bytes | None], None]:
         line.append(f"{record.label:<10}", style=colour)
         line.append(f" {record.confidence:6.1%}  {record.id}")
         if record.decision == UNSURE:
-            line.append("  unsure", style="bold red")
+            line.append("  ".join(["", UNSURE, *record.marks]), style="bold red")
         for name, field in record.source.fields.items():
             line.append(f"  {name}={field}", style="dim")
         console.print(line)

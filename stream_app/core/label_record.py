@@ -15,7 +15,7 @@ CLOUD_EVENT_TYPE = "dev.winnow.label.v1"
 class ModelVersion(BaseModel):
     """Which model made a label."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     name: str
     version: str
@@ -25,7 +25,7 @@ class ModelVersion(BaseModel):
 class Source(BaseModel):
     """Where the labelled record came from."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     topic: str
     partition: int
@@ -38,17 +38,32 @@ class Source(BaseModel):
 
 
 class LabelRecord(BaseModel):
-    """One labelled record. It never holds message text, other than fields asked for by name."""
+    """One labelled record. It never holds message text, other than fields asked for by name.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Later versions may add fields: a reader ignores those it does not know.
+    """
+
+    model_config = ConfigDict(frozen=True)
 
     id: str = Field(description="topic/partition/offset of the input, kept through a replay")
     route: str
-    label: str = Field(description="always the label with the highest score")
+    label: str = Field(
+        description="always the label with the highest score; `unsure` where there are no scores"
+    )
     labels: list[str] = Field(description="labels at or above their threshold (multi-label models)")
     confidence: float = Field(description="calibrated score of `label`, 0 to 1")
-    scores: dict[str, float]
-    decision: str = Field(description="`label`, or `unsure` below the route's min_confidence")
+    scores: dict[str, float] = Field(description="of every label; empty for a mail without text")
+    decision: str = Field(
+        description="`label` where it may be acted on: its score reaches the model's decide_at, or "
+        "the route's min_confidence, and the text is familiar; else `unsure`"
+    )
+    familiarity: float | None = Field(
+        None, description="how like the model's training texts, 0 to 1; null if not measured"
+    )
+    marks: list[str] = Field(
+        default_factory=list,
+        description="why the decision is unsure, if not by its score: `unfamiliar` or `no_text`",
+    )
     model: ModelVersion
     source: Source
     classified_at: datetime
@@ -71,6 +86,8 @@ def label_record(
         confidence=prediction.confidence,
         scores=dict(prediction.scores),
         decision=prediction.decision,
+        familiarity=prediction.familiarity,
+        marks=list(prediction.marks),
         model=model,
         source=Source(
             topic=record.partition.topic,

@@ -73,7 +73,8 @@ class Prediction:
     """Calibrated scores of one message, and the label they give.
 
     `label` always has the highest score; `labels` holds every label at or above its threshold
-    (multi-label models; for single-label models it is `(label,)`).
+    (multi-label models; for single-label models it is `(label,)`). `familiarity` is in [0, 1], None
+    where it is not measured. `marks` say why the decision is none of the model's labels.
     """
 
     label: str
@@ -81,3 +82,10 @@ class Prediction:
     confidence: float
     scores: Mapping[str, float]
     decision: str
+    familiarity: float | None = None
+    marks: tuple[str, ...] = ()
+
+    @property
+    def scored(self) -> bool:
+        """Whether a model made it: a message without text has no scores."""
+        return bool(self.scores)

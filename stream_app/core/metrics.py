@@ -66,7 +66,8 @@ class Metrics:
     consumed = counter("records_consumed", "Records read from the input topic", "route")
     labelled = counter("records_labelled", "Records with a confirmed label", *LABELLED)
     labels = counter("labels", "Confirmed labels by class", *LABELLED, "label")
-    unsure = counter("records_unsure", "Labels below min_confidence", *LABELLED)
+    decisions = counter("decisions", "Confirmed labels by decision", *LABELLED, "decision")
+    unsure = counter("records_unsure", "Decisions unsure, by reason", *LABELLED, "reason")
     dead_lettered = counter(
         "records_dead_lettered", "Records with a confirmed dead letter", "route", "reason"
     )

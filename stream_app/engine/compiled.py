@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -27,6 +27,7 @@ from stream_app.engine.packing import Packed, pack
 from stream_app.engine.protocol import BATCH_RECORDS, Prior, TokenIds, plus
 from stream_app.model.albert import read_shape, read_weights
 from stream_app.model.artifact import Artifact, ModelCard
+from stream_app.model.decision import Lengths, divisors, lengths
 from stream_app.model.exits import Exits
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class CompiledEngine:
         Texts that are computed again in float32 go through every layer. Raises ModelError for the
         exits of another model.
         """
-        self._weights.open_exits(exits, self._card.temperature)
+        self._weights.open_exits(exits, self._card)
 
     def warm_up(self) -> None:
         """Run one full micro-batch a thread, so that weights and workspaces are in memory."""
@@ -77,7 +78,7 @@ class CompiledEngine:
         """float32 `[len(batch), labels]`; see `Engine.logits`."""
         logits = plus(self._compute(self._weights, batch), prior)
         if self._exact is not None:
-            close = np.flatnonzero(too_close(logits, self._card))
+            close = np.flatnonzero(too_close(logits, self._card, lengths(batch)))
             if close.size:
                 exact = self._compute(self._exact, [batch[row] for row in close.tolist()])
                 logits[close] = plus(exact, None if prior is None else prior[close])
@@ -120,14 +121,31 @@ class CompiledEngine:
         weights.forward(texts, out, start + -start % ALIGNMENT)
 
 
-def too_close(logits: Logits, card: ModelCard) -> NDArray[np.bool_]:
-    """[texts]: whether rounding may have decided between labels."""
-    if card.problem == "multi_label":
-        thresholds = [card.thresholds.get(label, 0.5) for label in card.labels]
-        edges = np.array([card.temperature * math.log(p / (1 - p)) for p in thresholds])  # logits
-        return np.asarray((np.abs(logits - edges) < CLOSE).any(axis=1))
+def too_close(logits: Logits, card: ModelCard, lengths: Lengths) -> NDArray[np.bool_]:
+    """[texts]: whether rounding may have decided between labels, or between a label and `unsure`.
+
+    It moves logits, so that is what closeness is measured in; `lengths` [texts] say where in them
+    the card's thresholds lie.
+    """
+    divisor = divisors(card, lengths)
     ordered = np.sort(logits, axis=1)
-    return np.asarray(ordered[:, -1] - ordered[:, -2] < CLOSE)
+    close = ordered[:, -1] - ordered[:, -2] < CLOSE
+    # by how much the best label is more likely than not, and by how much it has to be
+    odds = ordered[:, -1].astype(np.float64)
+    if card.problem == "multi_label":
+        edges = divisor[:, None] * _log_odds(card.thresholds, card, absent=0.5)
+        close |= (np.abs(logits - edges) < CLOSE).any(axis=1)
+    else:
+        odds -= divisor * np.logaddexp.reduce(ordered[:, :-1] / divisor[:, None], axis=1)
+    bars = divisor * _log_odds(card.decide_at, card, absent=0.0)[logits.argmax(axis=1)]
+    return np.asarray(close | (np.abs(odds - bars) < CLOSE))
+
+
+def _log_odds(scores: Mapping[str, float], card: ModelCard, absent: float) -> NDArray[np.float64]:
+    """[labels]: log(p / (1 - p)) of each label's score; infinite at 0 and 1."""
+    p = np.array([scores.get(label, absent) for label in card.labels])
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(p) - np.log1p(-p))
 
 
 def load(artifact: Artifact, device: str, precision: str, threads: int) -> CompiledEngine:

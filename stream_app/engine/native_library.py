@@ -68,6 +68,7 @@ class Model(Structure):
         ("labels", c_int32),
         ("inverse_temperature", c_float),
         ("inverse_confidence", c_float),
+        ("evidence", c_float),
     ]
 
 

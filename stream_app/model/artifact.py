@@ -41,6 +41,7 @@ TOKENIZER = "tokenizer.json"
 NGRAMS = "ngrams.safetensors"  # optional: see `stream_app.model.ngrams`
 EXITS = "exits.safetensors"  # optional: see `stream_app.model.exits`
 DRIFT = "drift.json"  # optional: see `stream_app.model.drift_reference`
+FAMILIARITY = "familiarity.safetensors"  # optional: see `stream_app.model.familiarity`
 MOST_BYTES = {CONFIG: CONFIG_BYTES, CARD: CARD_BYTES, TOKENIZER: TOKENIZER_BYTES}
 JOINERS = str.maketrans("", "", "\u200c\u200d")  # invisible; some scripts need them
 Truncation = Literal["head", "head_tail"]
@@ -57,6 +58,7 @@ def _name(text: str) -> str:
 
 
 Name = Annotated[str, Field(max_length=200), AfterValidator(_name)]
+Score = Annotated[float, Field(ge=0, le=1)]
 Threshold = Annotated[float, Field(gt=0, lt=1)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -74,7 +76,12 @@ class ModelCard(BaseModel):
     max_tokens: int = Field(DEFAULT_MAX_TOKENS, ge=2, le=65_536)
     truncation: Truncation = "head"  # what is kept of a longer text
     temperature: float = Field(1.0, ge=1e-3, le=1e3)
+    evidence: float = Field(0.0, ge=0, le=1e6)  # tokens at which a text's logits count half
     thresholds: dict[str, Threshold] = Field(default_factory=dict)  # multi-label; 0.5 where absent
+    # label -> the score from which `decision` is that label; 0 where absent
+    decide_at: dict[str, Score] = Field(default_factory=dict)
+    # the familiarity below which a text is decided `unsure`; none if not measured
+    familiar_at: Score | None = None
     # share of its test texts that int8 labels as float32 does; none if not measured
     int8_agreement: float | None = Field(None, ge=0, le=1)
     exit_confidence: float | None = Field(None, gt=0, lt=1)  # at which a text may leave early
@@ -110,12 +117,13 @@ class ModelCard(BaseModel):
 
     @model_validator(mode="after")
     def _known_thresholds(self) -> ModelCard:
-        unknown = set(self.thresholds) - set(self.labels)
-        if unknown:
-            raise ValueError(
-                f"thresholds name {len(unknown)} labels that the model does not have, as "
-                f"{min(unknown)[:40]!a}"
-            )
+        for name in ("thresholds", "decide_at"):
+            unknown = set(getattr(self, name)) - set(self.labels)
+            if unknown:
+                raise ValueError(
+                    f"{name} name {len(unknown)} labels that the model does not have, as "
+                    f"{min(unknown)[:40]!a}"
+                )
         return self
 
 
@@ -181,7 +189,8 @@ def _tokenizer(card: ModelCard) -> str:
 
 def _files(path: Path, card: ModelCard) -> list[str]:
     names = {CONFIG, WEIGHTS, _tokenizer(card), *card.files}
-    names.update(name for name in (CARD, NGRAMS, EXITS, DRIFT) if (path / name).exists())
+    optional = (CARD, NGRAMS, EXITS, DRIFT, FAMILIARITY)
+    names.update(name for name in optional if (path / name).exists())
     return sorted(names)
 
 

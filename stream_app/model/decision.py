@@ -1,8 +1,14 @@
-"""From logits to a decision: temperature, softmax or sigmoid, thresholds, `unsure`."""
+"""From logits to a decision: evidence, temperature, softmax or sigmoid, thresholds, `unsure`.
+
+| decision | where                                                                            |
+|----------|----------------------------------------------------------------------------------|
+| a label  | it has the highest score, its score reaches `decide_at`, and the text is familiar |
+| `unsure` | else; and where there is no text to score                                        |
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,36 +17,91 @@ from stream_app.core.messages import Prediction
 from stream_app.model.artifact import ModelCard
 
 UNSURE = "unsure"
+NO_TEXT = "no_text"  # the marks of a prediction: why it is not the model's label
+UNFAMILIAR = "unfamiliar"
+SPECIAL_TOKENS = 2  # [CLS] and [SEP]
+
+Lengths = NDArray[np.int64]
+
+# of a message that shows something, but no words: no label of the model's, and no score
+WITHOUT_TEXT = Prediction(UNSURE, (), 0.0, {}, UNSURE, marks=(NO_TEXT,))
 
 
-def probabilities(logits: NDArray[np.float32], card: ModelCard) -> NDArray[np.float32]:
-    """Calibrated scores in [0, 1]: `[batch, labels]` in, the same shape out.
+def lengths(texts: Sequence[Sequence[int]]) -> Lengths:
+    """[texts]: the tokens that each text gives a model to read, special ones not counted; at least
+    one. `texts` are token ids as the tokenizer gives them."""
+    counts = np.fromiter(map(len, texts), np.int64, len(texts))
+    return np.maximum(counts - SPECIAL_TOKENS, 1)
 
-    Temperature scaling: Guo et al., "On Calibration of Modern Neural Networks", 2017, section 4.2.
+
+def scaled(logits: NDArray[np.float32], card: ModelCard, lengths: Lengths) -> NDArray[np.float64]:
+    """Calibrated logits, float64 [texts, labels], of `logits` of texts of so many tokens [texts].
+
+    Temperature scaling (Guo et al., "On Calibration of Modern Neural Networks", 2017, section 4.2),
+    times the share n / (n + evidence) of a text of n tokens: the fewer words, the less is sure.
     """
-    scaled: NDArray[np.float64] = logits.astype(np.float64) / card.temperature
+    return np.asarray(logits.astype(np.float64) / divisors(card, lengths)[:, None])
+
+
+def divisors(card: ModelCard, lengths: Lengths) -> NDArray[np.float64]:
+    """[texts]: what the logits of texts of so many tokens are divided by."""
+    return np.asarray(card.temperature * (1 + card.evidence / lengths))
+
+
+def probabilities(
+    logits: NDArray[np.float32], card: ModelCard, lengths: Lengths
+) -> NDArray[np.float32]:
+    """Calibrated scores in [0, 1]: `[texts, labels]` in, the same shape out."""
+    return activated(scaled(logits, card, lengths), card)
+
+
+def activated(calibrated: NDArray[np.float64], card: ModelCard) -> NDArray[np.float32]:
+    """The scores of calibrated logits: softmax, or for multi-label models sigmoid."""
     if card.problem == "multi_label":
-        return np.asarray(np.exp(-np.logaddexp(0.0, -scaled)), dtype=np.float32)
-    exponent = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        return np.asarray(np.exp(-np.logaddexp(0.0, -calibrated)), dtype=np.float32)
+    exponent = np.exp(calibrated - calibrated.max(axis=1, keepdims=True))
     return np.asarray(exponent / exponent.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
+def for_route(card: ModelCard, min_confidence: float | None) -> ModelCard:
+    """The card as a route decides by it: its `min_confidence`, if set, is that of every label."""
+    if min_confidence is None:
+        return card
+    return card.model_copy(update={"decide_at": dict.fromkeys(card.labels, min_confidence)})
+
+
 def decide(
-    logits: NDArray[np.float32], card: ModelCard, min_confidence: float = 0.0
+    logits: NDArray[np.float32],
+    card: ModelCard,
+    lengths: Lengths,
+    familiarities: Sequence[float | None] | None = None,
 ) -> list[Prediction]:
-    """One prediction a row of `logits` `[batch, labels]`; below `min_confidence` it is `unsure`."""
-    return [_prediction(row, card, min_confidence) for row in probabilities(logits, card)]
+    """One prediction a row of `logits` [texts, labels]; None is a familiarity not measured."""
+    scores = probabilities(logits, card, lengths)
+    measured = [None] * len(logits) if familiarities is None else familiarities
+    rows = zip(logits.argmax(axis=1), scores, measured, strict=True)
+    return [_prediction(int(best), row, familiarity, card) for best, row, familiarity in rows]
 
 
-def _prediction(row: NDArray[np.float32], card: ModelCard, min_confidence: float) -> Prediction:
-    scores: Mapping[str, float] = {
-        label: round(float(score), 6) for label, score in zip(card.labels, row, strict=True)
-    }
-    label = card.labels[int(row.argmax())]
+def _prediction(
+    best: int, row: NDArray[np.float32], familiarity: float | None, card: ModelCard
+) -> Prediction:
+    scores = {label: round(float(score), 6) for label, score in zip(card.labels, row, strict=True)}
+    label = card.labels[best]
     confidence = scores[label]
     if card.problem == "multi_label":
         labels = tuple(k for k, v in scores.items() if v >= card.thresholds.get(k, 0.5))
     else:
         labels = (label,)
-    decision = label if confidence >= min_confidence else UNSURE
-    return Prediction(label, labels, confidence, scores, decision)
+    told, bar = None if familiarity is None else round(familiarity, 6), card.familiar_at
+    strange = told is not None and bar is not None and told < bar
+    sure = confidence >= card.decide_at.get(label, 0.0) and not strange
+    return Prediction(
+        label,
+        labels,
+        confidence,
+        scores,
+        decision=label if sure else UNSURE,
+        familiarity=told,
+        marks=(UNFAMILIAR,) if strange else (),
+    )

@@ -26,8 +26,8 @@ EXITS_BYTES = 256 * MIB
 class Exits:
     """float32 `weight` [layers - 1, labels, hidden] and `bias` [layers - 1, labels].
 
-    Their logits take the model's own temperature. A text leaves where its best label has at least
-    `confidence`.
+    Their logits are calibrated as the model's own. A text leaves where its best label then has at
+    least `confidence`.
     """
 
     weight: Array

@@ -13,7 +13,10 @@ from collections.abc import Callable, Sequence
 from stream_app.core.messages import Partition, Record
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import LabelSettings
+from stream_app.model.decision import UNSURE
 from stream_app.pipeline.work import Work
+
+LOW_CONFIDENCE = "low_confidence"  # the reason of a decision `unsure` that has no mark
 
 # told of works whose labels are confirmed; on the event loop, so it never waits
 Observer = Callable[[Sequence[Work]], None]
@@ -107,11 +110,14 @@ class Ack:
         if work.error is not None:
             metrics.dead_lettered.labels(name, work.error.code).inc()
             return
-        if work.prediction is not None:
+        if (made := work.prediction) is not None:
             metrics.labelled.labels(name, version).inc()
-            metrics.labels.labels(name, version, work.prediction.label).inc()
-            if work.prediction.decision != work.prediction.label:
-                metrics.unsure.labels(name, version).inc()
+            if made.scored:
+                metrics.labels.labels(name, version, made.label).inc()
+            metrics.decisions.labels(name, version, made.decision).inc()
+            if made.decision == UNSURE:
+                reason = made.marks[0] if made.marks else LOW_CONFIDENCE
+                metrics.unsure.labels(name, version, reason).inc()
         if work.record.timestamp is not None:
             seconds = max(0.0, now - work.record.timestamp / 1000)
             metrics.end_to_end_seconds.labels(name).observe(seconds)

@@ -21,7 +21,7 @@ class Encode:
     def __call__(self, works: Sequence[Work]) -> None:
         """Give each parsed work its token ids."""
         started = time.monotonic()
-        parsed = [work for work in works if work.message is not None]
+        parsed = [work for work in works if work.message is not None and work.open]
         for model, mine in by_model(parsed).items():
             encode(model, mine)
         now = time.monotonic()
@@ -40,6 +40,7 @@ def encode(model: ServedModel, works: Sequence[Work]) -> None:
             ready.append(work)
         except RecordError as error:
             work.error = error
-    encoded = zip(ready, model.encoder(texts), model.encoder.priors(texts), strict=True)
-    for work, tokens, prior in encoded:
-        work.tokens, work.prior = tokens, prior
+    encoder, ids = model.encoder, model.encoder(texts)
+    found = zip(ready, ids, encoder.priors(texts), encoder.familiarities(texts, ids), strict=True)
+    for work, tokens, prior, familiarity in found:
+        work.tokens, work.prior, work.familiarity = tokens, prior, familiarity

@@ -23,9 +23,15 @@ class Work:
     message: Message | None = None
     tokens: list[int] = field(default_factory=list)
     prior: NDArray[np.float32] | None = None  # [labels], from the n-gram head of a model with one
+    familiarity: float | None = None  # in [0, 1], from a model that measures it
     prediction: Prediction | None = None
     error: RecordError | None = None
     since: float = field(default_factory=time.monotonic)  # seconds, when the last step ended
+
+    @property
+    def open(self) -> bool:
+        """Whether its result is still to come."""
+        return self.error is None and self.prediction is None
 
     def lap(self, now: float) -> float:
         """Seconds since the last lap; the clock starts again."""
@@ -35,14 +41,14 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Works that go to the engine together, in delivery order; failed ones ride along unscored."""
+    """Works that go to the engine together, in delivery order; those with a result ride along."""
 
     works: tuple[Work, ...]
 
     @property
     def scorable(self) -> list[Work]:
         """The works that have tokens to score."""
-        return [work for work in self.works if work.error is None]
+        return [work for work in self.works if work.open]
 
     @property
     def tokens(self) -> int:

@@ -69,7 +69,8 @@ class DriftMonitor(Service):
             return
         window = self._window(route, champion.drift)
         for work in works:
-            if work.model is champion and (made := work.prediction) is not None:
+            made = work.prediction
+            if work.model is champion and made is not None and made.scored:
                 window.add(Labelled(work.tokens, made.label, made.confidence))
         if window.closes(self._clock()) and not self._closed.full():
             self._closed.put_nowait((route, self._open.pop(route)))

@@ -40,7 +40,9 @@ MAX_WAITING_RECORDS = 1000
 
 
 def wanted(record: Record, prediction: Prediction, route: RouteSettings) -> bool:
-    """Whether a person should look at it."""
+    """Whether a person should look at it: at words that a model could learn from."""
+    if not prediction.scored:
+        return False
     if route.review_unsure and prediction.decision == UNSURE:
         return True
     drawn = hashlib.blake2b(origin_id(record).encode(), digest_size=8).digest()

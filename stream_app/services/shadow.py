@@ -66,7 +66,7 @@ class Shadow(Service):
         """Take the share of these labelled works that there is room for. Never waits."""
         for work in works:
             chosen = place(work.record) < self._route.shadow_share
-            if chosen and work.prediction is not None:
+            if chosen and work.prediction is not None and work.prediction.scored:
                 self._take(work)
 
     async def on_shutdown(self) -> None:

@@ -19,7 +19,7 @@ from stream_app.core.errors import EngineError, EngineSick, OutOfMemory, RecordE
 from stream_app.core.messages import Prediction
 from stream_app.engine.protocol import Engine, Prior, TokenIds, scores
 from stream_app.model.artifact import ModelCard
-from stream_app.model.decision import decide
+from stream_app.model.decision import decide, lengths
 
 Row = NDArray[np.float32] | RecordError
 
@@ -29,6 +29,7 @@ class Scorable(Protocol):
 
     tokens: list[int]
     prior: NDArray[np.float32] | None
+    familiarity: float | None
     prediction: Prediction | None
     error: RecordError | None
 
@@ -40,13 +41,11 @@ class Classifier:
         self,
         engine: Engine,
         card: ModelCard,
-        min_confidence: float,
         canary: TokenIds,
         failed: Callable[[str], None],
     ) -> None:
         self._engine = engine
         self._card = card
-        self._min_confidence = min_confidence
         self._canary = canary
         self._failed = failed  # counts what was done about a failure
         self._turns = Semaphore(engine.at_once)
@@ -57,7 +56,8 @@ class Classifier:
             if isinstance(row, RecordError):
                 work.error = row
             else:
-                work.prediction = decide(row[None, :], self._card, self._min_confidence)[0]
+                read = lengths([work.tokens])
+                [work.prediction] = decide(row[None, :], self._card, read, [work.familiarity])
 
     def rows(self, works: Sequence[Scorable]) -> list[Row]:
         """One row of logits a text, or the error of the text that cannot be scored."""

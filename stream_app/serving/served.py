@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stream_app.core.errors import EngineError, EngineSick
 from stream_app.core.label_record import ModelVersion
@@ -12,8 +12,10 @@ from stream_app.engine import load_engine
 from stream_app.engine.budget import measured_budget
 from stream_app.engine.protocol import Engine, scores
 from stream_app.model.artifact import Artifact
+from stream_app.model.decision import for_route
 from stream_app.model.drift_reference import Drift, load_drift
 from stream_app.model.encoder import Encoder
+from stream_app.model.familiarity import load_familiarity
 from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
 from stream_app.serving.classifier import Classifier
@@ -49,6 +51,7 @@ class ModelLoader:
         `batch_tokens` is what its batches may hold where the route does not say; 0 measures it,
         which is worth nothing beside a model that serves.
         """
+        artifact = replace(artifact, card=for_route(artifact.card, self.settings.min_confidence))
         card, how, tokenizer = artifact.card, self.how, Tokenizer(artifact)
         head, drift = load_head(artifact), load_drift(artifact)
         [canary] = tokenizer.encode([CANARY])
@@ -66,6 +69,6 @@ class ModelLoader:
             raise EngineSick(
                 f"the engine fails its canary ({why}): check the device and the model files"
             ) from error
-        encoder = Encoder(tokenizer, card.preparation, head)
-        classifier = Classifier(engine, card, self.settings.min_confidence, canary, self.failed)
+        encoder = Encoder(tokenizer, card.preparation, head, load_familiarity(artifact))
+        classifier = Classifier(engine, card, canary, self.failed)
         return ServedModel(version, tokens, encoder, engine, classifier, drift)

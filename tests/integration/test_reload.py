@@ -24,7 +24,7 @@ import pytest
 
 from stream_app.core.settings import EngineSettings, RouteSettings
 from stream_app.model.artifact import CARD, ModelCard, load_artifact, write_card
-from stream_app.model.decision import decide
+from stream_app.model.decision import decide, lengths
 from stream_app.model.registry import CHALLENGER, CHAMPION
 from stream_app.serving.served import ModelLoader, ServedModel
 from tests.conftest import free_port
@@ -137,6 +137,7 @@ class Recomputed:
                     model.encoder([text]), model.encoder.priors([text])[0][None, :]
                 ),
                 card,
+                lengths(model.encoder([text])),
             )[0]
             for digest, (model, card) in self._models.items()
             for text in TEXTS

@@ -11,6 +11,7 @@ from stream_app.core.messages import Partition, Record
 from stream_app.engine.fake import FakeEngine
 from stream_app.engine.protocol import Prior
 from stream_app.model.artifact import ModelCard
+from stream_app.model.decision import for_route
 from stream_app.pipeline.work import Work
 from stream_app.serving.classifier import Classifier
 from stream_app.serving.served import ServedModel
@@ -55,7 +56,7 @@ def outcomes() -> list[str]:
 
 @pytest.fixture
 def classifier(faults: Faults, outcomes: list[str]) -> Classifier:
-    return Classifier(FakeEngine(CARD.labels, faults), CARD, 0.0, CANARY_TOKENS, outcomes.append)
+    return Classifier(FakeEngine(CARD.labels, faults), CARD, CANARY_TOKENS, outcomes.append)
 
 
 def works(*tokens: list[int]) -> list[Work]:
@@ -82,7 +83,7 @@ def test_an_engine_that_fails_on_every_prior_is_sick(outcomes: list[str]):
                 raise TypeError("no prior, please")
             return super().logits(batch)
 
-    classifier = Classifier(Deaf(CARD.labels), CARD, 0.0, CANARY_TOKENS, outcomes.append)
+    classifier = Classifier(Deaf(CARD.labels), CARD, CANARY_TOKENS, outcomes.append)
     batch = works([5], [6])
     for work in batch:
         work.prior = np.zeros(len(CARD.labels), np.float32)
@@ -197,7 +198,8 @@ def test_one_record_that_never_fits_is_a_dead_letter(classifier: Classifier, fau
 
 
 def test_unsure_below_min_confidence(faults: Faults):
-    strict = Classifier(FakeEngine(CARD.labels), CARD, 0.99, CANARY_TOKENS, lambda _: None)
+    card = for_route(CARD, 0.99)
+    strict = Classifier(FakeEngine(CARD.labels), card, CANARY_TOKENS, lambda _: None)
     batch = works([1])
     strict(batch)
     prediction = batch[0].prediction

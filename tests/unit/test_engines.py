@@ -242,10 +242,30 @@ def test_int8_is_chosen_only_where_it_was_measured_to_keep_the_labels(
 
 def test_what_is_too_close_for_int8_is_computed_again():
     logits = np.array([[1.0, 1.05, -3.0], [1.0, 2.0, 0.0], [0.0, -0.02, 0.01]], np.float32)
-    card = ModelCard(name="x", version="1", labels=("a", "b", "c"))
-    assert too_close(logits, card).tolist() == [True, False, True]
+    card, ten = ModelCard(name="x", version="1", labels=("a", "b", "c")), np.array([10, 10, 10])
+    assert too_close(logits, card, ten).tolist() == [True, False, True]
     many = card.model_copy(
         update={"problem": "multi_label", "thresholds": {"a": 0.7310586}, "temperature": 2.0}
     )
     logits = np.array([[1.98, 1.0, -3.0], [1.0, 2.0, 1.0], [0.5, -0.02, 1.0]], np.float32)
-    assert too_close(logits, many).tolist() == [True, False, True]
+    assert too_close(logits, many, ten).tolist() == [True, False, True]
+
+
+def test_int8_computes_again_what_lies_near_a_decision():
+    """An edge of 0.9 is at log(9) = 2.1972, times the temperature, times 1 + evidence / length."""
+    card = ModelCard(name="x", version="1", labels=("ham", "spam"), decide_at={"spam": 0.9})
+    hot = card.model_copy(update={"temperature": 2.0, "evidence": 10.0})
+    margins = np.array([2.15, 2.25, 2.4, -2.2, 4.35, 6.55], np.float32)
+    logits = np.stack([0 * margins, margins], axis=1)
+    ten = np.full(6, 10)
+    assert too_close(logits, card, ten).tolist() == [True, True, False, False, False, False]
+    at = np.array([10, 10, 10, 10, 10**9, 20])  # the edges of the last two: 4.394 and 6.592
+    assert too_close(logits, hot, at).tolist() == [False, False, False, False, True, True]
+    two = np.array([[0.0, 1.0, 3.0]], np.float32)  # e^3 / (e^3 + e^1 + e^0) = 0.8438
+    three = ModelCard(name="x", version="1", labels=("a", "b", "c"), decide_at={"c": 0.84})
+    assert too_close(two, three, ten[:1]).tolist() == [True]
+    assert too_close(two, three.model_copy(update={"decide_at": {"c": 0.9}}), ten[:1]).any() == 0
+    many = three.model_copy(update={"problem": "multi_label", "decide_at": {"c": 0.95}})
+    assert too_close(two, many, ten[:1]).tolist() == [True]  # log(0.95 / 0.05) = 2.944
+    sure = {"a": 0.0, "b": 1.0, "c": 1.0}
+    assert not too_close(two, three.model_copy(update={"decide_at": sure}), ten[:1]).any()

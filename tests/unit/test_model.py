@@ -11,7 +11,7 @@ import pytest
 from stream_app.core.errors import ModelError
 from stream_app.engine import ENGINES, load_engine
 from stream_app.model.artifact import ModelCard, load_artifact, write_card
-from stream_app.model.decision import decide, probabilities
+from stream_app.model.decision import decide, for_route, probabilities
 from stream_app.model.preparation import Preparation, prepare
 from stream_app.model.references import resolve
 from stream_app.model.tokenizer import Tokenizer
@@ -22,6 +22,7 @@ CARD = ModelCard(name="m", version="1", labels=("ham", "spam"), max_tokens=64)
 MULTI = ModelCard(
     name="m", version="1", labels=("a", "b", "c"), problem="multi_label", thresholds={"b": 0.9}
 )
+TEN = np.array([10, 10])  # the lengths of two texts
 
 
 @pytest.mark.parametrize(
@@ -45,23 +46,23 @@ def test_preparation_is_bounded():
 
 def test_softmax_with_temperature():
     logits = np.array([[2.0, 0.0], [0.0, 4.0]], dtype=np.float32)
-    hot = probabilities(logits, CARD.model_copy(update={"temperature": 2.0}))
+    hot = probabilities(logits, CARD.model_copy(update={"temperature": 2.0}), TEN)
     assert np.allclose(hot, [[0.731059, 0.268941], [0.119203, 0.880797]], atol=1e-6)
-    predictions = decide(logits, CARD, min_confidence=0.9)
+    predictions = decide(logits, for_route(CARD, 0.9), TEN)
     assert [p.label for p in predictions] == ["ham", "spam"]
     assert [p.decision for p in predictions] == ["unsure", "spam"]
     assert predictions[1].labels == ("spam",)
 
 
 def test_sigmoid_with_thresholds():
-    prediction = decide(np.array([[0.1, 2.0, -3.0]], dtype=np.float32), MULTI)[0]
+    prediction = decide(np.array([[0.1, 2.0, -3.0]], dtype=np.float32), MULTI, TEN[:1])[0]
     assert prediction.label == "b", "always the highest"
     assert prediction.labels == ("a",), "b is below its own threshold"
 
 
 def test_extreme_logits_do_not_overflow():
     for card in (CARD, MULTI.model_copy(update={"labels": CARD.labels, "thresholds": {}})):
-        out = probabilities(np.array([[1e4, -1e4]], dtype=np.float32), card)
+        out = probabilities(np.array([[1e4, -1e4]], dtype=np.float32), card, TEN[:1])
         assert np.allclose(out, [[1.0, 0.0]])
 
 

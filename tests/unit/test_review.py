@@ -75,8 +75,7 @@ def test_the_topic_is_the_routes_own():
     assert route(review_share=0.1).topics == ("in", "out", "in.dlq", "in.review")
     with pytest.raises(ValidationError, match="must differ"):
         route(review_share=0.1, dead_letter_topic="in.review")
-    with pytest.raises(ValidationError, match="min_confidence"):
-        route(review_unsure=True)
+    assert route(review_unsure=True).review_topic == "in.review"
     reader = route().model_copy(update={"name": "loop", "input_topic": "in.review"})
     with pytest.raises(ValidationError, match="loop"):
         Settings(routes=(route(review_share=0.1), reader))

@@ -48,7 +48,7 @@ def test_the_documented_file_loads_with_defaults(write):
     settings = load_settings(write(GOOD))
     mail, reviews = settings.routes
     assert mail.dead_letter_topic == "mail.dlq"
-    assert mail.min_confidence == 0.0
+    assert mail.min_confidence is None
     assert reviews.field_names == {"title": "headline"}
     assert settings.kafka.session_timeout_seconds == 10.0
 

@@ -25,7 +25,8 @@ TWO = ModelCard(name="t", version="1", labels=("ham", "spam"))
 
 def scored(logits: list[list[float]], truth: list[int]) -> Scored:
     one_hot = np.eye(len(logits[0]), dtype=bool)[truth]
-    return Scored(np.array(logits, np.float32), one_hot, tokens=100, seconds=2.0)
+    read = np.full(len(logits), 10)
+    return Scored(np.array(logits, np.float32), one_hot, read, tokens=100, seconds=2.0)
 
 
 def test_figures_of_two_labels() -> None:

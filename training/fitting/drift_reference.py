@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import DRIFT, TOKENIZER, Artifact, write_card
-from stream_app.model.decision import decide
+from stream_app.model.decision import decide, lengths
 from stream_app.model.drift_reference import (
     BINS,
     CONFIDENCE_EDGES,
@@ -32,8 +32,8 @@ def write_reference(
 ) -> None:
     """Write the reference into the artifact's folder; without examples there is none.
 
-    `logits` [examples, labels] are the served ones, temperature not applied. The card has to be
-    sealed again afterwards.
+    `logits` [examples, labels] are the served ones, not calibrated. The card has to be sealed again
+    afterwards.
     """
     file = artifact.path / DRIFT
     file.unlink(missing_ok=True)
@@ -60,7 +60,7 @@ def labelled(
 ) -> list[Labelled]:
     """The examples as a drift monitor sees them."""
     ids = Tokenizer(artifact).encode([example.text for example in examples])
-    made = decide(logits, artifact.card)
+    made = decide(logits, artifact.card, lengths(ids))
     return [Labelled(i, p.label, p.confidence) for i, p in zip(ids, made, strict=True)]
 
 

@@ -59,7 +59,7 @@ def calibrated(card: ModelCard, scored: Scored) -> ModelCard:
     card = card.model_copy(
         update={"temperature": temperature(logits, scored.truth.ravel().astype(np.int64))}
     )
-    scores = probabilities(scored.logits, card)
+    scores = probabilities(scored.logits, card, scored.lengths)
     return card.model_copy(update={"thresholds": _thresholds(scores, scored.truth, card)})
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import ModelCard
-from stream_app.model.decision import probabilities
+from stream_app.model.decision import activated
 from stream_app.model.references import resolve
 from training.data.corpus import Example
 from training.data.split import hash_number
@@ -43,7 +43,7 @@ def soft_targets(
     said = [model.logits(texts) for model in models]
     if TFIDF in teachers:
         said.append(_tfidf(train, unlabelled, card))
-    taught = probabilities(np.mean(said, axis=0, dtype=np.float32), card)
+    taught = activated(np.mean(said, axis=0, dtype=np.float64), card)
     taught[: len(train)] *= share
     taught[: len(train)] += (1 - share) * true_labels(train, card)
     return taught

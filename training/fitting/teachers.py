@@ -18,6 +18,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import Artifact
+from stream_app.model.decision import scaled
 from training.data.corpus import Example
 from training.judging.evaluate import score
 
@@ -39,7 +40,8 @@ class ModelTeacher:
         """float32 [texts, labels]."""
         examples = [Example(text, ()) for text in texts]
         scored = score(self.artifact, examples, self.engine)
-        return scored.logits / np.float32(self.artifact.card.temperature)
+        calibrated = scaled(scored.logits, self.artifact.card, scored.lengths)
+        return calibrated.astype(np.float32)
 
 
 @dataclass(frozen=True)

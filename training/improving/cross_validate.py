@@ -13,6 +13,7 @@ import numpy as np
 
 from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import Artifact, load_artifact
+from stream_app.model.decision import scaled
 from training.data.corpus import Corpus, Example, load_folds
 from training.data.split import development_parts, like_any
 from training.fitting.build import FitJob, fit_model, save, with_head
@@ -28,7 +29,7 @@ _log = logging.getLogger(__name__)
 def out_of_fold(job: FitJob, encoder: Artifact, count: int) -> dict[str, Scored]:
     """Every message scored by a model that learnt from the other folds.
 
-    The folds' logits are divided by their models' temperatures, so that one threshold is for all.
+    The folds' logits are calibrated, each by its own model, so that one threshold is for all.
     """
     folds = load_folds(job.recipe, job.data, count)
     corpora = [(f"fold {number}", *_without(folds, number)) for number in range(count)]
@@ -86,7 +87,7 @@ def _fitted_and_scored(
     learnt: Sequence[Example],
     tested: Sequence[Example],
 ) -> Scored:
-    """Scores of `tested`, divided by the temperature that fits a twentieth of `learnt`."""
+    """Scores of `tested`, their logits calibrated on a twentieth of `learnt`."""
     _log.info("%s: learning from %d texts, testing on %d", name, len(learnt), len(tested))
     corpus = Corpus()
     texts = [example.text.encode("utf-8", "surrogatepass") for example in learnt]
@@ -99,13 +100,15 @@ def _fitted_and_scored(
         fitted = unsealed(out, with_head(out, encoder.card, corpus, job.recipe))
         card = calibrated(fitted.card, score(fitted, corpus.validation, ENGINE))
         scored = score(fitted, tested, ENGINE)
-    return dataclasses.replace(scored, logits=scored.logits / np.float32(card.temperature))
+    calm = scaled(scored.logits, card, scored.lengths).astype(np.float32)
+    return dataclasses.replace(scored, logits=calm)
 
 
 def _together(parts: Sequence[Scored]) -> Scored:
     return Scored(
         logits=np.concatenate([part.logits for part in parts]),
         truth=np.concatenate([part.truth for part in parts]),
+        lengths=np.concatenate([part.lengths for part in parts]),
         tokens=sum(part.tokens for part in parts),
         seconds=sum(part.seconds for part in parts),
         slices={

@@ -18,7 +18,8 @@ from sklearn.linear_model import LogisticRegression
 from transformers import AlbertForSequenceClassification
 
 from stream_app.core.errors import ConfigError
-from stream_app.model.artifact import Artifact
+from stream_app.model.artifact import Artifact, ModelCard
+from stream_app.model.decision import Lengths, divisors, lengths
 from stream_app.model.exits import Exits
 from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
@@ -42,12 +43,13 @@ _MOST_TEXTS = 5_000  # to learn from
 class Seen:
     """Texts as the model sees them: `cls` [layers - 1, texts, hidden] behind each layer but the
     last, the model's own `logits` and the n-gram head's `prior` [texts, labels], and the `truth`
-    [texts]."""
+    and `lengths` in tokens [texts]."""
 
     cls: Array
     logits: Array
     prior: Array
     truth: NDArray[np.int64]
+    lengths: Lengths
 
 
 def add_exits(artifact: Artifact, corpus: Corpus, engine: str) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def add_exits(artifact: Artifact, corpus: Corpus, engine: str) -> dict[str, Any]
     validation = see(artifact, corpus.validation)
     if not len(train.cls):
         raise ConfigError(f"{card.name} has one layer: there is nowhere to leave early")
-    exits = fitted(train, validation, card.temperature, len(card.labels))
+    exits = fitted(train, validation, card)
     exits.save(artifact.path)
     card = card.model_copy(update={"exit_confidence": exits.confidence})
     figures = _figures(unsealed(artifact.path, card), corpus, engine)
@@ -72,12 +74,14 @@ def add_exits(artifact: Artifact, corpus: Corpus, engine: str) -> dict[str, Any]
     return figures
 
 
-def fitted(train: Seen, validation: Seen, divisor: float, labels: int) -> Exits:
-    """Exits whose logits are calibrated when divided by `divisor`, the model's own temperature."""
+def fitted(train: Seen, validation: Seen, card: ModelCard) -> Exits:
+    """Exits whose logits are calibrated when scaled as the card scales the model's own."""
     weights, biases = [], []
+    divisor = divisors(card, validation.lengths)[:, None]
     for layer, (cls, held_out) in enumerate(zip(train.cls, validation.cls, strict=True)):
-        weight, bias = _regression(cls, train.truth, labels)
-        stretch = divisor / temperature(held_out @ weight.T + bias, validation.truth)
+        weight, bias = _regression(cls, train.truth, len(card.labels))
+        said = ((held_out @ weight.T + bias) / divisor).astype(np.float32)
+        stretch = 1 / temperature(said, validation.truth)
         weights.append(weight * stretch)
         biases.append(bias * stretch)
         right = ((held_out @ weight.T + bias).argmax(axis=1) == validation.truth).mean()
@@ -87,9 +91,12 @@ def fitted(train: Seen, validation: Seen, divisor: float, labels: int) -> Exits:
 
 
 def leave(
-    weight: Array, bias: Array, seen: Seen, divisor: float, confidence: float
+    weight: Array, bias: Array, seen: Seen, divisor: NDArray[np.float64], confidence: float
 ) -> tuple[NDArray[np.int64], Array]:
-    """The layers each text goes through [texts], and the logits it ends with [texts, labels]."""
+    """The layers each text goes through [texts], and the logits it ends with [texts, labels].
+
+    Logits over `divisor` [texts, 1] are calibrated.
+    """
     layers = np.full(len(seen.truth), len(seen.cls) + 1)
     logits = seen.logits.copy()
     for layer in reversed(range(len(seen.cls))):  # the earliest that is sure has the last word
@@ -114,6 +121,7 @@ def see(artifact: Artifact, examples: Sequence[Example]) -> Seen:
         np.zeros(truth.shape, np.float32),
         head.logits(texts) if head else np.zeros(truth.shape, np.float32),
         truth.argmax(axis=1),
+        lengths(ids),
     )
     order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
     for at in range(0, len(order), _BATCH):
@@ -151,7 +159,7 @@ def _regression(cls: Array, truth: NDArray[np.int64], labels: int) -> tuple[Arra
     return weight, bias
 
 
-def _confidence(weight: Array, bias: Array, seen: Seen, divisor: float) -> float:
+def _confidence(weight: Array, bias: Array, seen: Seen, divisor: NDArray[np.float64]) -> float:
     """The least confidence that makes next to no validation text wrong that was right.
 
     What it makes right does not count: on other texts that is luck, and the loss is not.

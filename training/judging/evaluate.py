@@ -14,6 +14,7 @@ from stream_app.engine import load_engine
 from stream_app.engine.native_library import find_kernels
 from stream_app.engine.protocol import TokenIds, scores
 from stream_app.model.artifact import Artifact, ModelCard
+from stream_app.model.decision import Lengths, lengths
 from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
 from training.data.corpus import Example
@@ -24,11 +25,13 @@ _BATCH_TOKENS = 8_192
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Raw logits [rows, labels] of examples, their true labels [rows, labels], what it took, and by
-    which properties (length, language, source) the rows may be sliced."""
+    """Raw logits [rows, labels] of examples, their true labels [rows, labels], their lengths [rows]
+    in tokens that the model reads, what it took, and by which properties (length, language, source)
+    the rows may be sliced."""
 
     logits: NDArray[np.float32]
     truth: NDArray[np.bool_]
+    lengths: Lengths
     tokens: int
     seconds: float
     slices: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -63,7 +66,7 @@ def score(
         "language": [example.language for example in examples],
         "source": [example.source for example in examples],
     }
-    return Scored(logits, truth, sum(map(len, ids)), seconds, slices)
+    return Scored(logits, truth, lengths(ids), sum(map(len, ids)), seconds, slices)
 
 
 def true_labels(examples: Sequence[Example], card: ModelCard) -> NDArray[np.bool_]:

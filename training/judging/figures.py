@@ -73,7 +73,7 @@ def reported(
 
 def plots(scored: Scored, card: ModelCard) -> dict[str, Any]:
     """What a page draws: curves of each label, and reliability before and after calibration."""
-    scores = probabilities(scored.logits, card)
+    scores = probabilities(scored.logits, card, scored.lengths)
     found = {
         label: metrics.curves(scores[:, column], scored.truth[:, column])
         for column, label in enumerate(card.labels)
@@ -118,7 +118,7 @@ def intervals(judged: Judged) -> Figures:
 
 
 def calibration(judged: Judged) -> Figures:
-    """Expected calibration error with the card's temperature, and before it was applied."""
+    """Expected calibration error as the card calibrates, and of the raw logits."""
     card = judged.card
     return {
         name: metrics.rounded(calibration_error(*_confidence(judged.scored, how)))
@@ -205,7 +205,7 @@ FIGURES: Sequence[Callable[[Judged], Figures]] = (
 
 
 def _judged(scored: Scored, card: ModelCard) -> Judged:
-    scores = probabilities(scored.logits, card)
+    scores = probabilities(scored.logits, card, scored.lengths)
     if card.problem == "single_label":
         predicted = np.eye(len(card.labels), dtype=bool)[scores.argmax(axis=1)]
     else:
@@ -214,12 +214,12 @@ def _judged(scored: Scored, card: ModelCard) -> Judged:
 
 
 def _uncalibrated(card: ModelCard) -> ModelCard:
-    return card.model_copy(update={"temperature": 1.0})
+    return card.model_copy(update={"temperature": 1.0, "evidence": 0.0})
 
 
 def _confidence(scored: Scored, card: ModelCard) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Scores, and whether they came true: of the best label, or in multi-label of every label."""
-    scores, truth = probabilities(scored.logits, card), scored.truth
+    scores, truth = probabilities(scored.logits, card, scored.lengths), scored.truth
     if card.problem == "multi_label":
         return scores.ravel(), truth.ravel()
     return scores.max(axis=1), truth[np.arange(len(truth)), scores.argmax(axis=1)]

@@ -80,7 +80,7 @@ def _compared(
 
 
 def _opinion(artifact: Artifact, scored: Scored, labels: Sequence[str]) -> Opinion:
-    scores = probabilities(scored.logits, artifact.card)
+    scores = probabilities(scored.logits, artifact.card, scored.lengths)
     own = np.array([labels.index(label) for label in artifact.card.labels])
     return Opinion(own[scores.argmax(axis=1)], scores.max(axis=1))
 

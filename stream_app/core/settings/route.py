@@ -37,7 +37,8 @@ class LabelSettings(Section):
     model: str = Field(min_length=1)
     field_names: dict[Role, str] = Field(default_factory=dict)  # format json: role -> field name
     pass_fields: Names = ()
-    min_confidence: float = Field(0.0, ge=0, le=1)  # below it the decision is "unsure"
+    min_confidence: float | None = Field(None, ge=0, le=1)  # instead of the model's decide_at
+    on_no_text: Literal["label", "dead_letter"] = "label"  # pictures or files, and no words
     max_record_bytes: int = Field(10 * 1024 * 1024, gt=0)
     max_batch_tokens: int = Field(0, ge=0)  # 0: measured when the model is warm
     max_batch_records: int = Field(0, ge=0)  # 0: what the engine takes, 64 on a CPU
@@ -93,12 +94,6 @@ class RouteSettings(LabelSettings):
     def topics(self) -> tuple[str, ...]:
         """Every topic the route needs."""
         return (self.input_topic, *self.written_topics)
-
-    @model_validator(mode="after")
-    def _unsure_exists(self) -> RouteSettings:
-        if self.review_unsure and not self.min_confidence:
-            raise ValueError("review_unsure needs a min_confidence: without it nothing is unsure")
-        return self
 
     @model_validator(mode="after")
     def _topics_differ(self) -> RouteSettings:

@@ -40,6 +40,9 @@ struct Texts {
 // An exit has at most this many times `hidden` outputs; compiled_weights.py refuses more.
 constexpr int kExitRows = 3;
 
+// [CLS] and [SEP], which say nothing of a text: SPECIAL_TOKENS of model/decision.py.
+constexpr int kSpecialTokens = 2;
+
 template <class Float32>
 struct Classifiers {
   static constexpr int kScratchRows = (1 + kExitRows) * Float32::kRows;
@@ -78,7 +81,7 @@ struct Classifiers {
       linear(scratch, rows, exit, results, [](float y) { return y; });
       for (int row = 0; row < rows; ++row) {
         const float* result = results + int64_t{row} * exit.out;
-        if (confident(result))
+        if (confident(result, texts.lengths[begin + row]))
           std::memcpy(logits + int64_t{texts.outputs[begin + row]} * exit.out, result,
                       exit.out * sizeof(float));
         else
@@ -87,13 +90,15 @@ struct Classifiers {
     }
   }
 
-  // Whether softmax(logits / temperature) gives one label at least the confidence asked for. That
-  // label's own exponential is 1, so its confidence is 1 / the sum of all.
-  bool confident(const float* logits) const {
+  // Whether the calibrated scores give one label at least the confidence asked for: as `scaled` of
+  // model/decision.py. That label's own exponential is 1, so its confidence is 1 / the sum of all.
+  bool confident(const float* logits, int length) const {
+    const int read = length > kSpecialTokens ? length - kSpecialTokens : 1;
+    const float scale = model.inverse_temperature / (1.0f + model.evidence / read);
     float largest = logits[0], exponentials = 0.0f;
     for (int i = 1; i < model.labels; ++i) largest = larger(largest, logits[i]);
     for (int i = 0; i < model.labels; ++i)
-      exponentials += exp_negative((logits[i] - largest) * model.inverse_temperature);
+      exponentials += exp_negative((logits[i] - largest) * scale);
     return exponentials <= model.inverse_confidence;
   }
 

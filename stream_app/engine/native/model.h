@@ -48,6 +48,7 @@ struct Model {
   int32_t labels;             // without the padding
   float inverse_temperature;  // 1 / temperature of the exits' logits
   float inverse_confidence;   // 1 / the confidence at which a text takes an exit
+  float evidence;             // tokens at which a text's logits count half
 };
 
 // The texts' tokens lie one after another in `ids`; `logits` is [texts, classifier.out]. `memory`
