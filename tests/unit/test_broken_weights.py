@@ -59,7 +59,7 @@ def classified(engine: Engine, artifact: Artifact, *texts: list[int]) -> list[Wo
         Work(Record(Partition("mail", 0), offset, None, b""), None, tokens=tokens)
         for offset, tokens in enumerate(texts)
     ]
-    Classifier(engine, artifact.card, 0.0, CANARY, lambda _: None)(works)
+    Classifier(engine, artifact.card, CANARY, lambda _: None)(works)
     return works
 
 

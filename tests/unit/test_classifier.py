@@ -111,7 +111,7 @@ class Unfinite(FakeEngine):
 def test_scores_that_are_not_finite_never_become_a_label(value: float, outcomes: list[str]):
     engine = Unfinite(value, lambda tokens: POISON in tokens)
     batch = works([1], [POISON], [2])
-    Classifier(engine, CARD, 0.0, CANARY_TOKENS, outcomes.append)(batch)
+    Classifier(engine, CARD, CANARY_TOKENS, outcomes.append)(batch)
     assert [work.error.code if work.error else None for work in batch] == [
         None,
         "engine_error",
@@ -126,7 +126,7 @@ def test_scores_that_are_not_finite_never_become_a_label(value: float, outcomes:
 @pytest.mark.parametrize("value", NOT_FINITE)
 def test_an_engine_that_says_nothing_finite_is_sick(value: float, outcomes: list[str]):
     classifier = Classifier(
-        Unfinite(value, lambda tokens: True), CARD, 0.0, CANARY_TOKENS, outcomes.append
+        Unfinite(value, lambda tokens: True), CARD, CANARY_TOKENS, outcomes.append
     )
     batch = works([1], [2])
     with pytest.raises(EngineSick, match=r"canary too \(its scores are not one finite number"):
@@ -139,7 +139,7 @@ def test_scores_that_are_not_finite_once_are_asked_for_again(value: float, outco
     calls = iter(range(9))
     engine = Unfinite(value, lambda tokens: next(calls) == 0)
     batch = works([1])
-    Classifier(engine, CARD, 0.0, CANARY_TOKENS, outcomes.append)(batch)
+    Classifier(engine, CARD, CANARY_TOKENS, outcomes.append)(batch)
     assert batch[0].prediction is not None
     assert outcomes == ["retried"]
 
