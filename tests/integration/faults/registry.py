@@ -21,6 +21,7 @@ class Fault:
 
     name: str
     act: Callable[[Scene], None]
+    breaks: str  # its class in docs/reliability.md
     modes: tuple[str, ...] = (TWICE,)
     quick: Mapping[str, str] = field(default_factory=dict)  # in `make test`: broker -> mode
     own_broker: bool = False
@@ -41,7 +42,8 @@ def fault(**how: Any) -> Callable[[Callable[[Scene], None]], Callable[[Scene], N
     """Register the function as a fault of its name."""
 
     def register(act: Callable[[Scene], None]) -> Callable[[Scene], None]:
-        FAULTS.append(Fault(act.__name__, act, **how))
+        breaks = act.__module__.rpartition("on_")[2]
+        FAULTS.append(Fault(act.__name__, act, **{"breaks": breaks, **how}))
         return act
 
     return register
