@@ -204,7 +204,7 @@ def _distrust(error: ssl.SSLCertVerificationError, kafka: KafkaClientSettings) -
     if error.verify_code in _UNKNOWN_CA:
         trusted = kafka.ssl_ca_file or "the CAs of this system"
         return (
-            f"its certificate is signed by nobody in {trusted} ({error.verify_message}): "
+            f"its certificate is signed by no CA in {trusted} ({error.verify_message}): "
             "kafka.ssl_ca_file must name the file with the CA that signed it"
         )
     return f"its certificate is not valid ({error.verify_message})"
