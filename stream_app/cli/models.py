@@ -26,7 +26,9 @@ from stream_app.model.registry import CHAMPION, RegisteredVersion, Registry
 
 Pair = tuple[str, str]  # of the champion and the challenger: their models, or their labels
 
-models = typer.Typer(no_args_is_help=True, help="Which version of a model serves.")
+models = typer.Typer(
+    no_args_is_help=True, help="Versions of registered models: list, compare, promote, roll back."
+)
 
 RegistryConfig = Annotated[
     Path | None,

@@ -54,7 +54,7 @@ class ModelSource:
             return self._registered(kept, 0)
 
     def newer(self, batch_tokens: int) -> ServedModel | None:
-        """What it points at now, loaded; None where that was tried before.
+        """The version it points at now, loaded; None if that was tried before.
 
         Raises RegistryUnreachable, NotRegistered; and ModelError, EngineSick for a version that
         cannot serve, which is not tried again.
@@ -77,7 +77,7 @@ class ModelSource:
         return model
 
     def keep(self) -> None:
-        """What was tried last serves: remember it for a start without the registry."""
+        """The version tried last serves: remember it for a start without the registry."""
         if self._seen is None:
             return
         record = {"version": self._seen.version, "digest": self._seen.digest}

@@ -1,7 +1,7 @@
 """The model reloader: when an alias of the registry moves, its new model is loaded and swapped in.
 
 Loading, warming and the canary happen on a thread, beside the model that serves; the swap itself is
-one assignment on the event loop. Whatever goes wrong leaves the old model serving.
+one assignment on the event loop. After any failure the old model goes on serving.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class ModelReloader(Service):
         await self._off_loop(watch.source.keep)
 
     def _show(self) -> None:
-        """Tell of the models in the slots, and no longer of those before them."""
+        """Export the models in the slots as metrics, and remove those of earlier models."""
         metrics, now = self._metrics, {}
         for watch in self._watches:
             if (model := watch.model) is not None:

@@ -1,7 +1,7 @@
 """Shadow: the challenger labels a share of what the champion labelled, for comparison only.
 
-It comes after the champion's label is confirmed, on a thread of its own, and no label waits for it:
-while the route is busy, or the shadow behind, records are left out and counted.
+It runs on a thread of its own after the champion's label is confirmed. No label waits for it: while
+the route is busy, or the shadow behind, records are left out and counted.
 """
 
 from __future__ import annotations

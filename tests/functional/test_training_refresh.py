@@ -164,7 +164,7 @@ def test_what_people_correct_becomes_a_better_champion(desk: Desk, how: tuple[st
     assert after.digest == report["challenger"]["digest"]
     assert desk.right(after) > desk.right(before) + 0.3
     assert after.card.parent == "tiny 7"
-    assert after.card.evaluation["test"]["feedback"]["rows"] == report["data"]["held_back"]
+    assert after.card.evaluation["test"]["feedback"]["rows"] == report["data"]["held_out"]
     assert after.card.training["refresh"]["champion"] == before.digest
     same_encoder = after.card.files["model.safetensors"] == before.card.files["model.safetensors"]
     assert same_encoder == bool(how)

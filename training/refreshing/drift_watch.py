@@ -28,8 +28,8 @@ def wait_for_drift(
 ) -> str:
     """Return why, once a score of `route` exceeds `threshold` in two windows in a row.
 
-    `url` is a worker's /metrics, or /federate of a Prometheus that knows all workers; who does not
-    answer is asked again. `fetch` gets the text of a URL, or raises OSError.
+    `url` is a worker's /metrics, or /federate of a Prometheus that knows all workers; without an
+    answer it is asked again. `fetch` gets the text of a URL, or raises OSError.
     """
     seen: dict[str, _Process] = {}
     while True:

@@ -59,7 +59,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What a model is, besides right or wrong."""
+    """The properties of a model besides its accuracy."""
 
     labels: tuple[str, ...]
     size: int  # bytes
@@ -75,7 +75,7 @@ class Evidence:
     """
 
     frozen: Compared  # the recipe's test part
-    held_back: Compared  # corrections that no model learns from
+    held_out: Compared  # corrections that no model learns from
     champion: Candidate
     challenger: Candidate
     sources: Mapping[str, int]
@@ -126,21 +126,21 @@ def sources_agree(evidence: Evidence, limits: Gates) -> Verdict:
 
 def labels_can_be_believed(evidence: Evidence, limits: Gates) -> Verdict:
     """Corrections that neither model learnt from and both are sure are wrong: most will be."""
-    pair = evidence.held_back
+    pair = evidence.held_out
     doubted = _contradicts(pair, pair.champion) & _contradicts(pair, pair.challenger)
     hits = int(doubted.sum())
     least = exact_interval(hits, pair.rows)[0] if pair.rows else 0.0
     reason = (
-        f"both models are sure that {hits} of {pair.rows} held-back corrections are wrong: "
+        f"both models are sure that {hits} of {pair.rows} held-out corrections are wrong: "
         f"{least:.1%} or more, {limits.max_doubted:.0%} may be"
     )
     return least <= limits.max_doubted, reason
 
 
 def better_on_feedback(evidence: Evidence, limits: Gates) -> Verdict:
-    pair = evidence.held_back
+    pair = evidence.held_out
     if not pair.rows:
-        return False, "no corrections were held back to test on"
+        return False, "no corrections were held out to test on"
     low, _ = _bounds(pair.gain())
     return low > 0, _told(pair, f"the gain is {low:+.2%} or more")
 
