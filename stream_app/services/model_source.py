@@ -49,7 +49,7 @@ class ModelSource:
             kept = self._kept()
             if kept is None or _same(kept, self._seen):
                 raise
-            log.warning("%s; version %s, which served before, serves", error, kept.version)
+            log.warning("%s; serving version %s, which served last", error, kept.version)
             self._seen = self._seen or kept
             return self._registered(kept, 0)
 
@@ -84,10 +84,10 @@ class ModelSource:
         try:
             self._memory.write_text(json.dumps(record))
         except OSError as error:
-            log.warning("%s: %s: a start needs the registry now", self._memory, error.strerror)
+            log.warning("%s: %s; the next start needs the registry", self._memory, error.strerror)
 
     def forget(self) -> None:
-        """The reference points at nothing any longer."""
+        """The reference no longer points at a version."""
         self._seen = None
 
     def _registered(self, found: RegisteredVersion, batch_tokens: int) -> ServedModel:

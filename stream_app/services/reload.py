@@ -80,18 +80,18 @@ class ModelReloader(Service):
             model = await self._off_loop(lambda: _newer(watch))
         except RegistryUnreachable as error:
             self._count(route, "unreachable")
-            log.warning("route %s: %s; the model it has goes on serving", route, error)
+            log.warning("route %s: %s; the current model keeps serving", route, error)
         except NotRegistered as error:
             if not watch.challenges:
-                log.warning("route %s: %s; the model it has goes on serving", route, error)
+                log.warning("route %s: %s; the current model keeps serving", route, error)
             elif watch.model is not None:
-                log.info("route %s: %s points at nothing any longer", route, reference)
+                log.info("route %s: %s no longer points at a version", route, reference)
                 watch.models.challenge(None)
                 watch.source.forget()
         except WinnowError as error:
             self._count(route, "refused")
             log.error(
-                "route %s: %s; the model it has goes on serving. Point the alias at another "
+                "route %s: %s; the current model keeps serving. Point the alias at another "
                 "version, or roll back: winnow models rollback",
                 route,
                 error,
@@ -142,8 +142,8 @@ def _newer(watch: Watch) -> ServedModel | None:
         raise ModelError(
             f"models:/{model.version.name}/{model.version.version} cannot serve: its labels are "
             f"{', '.join(model.engine.labels)}, and those served are "
-            f"{', '.join(champion.engine.labels)}: readers expect these, so a model with others is "
-            "taken at a start only"
+            f"{', '.join(champion.engine.labels)}, which readers expect: restart the workers to "
+            "serve it"
         )
     return model
 

@@ -222,7 +222,7 @@ def test_a_refresh_may_wait_for_drift(desk: Desk, monkeypatch: pytest.MonkeyPatc
         result = CliRunner().invoke(app, desk.arguments("--on-drift", url), catch_exceptions=False)
         server.shutdown()
         thread.join()
-    assert f"route {NAME}: tokens is 0.50 away, 0.25 is the threshold" in result.stderr
+    assert f"route {NAME}: drift of tokens 0.50 (threshold 0.25)" in result.stderr
     assert Drifting.window == 3, "one window far away is not enough"
     assert json.loads(result.stdout)["outcome"] == "waiting"
 

@@ -181,5 +181,5 @@ def _check_grown(topic: str, starts: Offsets, ends: Offsets) -> None:
         if ends.get(number, 0) < start:
             raise SourceError(
                 f"{topic}/{number} ends at {ends.get(number, 0)}, but was read up to {start}: it "
-                "was made anew. Give another folder, and keep this one for what it holds"
+                "was recreated. Give another folder; this one keeps its corrections"
             )
