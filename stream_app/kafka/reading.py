@@ -147,9 +147,12 @@ def read_topic(
     """
     require_topics(kafka, [topic])
     with reading(kafka, isolation) as reader:
-        ends = reader.ends(topic)  # all before the first record, whose reader may write
+        ends = reader.ends(topic)  # before the first record is yielded: the caller may write
         if since:
-            starts = {**ends, **reader.since(topic, since)}  # nothing of those without
+            starts = {
+                **ends,
+                **reader.since(topic, since),
+            }  # partitions without such a record: none
         yield from reader.between(topic, starts or {}, ends)
 
 

@@ -54,7 +54,7 @@ class ModelReloader(Service):
         self._every = every
         self._metrics = metrics
         for watch in watches:
-            for outcome in OUTCOMES:  # from 0 on: a rate sees no series that is born as 1
+            for outcome in OUTCOMES:  # start at 0: rate() misses a series that begins at 1
                 metrics.reloads.labels(watch.route, outcome)
         self._shown: set[tuple[str, str, str]] = set()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reload")

@@ -108,7 +108,7 @@ class Shadow(Service):
             try:
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._thread, _label, model, mine)
-            except Exception as error:  # whatever it is, it is not the champion's
+            except Exception as error:  # the challenger's fault, whatever it is
                 why = str(error) if isinstance(error, WinnowError) else type(error).__name__
                 log.error("route %s: the challenger is withdrawn: %s", self._route.name, why)
                 self._models.withdraw(model)
