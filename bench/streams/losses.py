@@ -20,7 +20,7 @@ from stream_app.core.headers import SOURCE
 
 # half a pair of surrogates: bytes that the e-mail parser takes, and no tokenizer
 POISON = b"Subject: hello\nContent-Type: text/plain; charset=utf-7\n\n+2AA-\n"
-STARTS = 3  # of an app that dies of what it reads: a supervisor would go on for ever
+STARTS = 3  # of an app that crashes on a record: a supervisor would restart it for ever
 SETTLED_SECONDS = 2  # without another label
 
 

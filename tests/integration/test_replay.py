@@ -101,7 +101,7 @@ def test_two_replays_at_once_take_turns(stage: Stage, route: str, broker_kind: s
     assert came_back(stage, route) == Counter({b"%d" % n: 1 for n in range(LETTERS)})
 
 
-def test_a_letter_that_died_too_often_is_refused(stage: Stage, route: str):
+def test_a_letter_that_failed_too_often_is_refused(stage: Stage, route: str):
     bury(stage, route, 1, attempts="3")
     code, said = replay(stage)
     assert code == 1

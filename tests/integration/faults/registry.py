@@ -17,7 +17,7 @@ NO_LIMITS = "the embedded broker has no limits on topics"
 
 @dataclass(frozen=True)
 class Fault:
-    """`apart` maps a broker to why the fault cannot be had there."""
+    """`apart` maps a broker to the reason why the fault cannot be injected there."""
 
     name: str
     act: Callable[[Scene], None]
