@@ -119,13 +119,13 @@ class Desk:
         return fitted(self.world.train.at(old) + new, self.world.validation + calibrating)
 
     def evidence(self, champion: Filter, challenger: Filter) -> Evidence:
-        """What the gates judge by; a fifth of the corrections is held back for it."""
+        """What the gates judge by; a fifth of the corrections is held out for it."""
         said: dict[int, set[int]] = {}
         for told in self.told:
             said.setdefault(told.row, set()).add(told.label)
         return Evidence(
             frozen=_compared(champion, challenger, self.world.test),
-            held_back=_compared(champion, challenger, self._mails(0)),
+            held_out=_compared(champion, challenger, self._mails(0)),
             champion=SAME,
             challenger=SAME,
             sources=Counter(told.who for told in self.told[self.learnt :]),

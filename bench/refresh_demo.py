@@ -198,7 +198,7 @@ def loop(desk: Desk, old: Iterator[Example], new: Iterator[Example], plot: Path)
     config = ("--config", str(desk.config))
     with worker(desk):
         desk.subscribe()
-        desk.say(f"as ever:    {figures(desk.stream(_take(old, BEFORE)))}")
+        desk.say(f"before:     {figures(desk.stream(_take(old, BEFORE)))}")
         desk.mark("drift: from here on mail of another kind comes, and readers correct it")
         refreshed(desk, new, config)
         desk.mark("shadow: the challenger labels beside the champion")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from stream_app.cli.broker import broker
 from stream_app.cli.classify import classify
 from stream_app.cli.config import config
@@ -17,22 +15,14 @@ from stream_app.cli.review import review
 from stream_app.cli.topics import topics
 from stream_app.cli.watch import watch
 from stream_app.cli.worker import worker
-from stream_app.core.command_line import new_app, run_app, version_of
+from stream_app.core.command_line import new_app, run_app, version_option
 
 app = new_app()
 
 
 @app.callback()
 def _winnow(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            callback=version_of("winnow"),
-            is_eager=True,
-            help="Print the version and exit.",
-        ),
-    ] = False,
+    version: Annotated[bool, version_option("winnow")] = False,
 ) -> None:
     """Labels text as it flows through Kafka. Begin with: winnow demo"""
 

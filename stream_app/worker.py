@@ -55,7 +55,8 @@ class Worker:
         self._drift = DriftMonitor(settings.drift, self._metrics)
         self._failure: WinnowError | None = None
         self._stop = asyncio.Event()
-        self._stuck: list[str] = []  # what does not end by itself
+        self._step = ""  # of the start, as a clause
+        self._stuck: list[str] = []  # threads that may not end by themselves, as clauses
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT; raises whatever made going on impossible."""
@@ -85,12 +86,12 @@ class Worker:
         """End the process: Python would wait for stuck threads. All confirmed is committed."""
         if self._failure is not None:
             log.error("%s", self._failure)
-        log.warning("leaving at once: %s", "; ".join(self._stuck))
+        log.warning("exiting immediately: %s", "; ".join(self._stuck))
         logging.shutdown()
         os._exit(1 if self._failure else 0)
 
     async def _prepare(self) -> bool:
-        """Wait for the broker, load the models; False when told to stop meanwhile."""
+        """Wait for the broker and load the models; False if told to stop meanwhile."""
         stopped = asyncio.create_task(self._stop.wait())
         prepared = asyncio.create_task(self._load_routes())
         await asyncio.wait({stopped, prepared}, return_when=asyncio.FIRST_COMPLETED)
@@ -98,19 +99,21 @@ class Worker:
         if not prepared.done():
             prepared.cancel()
             await asyncio.wait({prepared})
-            self._stuck.append("a model was still loading")
+            self._stuck.append(self._step)
             return False
         prepared.result()
         return True
 
     async def _load_routes(self) -> None:
         settings = self._settings
+        self._step = "the broker was not ready yet"
         broker = await await_broker(settings, self._health)
         assembly = Assembly(
             settings, self._registry, broker, self._acks, self._consumer, self._drift, self._metrics
         )
         for route in settings.routes:
             log.info("route %s: loading %s", route.name, route.model)
+            self._step = f"route {route.name} was still loading {route.model}"
             source = assembly.source(route, route.model)
             model = await first_model(source, route.name, self._health)
             self._routes[route.name] = assembly.route(route, source, model)

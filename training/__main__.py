@@ -6,9 +6,7 @@ import logging
 import sys
 from typing import Annotated
 
-import typer
-
-from stream_app.core.command_line import new_app, run_app, version_of
+from stream_app.core.command_line import new_app, run_app, version_option
 from training.cli.add import add
 from training.cli.evaluate import evaluate
 from training.cli.feedback import feedback
@@ -22,15 +20,7 @@ app = new_app()
 
 @app.callback()
 def _winnow_train(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            callback=version_of("winnow-train"),
-            is_eager=True,
-            help="Print the version and exit.",
-        ),
-    ] = False,
+    version: Annotated[bool, version_option("winnow-train")] = False,
 ) -> None:
     """Makes and measures the models that Winnow serves. Begin with: winnow-train fit --help"""
     logging.basicConfig(level="INFO", stream=sys.stderr, format="%(asctime)s %(message)s")

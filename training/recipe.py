@@ -166,7 +166,7 @@ class Gates(BaseModel):
         0.1, ge=0, le=1, description="of the messages, given different labels by different sources"
     )
     max_doubted: float = Field(
-        0.05, ge=0, le=1, description="of held-back corrections, both models being sure otherwise"
+        0.05, ge=0, le=1, description="of held-out corrections, both models being sure otherwise"
     )
     max_accuracy_loss: float = Field(0.005, ge=0, le=1, description="on the frozen test")
     max_slice_loss: float = Field(0.05, ge=0, le=1, description="of accuracy in one slice of it")

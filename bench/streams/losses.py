@@ -16,9 +16,11 @@ from stream import Bench, feed
 from streams.apps import App
 from streams.speed import PATIENCE_SECONDS, Mail, place
 
+from stream_app.core.headers import SOURCE
+
 # half a pair of surrogates: bytes that the e-mail parser takes, and no tokenizer
 POISON = b"Subject: hello\nContent-Type: text/plain; charset=utf-7\n\n+2AA-\n"
-STARTS = 3  # of an app that dies of what it reads: a supervisor would go on for ever
+STARTS = 3  # of an app that crashes on a record: a supervisor would restart it for ever
 SETTLED_SECONDS = 2  # without another label
 
 
@@ -56,7 +58,7 @@ def _account(answers: Counter[str], good: set[str], deaths: int) -> Account:
 
 
 def _to_the_end(bench: Bench, app: App, topic: str, count: int) -> tuple[Counter[str], int]:
-    """Answers by id, once nothing is left to read, or it has died too often, or hangs."""
+    """Answers by id, once nothing is left to read, or the app ended too often or hangs."""
     until = time.monotonic() + PATIENCE_SECONDS
     answers: Counter[str] = Counter()
     for deaths in range(STARTS):
@@ -76,7 +78,7 @@ def _answers(bench: Bench, topic: str) -> Counter[str]:
 
 def _id(record: Any) -> str:
     if record.topic.endswith(".dlq"):
-        return dict(record.headers)["winnow-source"].decode()
+        return dict(record.headers)[SOURCE].decode()
     return str(json.loads(record.value)["id"])
 
 

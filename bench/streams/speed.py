@@ -24,7 +24,7 @@ class Mail:
 
 @dataclass(frozen=True)
 class Drain:
-    """What became of one backlog."""
+    """How fast one backlog was labelled."""
 
     rate: float  # mails/s
     right: float  # share of the labels that are the archive's

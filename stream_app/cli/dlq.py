@@ -156,7 +156,7 @@ def _report(route: RouteSettings, outcome: Outcome) -> bool:
         _warn(f"{letter_id} is too large for {route.input_topic}")
     for letter_id in outcome.refused:
         _warn(
-            f"{letter_id} has died too often to be sent back: fix the cause, then raise "
+            f"{letter_id} has failed too often to be sent back: fix the cause, then raise "
             "--max-attempts"
         )
     return bool(outcome.without_value or outcome.too_large or outcome.refused)

@@ -12,32 +12,21 @@ from pydantic import ValidationError
 
 from stream_app.cli.options import ConfigFile, RouteName, chosen_routes
 from stream_app.configuration import load_settings
+from stream_app.core.command_line import config_option
 from stream_app.core.errors import ConfigError
 from stream_app.core.headers import CHAMPION_LABEL, CHAMPION_MODEL
 from stream_app.core.label_record import LabelRecord
-from stream_app.core.settings import (
-    CONFIG_VARIABLE,
-    KafkaClientSettings,
-    RouteSettings,
-    load_registry,
-)
+from stream_app.core.settings import KafkaClientSettings, RouteSettings, load_registry
 from stream_app.kafka.reading import read_topic
 from stream_app.model.registry import CHAMPION, RegisteredVersion, Registry
 
 Pair = tuple[str, str]  # of the champion and the challenger: their models, or their labels
 
-models = typer.Typer(no_args_is_help=True, help="Which version of a model serves.")
+models = typer.Typer(
+    no_args_is_help=True, help="Versions of registered models: list, compare, promote, roll back."
+)
 
-RegistryConfig = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        metavar="FILE",
-        envvar=CONFIG_VARIABLE,
-        help="A configuration, for its [registry].",
-    ),
-]
+RegistryConfig = Annotated[Path | None, config_option("A configuration, for its [registry].")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The registered model.")]
 
 

@@ -8,20 +8,11 @@ from typing import Annotated
 
 import typer
 
-from stream_app.core.settings import (
-    CONFIG_VARIABLE,
-    KafkaSettings,
-    RouteSettings,
-    Settings,
-    load_kafka,
-)
+from stream_app.core.command_line import config_option
+from stream_app.core.settings import KafkaSettings, RouteSettings, Settings, load_kafka
 
-ConfigFile = Annotated[
-    Path,
-    typer.Option(
-        "--config", "-c", metavar="FILE", envvar=CONFIG_VARIABLE, help="The configuration (TOML)."
-    ),
-]
+ConfigFile = Annotated[Path, config_option("The configuration (TOML).")]
+KafkaConfig = Annotated[Path | None, config_option("A configuration, for its [kafka].")]
 RouteName = Annotated[
     str | None, typer.Option("--route", metavar="NAME", help="Only this route; default: all.")
 ]
@@ -31,18 +22,6 @@ BootstrapServers = Annotated[
         "--bootstrap-servers",
         metavar="HOST:PORT,…",
         help="The Kafka broker; default: the configuration's, or 127.0.0.1:9092.",
-    ),
-]
-
-
-KafkaConfig = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        metavar="FILE",
-        envvar=CONFIG_VARIABLE,
-        help="A configuration, for its [kafka].",
     ),
 ]
 

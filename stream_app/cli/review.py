@@ -42,7 +42,7 @@ def review(
     """Label records of a route's review topic; answers go to the feedback topic.
 
     The answer is the number of a label, s to skip the record, or q to stop. Records answered or
-    skipped are not shown again: the group <group_id>-review-<route> keeps them.
+    skipped are not shown again: a consumer group of the route remembers them.
     """
     settings = load_settings(config)
     chosen = settings.route(route)

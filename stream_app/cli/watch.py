@@ -16,8 +16,9 @@ from rich.text import Text
 
 from stream_app.cli.options import BootstrapServers, RouteName, chosen_routes, kafka_settings
 from stream_app.configuration import load_settings
+from stream_app.core.command_line import config_option
 from stream_app.core.label_record import LabelRecord
-from stream_app.core.settings import CONFIG_VARIABLE, KafkaClientSettings
+from stream_app.core.settings import KafkaClientSettings
 from stream_app.kafka.connect import connected
 from stream_app.kafka.reading import take
 from stream_app.kafka.topics import require_topics
@@ -27,12 +28,7 @@ _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 
 
 def watch(
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", "-c", metavar="FILE", envvar=CONFIG_VARIABLE, help="Watch its routes."
-        ),
-    ] = None,
+    config: Annotated[Path | None, config_option("Watch its routes.")] = None,
     route: RouteName = None,
     topic: Annotated[
         list[str] | None, typer.Option(help="Instead of the routes: watch this output topic.")

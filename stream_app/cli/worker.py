@@ -33,8 +33,8 @@ def worker(
 ) -> None:
     """Label the records of every route until SIGTERM or Ctrl-C.
 
-    With --processes N the metrics are served on port, port + 1, …; the cores are shared out; and
-    where one process fails, the others are stopped and the exit code says so.
+    With --processes N the processes divide the cores and serve metrics on port, port + 1, …. If one
+    fails, all stop and the exit code is 1.
     """
     settings = load_settings(config)
     if processes > 1:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from typing import Any
 
 import typer
 
 from stream_app import __version__
 from stream_app.core.errors import ConfigError, WinnowError
+from stream_app.core.settings import CONFIG_VARIABLE
 
 
 def new_app() -> typer.Typer:
@@ -22,15 +23,22 @@ def new_app() -> typer.Typer:
     )
 
 
-def version_of(program: str) -> Callable[[bool], None]:
-    """The callback of a program's `--version`."""
+def version_option(program: str) -> Any:
+    """A program's `--version`."""
 
     def show(asked: bool) -> None:
         if asked:
             typer.echo(f"{program} {__version__}")
             raise typer.Exit
 
-    return show
+    return typer.Option(
+        "--version", callback=show, is_eager=True, help="Print the version and exit."
+    )
+
+
+def config_option(text: str) -> Any:
+    """A command's `--config`, with its help."""
+    return typer.Option("--config", "-c", metavar="FILE", envvar=CONFIG_VARIABLE, help=text)
 
 
 def run_app(app: typer.Typer, program: str) -> None:

@@ -41,7 +41,7 @@ class RateLimit(logging.Filter):
         self._seen[key] = (now, 0)
         _shorten(record)
         if held:
-            record.msg = f"{record.getMessage()} [{held} more like this held back]"
+            record.msg = f"{record.getMessage()} [{held} more like this suppressed]"
             record.args = None
         return True
 

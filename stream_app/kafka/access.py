@@ -1,6 +1,6 @@
-"""Getting in: one connection made before any client's, because clients hide why it fails.
+"""Access: one connection made before a client's, because clients hide why theirs fails.
 
-kafka-python and aiokafka retry a wrong password without end. Here each refusal has its message.
+kafka-python and aiokafka retry a wrong password for ever. Here each refusal has its message.
 """
 
 from __future__ import annotations
@@ -114,10 +114,10 @@ class Connection:
 
 @contextmanager
 def connection(kafka: KafkaClientSettings) -> Iterator[Connection]:
-    """A connection as a client would come by it: by a bootstrap server, to a broker it names.
+    """A connection made as clients do: to a bootstrap server, then to a broker that it names.
 
-    Raises AccessError if trust is missing, BrokerUnreachable without an answer, also inside,
-    and ConfigError for a file that cannot be used.
+    Raises AccessError if one side refuses the other, BrokerUnreachable without an answer (also
+    inside), ConfigError for a file that cannot be used.
     """
     failure: Exception | None = None
     servers = kafka.bootstrap_servers.split(",")
@@ -151,7 +151,7 @@ def _named(server: str, kafka: KafkaClientSettings) -> Connection:
     return Connection(named[0], kafka)
 
 
-def get_in(kafka: KafkaClientSettings) -> None:
+def check_access(kafka: KafkaClientSettings) -> None:
     """Raises what `connection` does."""
     with connection(kafka):
         pass
@@ -204,7 +204,7 @@ def _distrust(error: ssl.SSLCertVerificationError, kafka: KafkaClientSettings) -
     if error.verify_code in _UNKNOWN_CA:
         trusted = kafka.ssl_ca_file or "the CAs of this system"
         return (
-            f"its certificate is signed by nobody in {trusted} ({error.verify_message}): "
+            f"its certificate is signed by no CA in {trusted} ({error.verify_message}): "
             "kafka.ssl_ca_file must name the file with the CA that signed it"
         )
     return f"its certificate is not valid ({error.verify_message})"

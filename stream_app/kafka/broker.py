@@ -23,8 +23,8 @@ class Broker:
 
 
 def ask_broker(kafka: KafkaClientSettings) -> Broker:
-    """Ask once. Raises BrokerUnreachable while there is no broker, AccessError where it is there
-    and will not have us, ConfigError for a file that cannot be used."""
+    """Ask once. Raises BrokerUnreachable without an answer, AccessError if the broker refuses us or
+    we it, ConfigError for a file that cannot be used."""
     with connection(kafka) as asked:
         found = asked.ask(MetadataRequest(topics=None)).topics
         topics = frozenset(topic.name for topic in found if not topic.error_code)
@@ -32,7 +32,7 @@ def ask_broker(kafka: KafkaClientSettings) -> Broker:
 
 
 def _idempotent(asked: Connection) -> bool:
-    """A broker without idempotence refuses the request outright; one that is busy says so."""
+    """A broker without idempotence refuses the request as unknown, a busy one does not."""
     request = InitProducerIdRequest(
         version=0,  # the worker's producers ask so, and the embedded broker answers later ones
         transactional_id=None,

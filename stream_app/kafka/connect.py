@@ -1,4 +1,4 @@
-"""Clients of kafka-python; their exceptions become errors of ours about the broker."""
+"""Clients of kafka-python, with its exceptions as BrokerError."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kafka.errors import KafkaError
 
 from stream_app.core.errors import BrokerError, BrokerUnreachable
 from stream_app.core.settings import KafkaClientSettings
-from stream_app.kafka.access import get_in, unreachable
+from stream_app.kafka.access import check_access, unreachable
 
 CONNECT_SECONDS = 5.0
 
@@ -23,7 +23,7 @@ def connected(client: type, kafka: KafkaClientSettings, **config: Any) -> Iterat
     Kafka error inside, ConfigError for a file of `[kafka]` that cannot be used.
     """
     try:
-        get_in(kafka)
+        check_access(kafka)
         opened = _opened(client, kafka, config)
     except BrokerUnreachable as error:
         raise BrokerUnreachable(

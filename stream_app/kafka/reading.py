@@ -76,7 +76,7 @@ class Reader:
                 yield offset, self._one(where, offset) or "absent"
 
     def _end(self, partition: TopicPartition) -> int:
-        """What the broker says, unless a record lies beyond: the embedded one says it too low."""
+        """The broker's end offset, or a record's beyond it: the embedded broker's is too low."""
         consumer = self._consumer
         end = int(consumer.end_offsets([partition])[partition])
         if end <= self._begin(partition, end - 1):
@@ -99,7 +99,7 @@ class Reader:
         return None
 
     def _begin(self, partition: TopicPartition, offset: int) -> int:
-        """Go to an offset, or to the first that is left; which one that is."""
+        """Seek to an offset, or to the first that is left; the one it was."""
         first = int(self._consumer.beginning_offsets([partition])[partition])
         self._consumer.assign([partition])
         self._consumer.seek(partition, max(offset, first))
@@ -147,9 +147,12 @@ def read_topic(
     """
     require_topics(kafka, [topic])
     with reading(kafka, isolation) as reader:
-        ends = reader.ends(topic)  # all before the first record, whose reader may write
+        ends = reader.ends(topic)  # before the first record is yielded: the caller may write
         if since:
-            starts = {**ends, **reader.since(topic, since)}  # nothing of those without
+            starts = {
+                **ends,
+                **reader.since(topic, since),
+            }  # partitions without such a record: none
         yield from reader.between(topic, starts or {}, ends)
 
 

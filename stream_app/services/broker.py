@@ -1,4 +1,4 @@
-"""The broker as the worker meets it: waited for at the start, asked for committed offsets."""
+"""Waiting for the broker at a worker's start, and reading committed offsets."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ TOPIC_TRIES = 5
 
 
 async def await_broker(settings: Settings, health: Health) -> Broker:
-    """Wait for the broker; every topic of every route must exist on it, or appear soon.
+    """Wait for the broker, and a few seconds for the topics of all routes.
 
-    Raises BrokerError where one does not, AccessError where the broker will not have us.
+    Raises BrokerError if a topic is missing, AccessError if the broker refuses us.
     """
     patience = TOPIC_TRIES
     while True:

@@ -12,7 +12,7 @@ What Faust 0.15.3 does, and what is done instead (docs/adr/0001-own-the-offsets.
 - aiokafka rewinds no partition that has no committed offset, so what Faust drops while the flow is
   stopped would be skipped for good. Here such a partition goes back to the first offset fetched.
 - A commit that finds another under way only waits for that one. Here it commits as well.
-- A seek slower than a request's timeout makes its recovery end without a word, and no record flows
+- A seek slower than a request's timeout ends its recovery silently, and no record flows
   again. Here the recovery waits, as it must when the broker goes away in a rebalance.
 - It lets the broker hold a fetch for 1.5 s. A partition whose records were just taken is not part
   of the fetch under way, so its next record waits for that one to return: here 50 ms at most.
@@ -210,7 +210,7 @@ def _headers(headers: Any) -> Headers:
 
 
 def _credentials(kafka: KafkaClientSettings) -> CredentialsT | None:
-    """What Faust makes aiokafka's arguments of again."""
+    """The credentials in Faust's form, which it turns into aiokafka's arguments."""
     arguments = kafka.client_arguments()
     context = arguments.get("ssl_context")
     if kafka.uses_sasl:

@@ -19,7 +19,7 @@ ENVELOPE_BYTES = 1024 * 1024  # room for headers and key around the largest valu
 
 
 def new_sender(kafka: KafkaSettings, route: RouteSettings, idempotent: bool) -> Sender:
-    """What keeps the route's delivery guarantee. Raises BrokerError where the broker cannot."""
+    """The sender of the route's delivery mode. Raises BrokerError without transactions for it."""
     if route.delivery == "at_least_once":
         return idempotent_sender(kafka, route, idempotent)
     if not idempotent:
@@ -43,7 +43,7 @@ def new_sender(kafka: KafkaSettings, route: RouteSettings, idempotent: bool) -> 
 
 
 def idempotent_sender(kafka: KafkaSettings, route: RouteSettings, idempotent: bool) -> Sender:
-    """A producer for all, apart from any offset; `idempotent` where the broker can."""
+    """One producer for all partitions; offsets are committed apart."""
     return IdempotentSender(partial(new_producer, kafka, route, enable_idempotence=idempotent))
 
 

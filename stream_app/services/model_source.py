@@ -48,12 +48,12 @@ class ModelSource:
             kept = self._kept()
             if kept is None or _same(kept, self._seen):
                 raise
-            log.warning("%s; version %s, which served before, serves", error, kept.version)
+            log.warning("%s; serving version %s, which served last", error, kept.version)
             self._seen = self._seen or kept
             return self._registered(kept, 0)
 
     def newer(self, batch_tokens: int) -> ServedModel | None:
-        """What it points at now, loaded; None where that was tried before.
+        """The version it points at now, loaded; None if that was tried before.
 
         Raises RegistryUnreachable, NotRegistered; and ModelError, EngineSick for a version that
         cannot serve, which is not tried again.
@@ -76,17 +76,17 @@ class ModelSource:
         return model
 
     def keep(self) -> None:
-        """What was tried last serves: remember it for a start without the registry."""
+        """The version tried last serves: remember it for a start without the registry."""
         if self._seen is None:
             return
         record = {"version": self._seen.version, "digest": self._seen.digest}
         try:
             self._memory.write_text(json.dumps(record))
         except OSError as error:
-            log.warning("%s: %s: a start needs the registry now", self._memory, error.strerror)
+            log.warning("%s: %s; the next start needs the registry", self._memory, error.strerror)
 
     def forget(self) -> None:
-        """The reference points at nothing any longer."""
+        """The reference no longer points at a version."""
         self._seen = None
 
     def _registered(self, found: RegisteredVersion, batch_tokens: int) -> ServedModel:

@@ -1,7 +1,7 @@
 """The model reloader: when an alias of the registry moves, its new model is loaded and swapped in.
 
 Loading, warming and the canary happen on a thread, beside the model that serves; the swap itself is
-one assignment on the event loop. Whatever goes wrong leaves the old model serving.
+one assignment on the event loop. After any failure the old model goes on serving.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ModelReloader(Service):
         self._every = every
         self._metrics = metrics
         for watch in watches:
-            for outcome in OUTCOMES:  # from 0 on: a rate sees no series that is born as 1
+            for outcome in OUTCOMES:  # start at 0: rate() misses a series that begins at 1
                 metrics.reloads.labels(watch.route, outcome)
         self._shown: set[tuple[str, str, str]] = set()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reload")
@@ -80,18 +80,18 @@ class ModelReloader(Service):
             model = await self._off_loop(lambda: _newer(watch))
         except RegistryUnreachable as error:
             self._count(route, "unreachable")
-            log.warning("route %s: %s; the model it has goes on serving", route, error)
+            log.warning("route %s: %s; the current model keeps serving", route, error)
         except NotRegistered as error:
             if not watch.challenges:
-                log.warning("route %s: %s; the model it has goes on serving", route, error)
+                log.warning("route %s: %s; the current model keeps serving", route, error)
             elif watch.model is not None:
-                log.info("route %s: %s points at nothing any longer", route, reference)
+                log.info("route %s: %s no longer points at a version", route, reference)
                 watch.models.challenge(None)
                 watch.source.forget()
         except WinnowError as error:
             self._count(route, "refused")
             log.error(
-                "route %s: %s; the model it has goes on serving. Point the alias at another "
+                "route %s: %s; the current model keeps serving. Point the alias at another "
                 "version, or roll back: winnow models rollback",
                 route,
                 error,
@@ -111,7 +111,7 @@ class ModelReloader(Service):
         await self._off_loop(watch.source.keep)
 
     def _show(self) -> None:
-        """Tell of the models in the slots, and no longer of those before them."""
+        """Export the models in the slots as metrics, and remove those of earlier models."""
         metrics, now = self._metrics, {}
         for watch in self._watches:
             if (model := watch.model) is not None:
@@ -142,8 +142,8 @@ def _newer(watch: Watch) -> ServedModel | None:
         raise ModelError(
             f"models:/{model.version.name}/{model.version.version} cannot serve: its labels are "
             f"{', '.join(model.engine.labels)}, and those served are "
-            f"{', '.join(champion.engine.labels)}: readers expect these, so a model with others is "
-            "taken at a start only"
+            f"{', '.join(champion.engine.labels)}, which readers expect: restart the workers to "
+            "serve it"
         )
     return model
 

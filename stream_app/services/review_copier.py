@@ -1,10 +1,9 @@
 """Copies records to the review topics, on the side: a label never waits for its copy.
 
-A random share shows how good the model is; those it is unsure of teach it most. The choice hangs on
-the record's id alone, so that a record that is labelled again after a crash is not drawn again.
+A random share measures the model; records it is unsure of improve it. The choice depends on the
+record's id alone, so a record that is labelled again after a crash is not drawn again.
 
-A copy may be lost: where the broker refuses it, where more are wanted than the broker takes, or
-where the worker ends. Lost ones are counted.
+A copy is lost if the broker refuses it, the queue is full or the worker ends. Losses are counted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Send: a batch to the broker, once. What to do about a failure is pipeline/publisher.py's."""
+"""Send: a batch to the broker, once. pipeline/publisher.py decides what to do about a failure."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ async def started(producer: AIOKafkaProducer) -> AIOKafkaProducer:
 async def stopped(producer: AIOKafkaProducer) -> None:
     """Stop a producer for good.
 
-    `stop` waits for deliveries that may never end, and leaves its sender running when that is cut
-    short: it would deliver later what was sent again by then, and keep its connections.
+    aiokafka's `stop` waits for deliveries that may never end. Cancelled, it leaves its sender
+    running, which would later deliver what has been sent again by then, and keep its connections.
     """
     try:
         await asyncio.wait_for(producer.stop(), CLOSE_SECONDS)

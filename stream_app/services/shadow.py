@@ -1,7 +1,7 @@
 """Shadow: the challenger labels a share of what the champion labelled, for comparison only.
 
-It comes after the champion's label is confirmed, on a thread of its own, and no label waits for it:
-while the route is busy, or the shadow behind, records are left out and counted.
+It runs on a thread of its own after the champion's label is confirmed. No label waits for it: while
+the route is busy, or the shadow behind, records are left out and counted.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Shadow(Service):
             try:
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._thread, _label, model, mine)
-            except Exception as error:  # whatever it is, it is not the champion's
+            except Exception as error:  # the challenger's fault, whatever it is
                 why = str(error) if isinstance(error, WinnowError) else type(error).__name__
                 log.error("route %s: the challenger is withdrawn: %s", self._route.name, why)
                 self._models.withdraw(model)

@@ -91,7 +91,7 @@ class Classifier:
         return [*self.rows(works[:middle]), *self.rows(works[middle:])]
 
     def _poison(self, work: Scorable, error: Exception) -> RecordError:
-        # the canary goes the record's way, prior and all: else that way would be the record's fault
+        # the canary has a prior if the record has one: a fault in adding it is not the record's
         prior = None if work.prior is None else np.zeros_like(work.prior)[None, :]
         try:
             self._logits([self._canary], prior)

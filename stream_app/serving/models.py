@@ -75,7 +75,7 @@ class Models:
                 self._sweep(retired)
 
     def withdraw(self, model: ServedModel) -> None:
-        """A model that failed is tried no more."""
+        """Stop trying a model that failed."""
         with self._lock:
             if model is self.challenger:
                 self.challenge(None)
@@ -92,7 +92,7 @@ class Models:
 
 
 def place(record: Record) -> float:
-    """In [0, 1), the same for every record of a key, or of an id without a key."""
+    """A number in [0, 1) that depends on the record's key alone; without a key, on its id."""
     what = record.key if record.key is not None else origin_id(record).encode()
     digest = hashlib.blake2b(what, digest_size=8).digest()
     return int.from_bytes(digest) / 2**64

@@ -48,8 +48,8 @@ class ModelLoader:
     ) -> ServedModel:
         """The model, warm, its canary scored. Raises ModelError, ConfigError, EngineSick.
 
-        `batch_tokens` is what its batches may hold where the route does not say; 0 measures it,
-        which is worth nothing beside a model that serves.
+        `batch_tokens` limits its batches if the route sets no limit; 0 measures the limit, which
+        means little beside a model that serves.
         """
         artifact = replace(artifact, card=for_route(artifact.card, self.settings.min_confidence))
         card, how, tokenizer = artifact.card, self.how, Tokenizer(artifact)

@@ -242,7 +242,7 @@ def bury(place: Place, *letters: dict[str, Any]) -> None:
     place.send(f"{place.name}.dlq", *letters)
 
 
-def test_dlq_list_says_what_died_and_why(place: Place) -> None:
+def test_dlq_list_shows_each_letter_and_its_reason(place: Place) -> None:
     bury(place, dead(place, 7), without_value(place, 8), {"value": b"from somebody else"})
     first, second, other = place.winnow("dlq", "list").stdout.splitlines()
     letter_id, _, error, attempts, size, *reason = first.split()

@@ -158,7 +158,9 @@ def test_worker_processes_end_well_when_told_to(
 ) -> None:
     parent, port = workers
     parent.send_signal(signal.SIGTERM)
-    assert parent.wait(SECONDS) == 0
+    _, err = parent.communicate(timeout=SECONDS)
+    assert parent.returncode == 0
+    assert err.count("exiting immediately: the broker was not ready yet") == 2
     assert gone(port)
 
 
@@ -179,6 +181,29 @@ def test_worker_processes_do_not_outlive_a_killed_parent(
     parent, port = workers
     parent.kill()
     until(lambda: gone(port), "a worker is still there")
+
+
+def test_a_worker_stopped_while_it_waits_for_a_model_names_it(
+    models: dict[str, str], tmp_path: Path
+) -> None:
+    config = ["--config", str(examples_folder() / "winnow.toml")]
+    with EmbeddedBroker() as broker:
+        env = models | {
+            "WINNOW_KAFKA__BOOTSTRAP_SERVERS": broker.address,
+            "WINNOW_METRICS__PORT": "0",
+            "WINNOW_REGISTRY__URI": f"http://127.0.0.1:{free_port()}",
+            "WINNOW_REGISTRY__CACHE": str(tmp_path),
+            "WINNOW_ROUTES__MAIL__MODEL": "models:/mail@champion",
+        }
+        with winnow("topics", "create", *config, env=env) as topics:
+            assert topics.wait(SECONDS) == 0
+        with winnow("worker", *config, env=env) as worker:
+            assert worker.stderr is not None
+            assert any("waiting for its model" in line for line in worker.stderr)
+            worker.send_signal(signal.SIGTERM)
+            _, err = worker.communicate(timeout=SECONDS)
+    assert worker.returncode == 0
+    assert "exiting immediately: route mail was still loading models:/mail@champion" in err
 
 
 def test_samples_are_many_each_with_its_label() -> None:

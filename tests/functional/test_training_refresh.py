@@ -164,7 +164,7 @@ def test_what_people_correct_becomes_a_better_champion(desk: Desk, how: tuple[st
     assert after.digest == report["challenger"]["digest"]
     assert desk.right(after) > desk.right(before) + 0.3
     assert after.card.parent == "tiny 7"
-    assert after.card.evaluation["test"]["feedback"]["rows"] == report["data"]["held_back"]
+    assert after.card.evaluation["test"]["feedback"]["rows"] == report["data"]["held_out"]
     assert after.card.training["refresh"]["champion"] == before.digest
     same_encoder = after.card.files["model.safetensors"] == before.card.files["model.safetensors"]
     assert same_encoder == bool(how)
@@ -222,7 +222,7 @@ def test_a_refresh_may_wait_for_drift(desk: Desk, monkeypatch: pytest.MonkeyPatc
         result = CliRunner().invoke(app, desk.arguments("--on-drift", url), catch_exceptions=False)
         server.shutdown()
         thread.join()
-    assert f"route {NAME}: tokens is 0.50 away, 0.25 is the threshold" in result.stderr
+    assert f"route {NAME}: drift of tokens 0.50 (threshold 0.25)" in result.stderr
     assert Drifting.window == 3, "one window far away is not enough"
     assert json.loads(result.stdout)["outcome"] == "waiting"
 

@@ -155,6 +155,18 @@ def test_an_average_is_one_model_that_says_what_it_is_of(folder: Path, tmp_path:
         train("lab", "average", folder / "one", tmp_path / "other", *data, "--out", tmp_path / "no")
 
 
+def test_an_average_has_no_early_exits(folder: Path, tmp_path: Path) -> None:
+    data = ("--recipe", folder / "tiny.toml", "--data", folder)
+    part, out = tmp_path / "part", tmp_path / "out"
+    shutil.copytree(folder / "one", part)
+    train("add", "exits", part, *data)
+    assert load_artifact(part).card.exit_confidence is not None
+    train("lab", "average", part, folder / "two", *data, "--out", out)
+    artifact = load_artifact(out)
+    assert load_exits(artifact) is None
+    assert artifact.card.exit_confidence is None
+
+
 @pytest.mark.parametrize("kind", ["sentencepiece", "wordpiece"])
 def test_a_vocabulary_and_an_encoder_that_uses_it(folder: Path, tmp_path: Path, kind: str) -> None:
     write_rows(tmp_path / "more.jsonl.gz", map(words, range(400)))

@@ -90,4 +90,4 @@ def test_a_worker_told_to_end_while_the_broker_is_down_ends(tmp_path: Path, tiny
             broker.process.send_signal(signal.SIGKILL)
             broker.process.wait()
             assert worker.stop() == 0
-            assert "leaving at once" in worker.output
+            assert "exiting immediately" in worker.output

@@ -101,11 +101,11 @@ def test_two_replays_at_once_take_turns(stage: Stage, route: str, broker_kind: s
     assert came_back(stage, route) == Counter({b"%d" % n: 1 for n in range(LETTERS)})
 
 
-def test_a_letter_that_died_too_often_is_refused(stage: Stage, route: str):
+def test_a_letter_that_failed_too_often_is_refused(stage: Stage, route: str):
     bury(stage, route, 1, attempts="3")
     code, said = replay(stage)
     assert code == 1
-    assert f"{route}/0/0 has died too often" in said
+    assert f"{route}/0/0 has failed too often" in said
     assert "0 sent back" in said
     assert "1 sent back" in replay(stage, "--max-attempts", "4")[1]
 
@@ -132,7 +132,7 @@ def test_a_record_that_dies_again_and_again_ends_in_a_refusal(stage: Stage, rout
             assert by_attempts.keys() == set(range(1, deaths + 1))
             code, said = replay(stage)
         assert code == 1
-        assert "has died too often" in said
+        assert "has failed too often" in said
         assert "0 sent back" in said
         assert worker.stop() == 0
     first = by_attempts[1]["winnow-source"]

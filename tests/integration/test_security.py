@@ -74,7 +74,7 @@ def refused(secured: Secured, name: str) -> tuple[dict[str, Any], str]:
         "user": (scram | {"sasl_username": "nobody"}, "refuses user 'nobody' by SCRAM-SHA-512"),
         "authority": (
             mutual | secured.tls("nobody.pem"),
-            "signed by nobody in",
+            "signed by no CA in",
         ),
         "host_name": (scram | {"bootstrap_servers": elsewhere}, "is for another host name"),
         "no_certificate": (no_certificate, "it wants a client certificate"),

@@ -74,7 +74,7 @@ def test_a_flood_becomes_one_line_with_a_count():
     assert [passes(n) for n in (2, 3, 4)] == [None, None, None]
     assert passes(5, logging.INFO) == "down 5"
     clock.now = 11
-    assert passes(6) == "down 6 [3 more like this held back]"
+    assert passes(6) == "down 6 [3 more like this suppressed]"
 
 
 def test_messages_that_differ_in_numbers_are_of_one_kind():

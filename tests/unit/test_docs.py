@@ -16,6 +16,7 @@ from pydantic import BaseModel, SecretStr
 from stream_app.__main__ import app
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import Settings
+from tests.integration.faults.table import read_rows, summary
 from tests.markdown import Page, read_page
 from training.__main__ import app as train
 from training.data.readers import READERS
@@ -186,6 +187,21 @@ class TestTraining:
         page = read_page(ROOT / "docs" / "refresh.md").text
         names = [gate.__name__.replace("_", " ") for gate in GATES]
         assert [name for name in names if f"| {name} |" not in page] == []
+
+
+class TestReliability:
+    def test_the_summary_is_that_of_the_runs(self):
+        page = read_page(ROOT / "docs" / "reliability.md").text
+        rows = re.findall(r"^\| (\w+)(?::[^|]+)? \| (\d.*) \|$", page, re.MULTILINE)
+        told = {breaks: tuple(map(str.strip, cells.split("|"))) for breaks, cells in rows}
+        assert told == summary(read_rows())
+
+    def test_the_totals_are_those_of_the_runs(self):
+        page, runs = read_page(ROOT / "docs" / "reliability.md").text, read_rows()
+        once = sum(int(run.messages) for run in runs if run.delivery == "effectively_once")
+        assert f"{sum(int(run.messages) for run in runs):,} messages in {len(runs)} runs" in page
+        assert f"0 duplicates in {once:,} messages" in page
+        assert {run.lost for run in runs} == {run.mislabelled for run in runs} == {"0"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.file.relative_to(ROOT)))

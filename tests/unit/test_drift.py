@@ -244,4 +244,4 @@ def test_two_windows_in_a_row_are_drift():
         page("mail", 4, far) + page("mail", 1, far, "b"),
         page("mail", 5, near),
     )
-    assert (reason, left) == ("route mail: label is 0.50 away, 0.25 is the threshold", 1)
+    assert (reason, left) == ("route mail: drift of label 0.50 (threshold 0.25)", 1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from stream_app.core.errors import ModelError
+from stream_app.core.errors import ModelError, SourceError
 from stream_app.model.artifact import ModelCard, load_artifact
 from tests.tiny_model import save_tiny_albert
 from training.__main__ import app
@@ -80,3 +80,12 @@ def test_a_label_the_model_does_not_have_is_refused(tmp_path: Path) -> None:
     artifact = load_artifact(save_tiny_albert(tmp_path))
     with pytest.raises(ModelError, match="no label 'eggs'"):
         score(artifact, [Example("text", ("eggs",))], "fake")
+
+
+def test_texts_without_one_label_are_not_taken_for_the_first(tmp_path: Path) -> None:
+    rows = ({"text": "a short text", "label": label} for label in (["ham"], [], ["ham", "spam"]))
+    (tmp_path / "a.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    model = save_tiny_albert(tmp_path / "m")
+    options = ("--model", str(model), "--data", str(tmp_path / "a.jsonl"), "--engine", "fake")
+    with pytest.raises(SourceError, match="2 of 3 texts have no label or several"):
+        CliRunner().invoke(app, ["evaluate", *options], catch_exceptions=False)

@@ -48,7 +48,7 @@ FEEDBACK = [0, 1] * 50
 def evidence(**changes: Any) -> Evidence:
     right = Evidence(
         frozen=compared(TRUTH, flipped(TRUTH, WRONG), flipped(TRUTH, WRONG)),
-        held_back=compared(FEEDBACK, flipped(FEEDBACK, range(60)), flipped(FEEDBACK, range(30))),
+        held_out=compared(FEEDBACK, flipped(FEEDBACK, range(60)), flipped(FEEDBACK, range(30))),
         champion=Candidate(LABELS, 1000, 100.0),
         challenger=Candidate(LABELS, 1000, 100.0),
         sources={"ada": 50, "bob": 50},
@@ -64,9 +64,9 @@ def frozen(challenger: Sequence[int], confidence: float = 0.9, **slices: Sequenc
     )
 
 
-def held_back(champion: range, challenger: range, confidence: float = 0.9) -> Evidence:
+def held_out(champion: range, challenger: range, confidence: float = 0.9) -> Evidence:
     opinions = flipped(FEEDBACK, champion), flipped(FEEDBACK, challenger)
-    return evidence(held_back=compared(FEEDBACK, *opinions, confidence))
+    return evidence(held_out=compared(FEEDBACK, *opinions, confidence))
 
 
 def failed(judged: Evidence, limits: Gates | None = None) -> list[str]:
@@ -85,11 +85,11 @@ SHORT = ["short" if row in range(1180, 1230) else "long" for row in range(2000)]
         (evidence(sources={"ada": 500, "bob": 1}), {"trusted": ("ada",)}, []),
         (evidence(contradicted=21), {}, ["sources agree"]),
         # both models are sure that a tenth of what was said is wrong
-        (held_back(range(60), range(11), 0.995), {}, ["labels can be believed"]),
-        (held_back(range(40), range(4), 0.995), {}, []),
-        (held_back(range(30), range(30)), {}, ["better on feedback"]),
-        (held_back(range(30), range(1, 31)), {}, ["better on feedback"]),
-        (evidence(held_back=compared([], [], [])), {}, ["better on feedback"]),
+        (held_out(range(60), range(11), 0.995), {}, ["labels can be believed"]),
+        (held_out(range(40), range(4), 0.995), {}, []),
+        (held_out(range(30), range(30)), {}, ["better on feedback"]),
+        (held_out(range(30), range(1, 31)), {}, ["better on feedback"]),
+        (evidence(held_out=compared([], [], [])), {}, ["better on feedback"]),
         (frozen(flipped(TRUTH, [*WRONG, *range(1200, 1220)])), {}, ["not worse on frozen test"]),
         (frozen(flipped(TRUTH, [*WRONG, *range(1200, 1204)])), {}, []),
         (frozen(flipped(TRUTH, WRONG), 0.99), {"max_calibration_error": 0.2}, []),

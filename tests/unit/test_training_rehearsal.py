@@ -58,13 +58,13 @@ def test_budgets_hold_the_newest_corrections_and_a_sample_of_every_old_kind(
     learnt = [example for example in merged.train if example.source == FEEDBACK]
     assert (len(merged.train), len(learnt)) == (40, 10)
     assert len(merged.train) + len(merged.more) == 100
-    held_back = merged.test[FEEDBACK]
-    assert 8 < len(held_back) < 35
+    held_out = merged.test[FEEDBACK]
+    assert 8 < len(held_out) < 35
     calibrating = [example for example in merged.validation if example.source == FEEDBACK]
-    every = [*learnt, *held_back, *calibrating, *merged.more]
+    every = [*learnt, *held_out, *calibrating, *merged.more]
     assert len({example.text for example in every}) == len(every)
     newest = [new_words(n) for n in range(100)]
-    newest = [t for t in newest if t not in {e.text for e in (*held_back, *calibrating)}]
+    newest = [t for t in newest if t not in {e.text for e in (*held_out, *calibrating)}]
     assert [example.text for example in learnt] == newest[-10:]
     old = Counter((e.source, e.label) for e in merged.train if e.source != FEEDBACK)
     whole = Counter((e.source, e.label) for e in base.train)
@@ -72,7 +72,7 @@ def test_budgets_hold_the_newest_corrections_and_a_sample_of_every_old_kind(
         assert abs(old[kind] / 30 - count / len(base.train)) < 0.04
     told = merged.lineage[-1][FEEDBACK]
     assert told["rehearsed"] == {"encoder": 30, "head": 75}
-    assert told["held_back"] == len(held_back)
+    assert told["held_out"] == len(held_out)
 
 
 def test_another_salt_rehearses_others_and_the_same_one_the_same(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stream_app.core.settings import CONFIG_VARIABLE, RouteSettings, Settings
+from stream_app.core.command_line import config_option
+from stream_app.core.settings import RouteSettings, Settings
 from stream_app.model.artifact import ModelCard
 
 if TYPE_CHECKING:  # --help imports nothing heavy
@@ -34,16 +35,7 @@ ModelReference = Annotated[
     str, typer.Option(metavar="REF", help="builtin:NAME, a path, or hf://ORG/NAME.")
 ]
 Out = Annotated[Path, typer.Option(help="The folder to write: a model `winnow` can serve.")]
-ConfigFile = Annotated[
-    Path,
-    typer.Option(
-        "--config",
-        "-c",
-        metavar="FILE",
-        envvar=CONFIG_VARIABLE,
-        help="The service's configuration (TOML).",
-    ),
-]
+ConfigFile = Annotated[Path, config_option("The service's configuration (TOML).")]
 RouteName = Annotated[str, typer.Option("--route", metavar="NAME", help="The route.")]
 EngineName = Annotated[str, typer.Option(help="The backend to measure.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]

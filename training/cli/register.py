@@ -7,19 +7,14 @@ from typing import Annotated
 
 import typer
 
-from stream_app.core.settings import CONFIG_VARIABLE
+from stream_app.core.command_line import config_option
 from training.cli.options import ModelReference, Report, tell
 
 
 def register(
     model: ModelReference,
     name: Annotated[str, typer.Option(help="The registered model: NAME in models:/NAME@…")],
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", "-c", metavar="FILE", envvar=CONFIG_VARIABLE, help="For [registry] uri."
-        ),
-    ] = None,
+    config: Annotated[Path | None, config_option("For [registry] uri.")] = None,
     alias: Annotated[
         str | None,
         typer.Option(help="Point this alias at it: champion serves, challenger is tried."),

@@ -45,7 +45,7 @@ def cross_corpus(job: FitJob, encoder: Artifact) -> dict[str, Scored]:
     (messages,) = load_folds(job.recipe, job.data, 1)
     names = sorted({example.source for example in messages})
     if len(names) < 2:
-        raise ConfigError(f"recipe {job.recipe.name} has one source: nothing to cross")
+        raise ConfigError(f"recipe {job.recipe.name} has one source, and --by source needs two")
     found = {}
     for name in names:
         tested = [example for example in messages if example.source == name]

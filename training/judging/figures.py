@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from stream_app.core.errors import SourceError
 from stream_app.model.artifact import ModelCard
 from stream_app.model.decision import probabilities
 from training.judging import metrics
@@ -55,7 +56,10 @@ class Judged:
 
 
 def measure(scored: Scored, card: ModelCard) -> dict[str, Any]:
-    """Figures as JSON: quality with intervals, calibration, slices and throughput."""
+    """Figures as JSON: quality with intervals, calibration, slices and throughput.
+
+    Raises SourceError if a single-label model is judged by texts without exactly one label.
+    """
     judged = _judged(scored, card)
     return {name: value for figure in FIGURES for name, value in figure(judged).items()}
 
@@ -207,6 +211,12 @@ FIGURES: Sequence[Callable[[Judged], Figures]] = (
 def _judged(scored: Scored, card: ModelCard) -> Judged:
     scores = probabilities(scored.logits, card, scored.lengths)
     if card.problem == "single_label":
+        odd = int((scored.truth.sum(axis=1) != 1).sum())
+        if odd:
+            raise SourceError(
+                f"{odd} of {len(scored.truth)} texts have no label or several; {card.name} gives "
+                "each text one: correct the data"
+            )
         predicted = np.eye(len(card.labels), dtype=bool)[scores.argmax(axis=1)]
     else:
         predicted = scores >= np.array([card.thresholds.get(label, 0.5) for label in card.labels])

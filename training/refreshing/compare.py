@@ -48,7 +48,7 @@ def joined(pairs: Mapping[str, Compared]) -> Compared:
 def candidates(
     champion: Artifact, challenger: Artifact, examples: Sequence[Example], engine: str
 ) -> tuple[Candidate, Candidate]:
-    """What both are, and how fast on this machine at this time."""
+    """Labels, size and speed of both, measured alternately."""
     some = _unlabelled(examples[:_SPEED_TEXTS])
     fastest = [0.0, 0.0]
     for _ in range(_SPEED_RUNS):

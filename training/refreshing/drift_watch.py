@@ -28,8 +28,8 @@ def wait_for_drift(
 ) -> str:
     """Return why, once a score of `route` exceeds `threshold` in two windows in a row.
 
-    `url` is a worker's /metrics, or /federate of a Prometheus that knows all workers; who does not
-    answer is asked again. `fetch` gets the text of a URL, or raises OSError.
+    `url` is a worker's /metrics, or /federate of a Prometheus that knows all workers; without an
+    answer it is asked again. `fetch` gets the text of a URL, or raises OSError.
     """
     seen: dict[str, _Process] = {}
     while True:
@@ -41,7 +41,7 @@ def wait_for_drift(
             for name, (windows, scores) in _processes(text, route).items():
                 found = seen.setdefault(name, _Process()).drifted(windows, scores, threshold)
                 if found:
-                    return f"route {route}: {found}, {threshold:g} is the threshold"
+                    return f"route {route}: drift of {found} (threshold {threshold:g})"
         sleep(EVERY_SECONDS)
 
 
@@ -60,7 +60,7 @@ class _Process:
         for name, score in scores.items():
             self.streaks[name] = self.streaks.get(name, 0) + 1 if score > threshold else 0
         far = {n: score for n, score in scores.items() if self.streaks[n] >= WINDOWS}
-        return ", ".join(f"{n} is {score:.2f} away" for n, score in sorted(far.items()))
+        return ", ".join(f"{n} {score:.2f}" for n, score in sorted(far.items()))
 
 
 def _processes(text: str, route: str) -> dict[str, tuple[float, dict[str, float]]]:

@@ -58,7 +58,7 @@ class FeedbackSource:
 def pull(source: FeedbackSource, folder: Path) -> Pull | None:
     """Read the feedback since the last pull into `folder`; None without any.
 
-    What cannot be used is counted by its reason and named in the manifest; it ends nothing:
+    Unusable feedback is counted by reason and named in the manifest, and does not end the pull:
     `malformed`, `unknown_label`, `foreign_id` (no record of the route's input), `expired` or
     `absent` (the record is not there any more, or never was), `unreadable` (it has no text).
     Raises ConfigError for a folder of other feedback, BrokerError and SourceError.
@@ -97,7 +97,7 @@ _Said = tuple[Record, Feedback]
 def _understood(
     records: Iterable[Record], source: FeedbackSource, outcomes: _Outcomes
 ) -> list[_Said]:
-    """The feedback on the route that makes sense."""
+    """The valid feedback on the route."""
     found: list[_Said] = []
     for record in records:
         outcomes.counts["read"] += 1
@@ -120,7 +120,7 @@ def _understood(
 def _with_words(
     said: Sequence[_Said], route: RouteSettings, records: Reader, outcomes: _Outcomes
 ) -> Iterator[Correction]:
-    """Each with the words it is about, read from the route's input where it gives an id."""
+    """Each with its text, which is read from the route's input if it gives an id."""
     by_record: defaultdict[Partition, defaultdict[int, list[_Said]]] = defaultdict(
         lambda: defaultdict(list)
     )
@@ -181,5 +181,5 @@ def _check_grown(topic: str, starts: Offsets, ends: Offsets) -> None:
         if ends.get(number, 0) < start:
             raise SourceError(
                 f"{topic}/{number} ends at {ends.get(number, 0)}, but was read up to {start}: it "
-                "was made anew. Give another folder, and keep this one for what it holds"
+                "was recreated. Give another folder; this one keeps its corrections"
             )

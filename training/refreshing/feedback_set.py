@@ -60,7 +60,7 @@ class Correction:
 
     @property
     def order(self) -> tuple[int, int, int]:
-        """The last of several about one message counts. What `when` says could be made up."""
+        """Of several about one message the last counts; `when` is not used: it could be made up."""
         return self.logged, self.partition, self.offset
 
 
@@ -88,7 +88,7 @@ class Pull(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class FeedbackSet:
-    """What several pulls amount to: the last correction of each message, in the order of the log.
+    """The corrections of several pulls: the last of each message, in the order of the log.
 
     `contradicted` counts messages that were given different labels by different sources.
     """
@@ -131,7 +131,7 @@ def write_pull(folder: Path, pull: Pull, corrections: Sequence[Correction]) -> P
 
 
 def read_set(folder: Path, of: Iterable[Pull]) -> FeedbackSet:
-    """The corrections of some pulls. Raises SourceError for a file that is not as it was."""
+    """The corrections of some pulls. Raises SourceError for a file that changed."""
     every: list[Correction] = []
     for pull in of:
         file = folder / f"{pull.name}.parquet"

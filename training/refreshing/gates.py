@@ -59,7 +59,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What a model is, besides right or wrong."""
+    """The properties of a model besides its accuracy."""
 
     labels: tuple[str, ...]
     size: int  # bytes
@@ -75,7 +75,7 @@ class Evidence:
     """
 
     frozen: Compared  # the recipe's test part
-    held_back: Compared  # corrections that no model learns from
+    held_out: Compared  # corrections that no model learns from
     champion: Candidate
     challenger: Candidate
     sources: Mapping[str, int]
@@ -102,7 +102,7 @@ Verdict = tuple[bool, str]
 
 def enough_new_data(evidence: Evidence, limits: Gates) -> Verdict:
     new = sum(evidence.sources.values())
-    return new >= limits.min_new, f"{new} new corrections, {limits.min_new} wanted"
+    return new >= limits.min_new, f"{new} new corrections (at least {limits.min_new})"
 
 
 def no_source_floods(evidence: Evidence, limits: Gates) -> Verdict:
@@ -112,37 +112,36 @@ def no_source_floods(evidence: Evidence, limits: Gates) -> Verdict:
         return True, "every source is trusted"
     who = max(counts, key=counts.__getitem__)
     share = counts[who] / sum(evidence.sources.values())
-    reason = f"{who!r} gave {share:.0%} of the new corrections, {limits.max_source_share:.0%} may"
+    most = f"{limits.max_source_share:.0%}"
+    reason = f"{who!r} gave {share:.0%} of the new corrections (at most {most})"
     return share <= limits.max_source_share, reason
 
 
 def sources_agree(evidence: Evidence, limits: Gates) -> Verdict:
     share = evidence.contradicted / max(1, evidence.corrections)
-    reason = (
-        f"sources disagree on {share:.1%} of the messages, {limits.max_contradicted:.0%} may be"
-    )
+    reason = f"sources disagree on {share:.1%} of messages (at most {limits.max_contradicted:.0%})"
     return share <= limits.max_contradicted, reason
 
 
 def labels_can_be_believed(evidence: Evidence, limits: Gates) -> Verdict:
-    """Corrections that neither model learnt from and both are sure are wrong: most will be."""
-    pair = evidence.held_back
+    """Corrections that both models are sure are wrong, without having learnt them, mostly are."""
+    pair = evidence.held_out
     doubted = _contradicts(pair, pair.champion) & _contradicts(pair, pair.challenger)
     hits = int(doubted.sum())
     least = exact_interval(hits, pair.rows)[0] if pair.rows else 0.0
     reason = (
-        f"both models are sure that {hits} of {pair.rows} held-back corrections are wrong: "
-        f"{least:.1%} or more, {limits.max_doubted:.0%} may be"
+        f"both models are sure that {hits} of {pair.rows} held-out corrections are wrong: at least "
+        f"{least:.1%} of all (at most {limits.max_doubted:.0%})"
     )
     return least <= limits.max_doubted, reason
 
 
 def better_on_feedback(evidence: Evidence, limits: Gates) -> Verdict:
-    pair = evidence.held_back
+    pair = evidence.held_out
     if not pair.rows:
-        return False, "no corrections were held back to test on"
+        return False, "no corrections were held out to test on"
     low, _ = _bounds(pair.gain())
-    return low > 0, _told(pair, f"the gain is {low:+.2%} or more")
+    return low > 0, _told(pair, f"the gain is at least {low:+.2%} (above 0)")
 
 
 def not_worse_on_frozen_test(evidence: Evidence, limits: Gates) -> Verdict:
@@ -150,8 +149,8 @@ def not_worse_on_frozen_test(evidence: Evidence, limits: Gates) -> Verdict:
     if not pair.rows:
         return False, "the recipe has no test part"
     low, _ = _bounds(pair.gain())
-    allowed = f"{low:+.2%} or more, {-limits.max_accuracy_loss:+.2%} may be"
-    return low >= -limits.max_accuracy_loss, _told(pair, f"the change is {allowed}")
+    least = -limits.max_accuracy_loss
+    return low >= least, _told(pair, f"the change is at least {low:+.2%} (at least {least:+.2%})")
 
 
 def no_slice_collapses(evidence: Evidence, limits: Gates) -> Verdict:
@@ -169,7 +168,7 @@ def is_calibrated(evidence: Evidence, limits: Gates) -> Verdict:
     pair = evidence.frozen
     before, after = _calibration(pair, pair.champion), _calibration(pair, pair.challenger)
     most = max(limits.max_calibration_error, before)
-    return after <= most, f"calibration error {before:.3f} -> {after:.3f}, {most:.3f} may be"
+    return after <= most, f"calibration error {before:.3f} -> {after:.3f} (at most {most:.3f})"
 
 
 def few_false_positives(evidence: Evidence, limits: Gates) -> Verdict:
@@ -181,19 +180,19 @@ def few_false_positives(evidence: Evidence, limits: Gates) -> Verdict:
                 for opinion in (evidence.frozen.champion, evidence.frozen.challenger)
             )
             passed = passed and after <= most
-            told.append(f"{label}: {before:.2%} -> {after:.2%}, {most:.2%} may be")
-    return passed, "; ".join(told) or "no label has a ceiling"
+            told.append(f"{label}: {before:.2%} -> {after:.2%} (at most {most:.2%})")
+    return passed, "; ".join(told) or "no label has a limit"
 
 
 def is_fast(evidence: Evidence, limits: Gates) -> Verdict:
     before, after = evidence.champion.texts_per_second, evidence.challenger.texts_per_second
-    reason = f"{before:.0f} -> {after:.0f} texts a second, {limits.min_speed:.0%} of it must be"
+    reason = f"{before:.0f} -> {after:.0f} texts a second (at least {limits.min_speed:.0%} of it)"
     return after >= before * limits.min_speed, reason
 
 
 def is_small(evidence: Evidence, limits: Gates) -> Verdict:
     before, after = evidence.champion.size, evidence.challenger.size
-    reason = f"{before / 1e6:.1f} -> {after / 1e6:.1f} MB, {limits.max_growth:.0%} of it may be"
+    reason = f"{before / 1e6:.1f} -> {after / 1e6:.1f} MB (at most {limits.max_growth:.0%} of it)"
     return after <= before * limits.max_growth, reason
 
 
@@ -201,7 +200,7 @@ def labels_are_declared(evidence: Evidence, limits: Gates) -> Verdict:
     before, after = evidence.champion.labels, evidence.challenger.labels
     if before == after:
         return True, "unchanged"
-    reason = f"{', '.join(before)} -> {', '.join(after)}; a change is declared in [gates] labels"
+    reason = f"{', '.join(before)} -> {', '.join(after)}; declare the change in [gates] labels"
     return after == limits.labels, reason
 
 

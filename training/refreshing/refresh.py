@@ -37,7 +37,7 @@ def refresh(job: RefreshJob) -> dict[str, Any]:
 def _check(job: RefreshJob) -> None:
     recipe = job.recipe
     if recipe.problem != "single_label":
-        raise ConfigError("feedback has one label: make multi-label models again, with fit")
+        raise ConfigError("refresh is for single-label models: use winnow-train fit")
     if job.head_only and recipe.ngrams is None:
         raise ConfigError(
             f"recipe {recipe.name} has no n-gram head to refit: leave out --head-only"

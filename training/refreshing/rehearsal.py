@@ -22,7 +22,7 @@ from training.data.split import like_any, parts, stratified
 from training.recipe import Recipe
 from training.refreshing.feedback_set import Correction
 
-FEEDBACK = "feedback"  # the source of corrections, and the name of the test that is held back
+FEEDBACK = "feedback"  # the source of corrections, and the name of the test that is held out
 _log = logging.getLogger(__name__)
 
 
@@ -44,13 +44,13 @@ def base_set(recipe: Recipe, data: Path, folder: Path) -> Corpus:
 def merge(base: Corpus, corrections: Sequence[Correction], recipe: Recipe, salt: str) -> Corpus:
     """Corrections and rehearsed texts, as the corpus that the refreshed model is made from.
 
-    Corrections are placed as every text is, by hash: a fifth is held back as test `feedback`, some
+    Corrections are placed as every text is, by hash: a fifth is held out as test `feedback`, some
     are for calibration. The newest are learnt, up to their share of the budget; the rest of it is a
     sample of the base set, each source's labels as frequent as they are there. Another `salt` draws
     another sample, so that in time all of the base set is rehearsed. A correction of a base text
     replaces it; one of a test text, or of one much like it, is left out.
     """
-    learnable, validation, held_back, dropped = _placed(base, corrections, recipe)
+    learnable, validation, held_out, dropped = _placed(base, corrections, recipe)
     corrected = {example.text for example in learnable}
     train, more, how = base.train, base.more, recipe.refresh
     new = _newest(learnable, how.max_feedback_share * how.budget)
@@ -63,7 +63,7 @@ def merge(base: Corpus, corrections: Sequence[Correction], recipe: Recipe, salt:
     rehearsed = _sample(_without(others, corrected), room - len(further), salt)
     told = {
         "learnt": len(new) + len(further),
-        "held_back": len(held_back),
+        "held_out": len(held_out),
         "validation": len(validation),
         "dropped_like_a_test_text": dropped,
         "rehearsed": {"encoder": len(old), "head": len(old) + len(rehearsed)},
@@ -73,7 +73,7 @@ def merge(base: Corpus, corrections: Sequence[Correction], recipe: Recipe, salt:
         train=[*old, *new],
         more=[*rehearsed, *further],
         validation=[*base.validation, *validation],
-        test={**base.test, FEEDBACK: held_back},
+        test={**base.test, FEEDBACK: held_out},
         lineage=[*base.lineage, {FEEDBACK: told}],
     )
 

@@ -163,14 +163,14 @@ class Steps:
     def gates(self) -> dict[str, Any]:
         champion, challenger = self._champion, load_artifact(self._model)
         tests = compare(champion, challenger, self._corpus.test, ENGINE)
-        held_back, frozen = tests.pop(FEEDBACK), joined(tests)
+        held_out, frozen = tests.pop(FEEDBACK), joined(tests)
         sample = [example for test in self._corpus.test.values() for example in test]
         old, new = candidates(champion, challenger, sample, ENGINE)
         feedback = self._feedback_set
         sources, learnt = self._sources(feedback.corrections)
         evidence = Evidence(
             frozen=frozen,
-            held_back=held_back,
+            held_out=held_out,
             champion=old,
             challenger=new,
             sources=sources,

@@ -1,4 +1,4 @@
-"""Messages and models for the faults, and the table of what came of them."""
+"""Messages and models for the faults, and the table of results."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> str:
 def undisturbed(
     messages: Sequence[bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Mapping[int, Result]]:
-    """What a worker that nobody disturbs says of every message, by its number, for a model."""
+    """The results of an undisturbed worker, by message number, for a model."""
     said: dict[str, Mapping[int, Result]] = {}
 
     def of(model: str) -> Mapping[int, Result]:
@@ -100,6 +100,10 @@ def table() -> Table:
     return TABLE
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if config.getoption("--all-faults"):
+        TABLE.keep()
     for line in TABLE.lines():
         terminalreporter.write_line(line)

@@ -147,7 +147,7 @@ def network_cut(scene: Scene) -> None:
 
 @fault(own_broker=True, apart=DISK, share=0.5, small_disk=True)
 def full_disk_of_the_broker(scene: Scene) -> None:
-    """Its disk fills up, it dies of that, it gets more room and comes back."""
+    """Its disk fills up and it ends; with more room it is started again."""
     assert scene.broker is not None
     data = scene.broker.folder / "data"
     scene.produce()

@@ -22,7 +22,7 @@ from tests.integration.harness import Worker
 DRAWS = ("kill", "term", "pause", "join", "engine", "broker")
 
 
-@fault(real=True, duplicates=False, modes=BOTH)
+@fault(breaks="nothing", real=True, duplicates=False, modes=BOTH)
 def undisturbed(scene: Scene) -> None:
     """No fault: what every other run is compared with."""
     scene.produce()

@@ -17,10 +17,11 @@ NO_LIMITS = "the embedded broker has no limits on topics"
 
 @dataclass(frozen=True)
 class Fault:
-    """`apart` maps a broker to why the fault cannot be had there."""
+    """`apart` maps a broker to the reason why the fault cannot be injected there."""
 
     name: str
     act: Callable[[Scene], None]
+    breaks: str  # its class in docs/reliability.md
     modes: tuple[str, ...] = (TWICE,)
     quick: Mapping[str, str] = field(default_factory=dict)  # in `make test`: broker -> mode
     own_broker: bool = False
@@ -41,7 +42,8 @@ def fault(**how: Any) -> Callable[[Callable[[Scene], None]], Callable[[Scene], N
     """Register the function as a fault of its name."""
 
     def register(act: Callable[[Scene], None]) -> Callable[[Scene], None]:
-        FAULTS.append(Fault(act.__name__, act, **how))
+        breaks = act.__module__.rpartition("on_")[2]
+        FAULTS.append(Fault(act.__name__, act, **{"breaks": breaks, **how}))
         return act
 
     return register

@@ -1,4 +1,4 @@
-"""A scene: a route, its messages, workers to strike, and the account of what came of it."""
+"""A scene: a route, its messages, workers to strike, and the account of the results."""
 
 from __future__ import annotations
 

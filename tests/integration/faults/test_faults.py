@@ -1,6 +1,7 @@
 """Every fault on every broker in every mode: nothing lost, nothing mislabelled, all accounted for.
 
-A quick part runs with the suite. All of it, with 20,000 messages a run: make test-faults
+A quick part runs with the suite. `make test-faults` runs all of it, with 20,000 messages a run, and
+keeps the rows in docs/faults.csv.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ SEEDS = [
     Fault(
         f"random_faults_seed_{seed}",
         partial(on_workers.random_faults, seed=seed),
+        breaks="random",
         modes=BOTH,
         own_broker=True,
     )
@@ -62,14 +64,13 @@ def test_nothing_is_lost(
     if why is None and fault.own_broker and broker_kind not in ("tansu", "apache"):
         why = "the broker is not ours to strike"
     if why is not None:
-        table.leave_out(fault.name, broker_kind, mode, why)
         pytest.skip(why)
     with set_scene(fault, mode) as scene:
         try:
             fault.act(scene)
         finally:
             found = scene.totals()
-            table.add(fault.name, broker_kind, mode, found)
+            table.add(fault.breaks, fault.name, broker_kind, mode, found)
     assert found.lost == 0
     assert found.mislabelled == 0
     assert found.labelled + found.dead == found.sent
