@@ -96,9 +96,9 @@ def test_without_text_there_is_no_label_of_the_models():
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [
-        ("decide_at", {"eggs": 0.5}, r"decide_at names labels .*\['eggs'\]"),
+        ("decide_at", {"eggs": 0.5}, "decide_at name 1 labels .* as 'eggs'"),
         ("decide_at", {"spam": 1.5}, "less than or equal to 1"),
-        ("thresholds", {"eggs": 0.5}, r"thresholds names labels .*\['eggs'\]"),
+        ("thresholds", {"eggs": 0.5}, "thresholds name 1 labels .* as 'eggs'"),
         ("familiar_at", -0.1, "greater than or equal to 0"),
         ("evidence", -1, "greater than or equal to 0"),
     ],
