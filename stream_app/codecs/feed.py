@@ -11,6 +11,7 @@ import codecs
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from html import escape
 from itertools import islice
 from typing import Any
@@ -18,9 +19,9 @@ from typing import Any
 from lxml import etree
 
 from stream_app.codecs.confluent import is_framed
-from stream_app.codecs.html import html_to_text
+from stream_app.codecs.html import Allowance, html_to_text
 from stream_app.codecs.json_object import load_object, passed_fields, text_at
-from stream_app.codecs.outcome import MALFORMED, field_text, finish
+from stream_app.codecs.outcome import MALFORMED, MAX_TEXT_CHARS, field_text, finish
 from stream_app.codecs.xml_repair import repaired
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, ParseSpec
@@ -37,12 +38,13 @@ MAX_CHILDREN = 1_000
 # Of several without words so many are tried: HTML is the dearest part of an item.
 MAX_TITLES = 2
 MAX_BODIES = 4
-# Each becomes a node of some 200 bytes, be it three bytes of XML.
+# Tags, references and attributes: each becomes a node of some 200 bytes, be it three bytes of XML.
 MAX_MARK_UP = 100_000
 
 _ITEMS = {"item", "entry"}
 _FEEDS = {"rss", "RDF", "feed"}
-_MARK_UP = re.compile(r"<[a-zA-Z/!?]|&#?\w+;")
+_MARK_UP = re.compile(r"<[a-zA-Z/!?]|&#?\w{1,32};")
+_WINDOW, _LONGEST_MARK = 1 << 18, 40  # characters searched in one go, for the lock's sake
 # What the parser repairs without losing words. Any other fault may have cut the item short.
 _REPAIRABLE = {
     etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE,
@@ -76,12 +78,13 @@ def _from_json(found: dict[str, Any], spec: ParseSpec) -> Message:
         found = _only(items)
         if not isinstance(found, dict):
             raise RecordError(MALFORMED, "the item of this JSON feed is not an object")
+    title, body = (partial(_without_html, Allowance()) for _ in range(2))
     bodies = (
-        text_at(found, key) if key == "content_text" else _without_html(text_at(found, key))
+        text_at(found, key) if key == "content_text" else body(text_at(found, key))
         for key in _JSON_BODY
     )
     return finish(
-        _without_html(text_at(found, "title")),
+        title(text_at(found, "title")),
         _first(bodies),
         message_id=_first(text_at(found, key) for key in _JSON_ID),
         fields=passed_fields(found, spec),
@@ -94,9 +97,10 @@ def _from_xml(item: etree._Element, spec: ParseSpec) -> Message:
     elif _name(item)[1] not in _ITEMS:
         raise RecordError(MALFORMED, "this XML is neither an RSS item nor an Atom entry")
     fields = {name: _first(map(_value, _children(item, name))) for name in spec.pass_fields}
+    title, body = (partial(read, Allowance()) for read in (_title, _text))
     return finish(
-        _first(map(_title, islice(_written(item, "title"), MAX_TITLES))),
-        _first(map(_text, islice(_written(item, *_XML_BODY), MAX_BODIES))),
+        _first(map(title, islice(_written(item, "title"), MAX_TITLES))),
+        _first(map(body, islice(_written(item, *_XML_BODY), MAX_BODIES))),
         message_id=_first(_value(node) for name in _XML_ID for node in _children(item, name)),
         fields={name: field_text(text) for name, text in fields.items() if text},
     )
@@ -104,7 +108,7 @@ def _from_xml(item: etree._Element, spec: ParseSpec) -> Message:
 
 def _read(value: bytes) -> etree._Element:
     """The root of the XML in `value`. Limits on depth, sizes and entities are libxml2's own."""
-    if value.count(b"<") + value.count(b"&") > MAX_MARK_UP:
+    if sum(map(value.count, (b"<", b"&", b"="))) > MAX_MARK_UP:
         raise RecordError(MALFORMED, "this XML has more mark-up than any item")
     parser = etree.XMLParser(
         encoding="utf-8",
@@ -167,27 +171,35 @@ def _found(item: etree._Element, name: str) -> Iterator[etree._Element]:
 
 def _value(node: etree._Element) -> str:
     """A short value: the text of an element, else what Atom's `link` or `category` point at."""
-    text = " ".join(" ".join(node.itertext()).split())
+    pieces = islice(node.itertext(), MAX_CHILDREN)
+    text = " ".join(" ".join(piece[:MAX_TEXT_CHARS] for piece in pieces)[:MAX_TEXT_CHARS].split())
     return text or node.get("href") or node.get("term") or ""
 
 
-def _title(node: etree._Element) -> str:
+def _title(left: Allowance, node: etree._Element) -> str:
     """The words in a title: Atom's is plain text unless it says otherwise, RSS's may be HTML."""
     if _name(node.getparent())[1] == "entry" and not len(node) and "type" not in node.attrib:
         return node.text or ""
-    return _text(node)
+    return _text(left, node)
 
 
-def _text(node: etree._Element) -> str:
+def _text(left: Allowance, node: etree._Element) -> str:
     """The words in an element, be they text, escaped HTML or XHTML."""
     if len(node):
         inner = (etree.tostring(child, encoding="unicode", method="html") for child in node)
-        return html_to_text(escape(node.text or "") + "".join(inner))
-    return (node.text or "") if node.get("type") == "text" else _without_html(node.text or "")
+        return html_to_text(escape(node.text or "") + "".join(inner), left)
+    text = node.text or ""
+    return text if node.get("type") == "text" else _without_html(left, text)
 
 
-def _without_html(text: str) -> str:
-    return html_to_text(text) if _MARK_UP.search(text) else text
+def _without_html(left: Allowance, text: str) -> str:
+    if "<" not in text and "&" not in text:
+        return text
+    has_mark_up = (
+        _MARK_UP.search(text, at, at + _WINDOW + _LONGEST_MARK)
+        for at in range(0, len(text), _WINDOW)
+    )
+    return html_to_text(text, left) if any(has_mark_up) else text
 
 
 def _first(texts: Iterable[str]) -> str:

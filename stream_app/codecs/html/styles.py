@@ -49,6 +49,7 @@ class Styles:
     def __init__(self) -> None:
         self.hide = False  # whether any tag hides anything
         self.rules: dict[str, Hidden] = {}  # by selector
+        self.analysed = 0  # different tags, and style sheets ten times
         self._shrink = False  # whether any makes a font of size 0
         self._chars_left = MAX_STYLE_CHARS
         self._marks: dict[tuple[str, str], Mark] = {}
@@ -59,6 +60,7 @@ class Styles:
         self._chars_left -= len(sheet)
         if not _SAYS_SOMETHING.search(sheet):
             return
+        self.analysed += 10
         self._marks.clear()
         for selectors, declarations in _rules(sheet):
             hidden = _hidden(declarations)
@@ -70,6 +72,7 @@ class Styles:
         """What a tag with these attributes hides or shows again."""
         mark = self._marks.get((name, written))
         if mark is None:
+            self.analysed += 1
             mark = self._marks[name, written] = self._mark(name, written)
             self.hide = self.hide or mark.gone or bool(mark.tiny or mark.unseen)
             if mark.tiny and not self._shrink:

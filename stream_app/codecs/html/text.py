@@ -19,7 +19,7 @@ _BLOCK_NAMES = """
 """
 _BLOCKS = {prefix + name for name in _BLOCK_NAMES.split() for prefix in ("", "/")}
 _SHOWN = {"textarea", "xmp", "plaintext"}  # though their content is no mark-up
-_ENTITIES_A_TOKEN, _COST_OF_SHEET = 4, 10  # by the time they take
+_ENTITIES_A_TOKEN, _COST_OF_ANALYSIS = 4, 3  # by the time they take
 _SHORT, _MUCH = 8, 1 << 15  # characters, among which there may be padding
 
 
@@ -69,8 +69,9 @@ class _Document:
                 else:
                     tags.append((len(texts), name, NO_MARK))
             left.tokens -= 1
-            if left.tokens <= 0 or left.chars <= 0:
+            if left.tokens <= _COST_OF_ANALYSIS * styles.analysed or left.chars <= 0:
                 break
+        left.tokens -= _COST_OF_ANALYSIS * styles.analysed
 
     def _text(self, text: str) -> None:
         if "&" in text:
@@ -84,7 +85,6 @@ class _Document:
     def _element(self, name: str, written: str, content: str) -> None:
         """An element whose content is no mark-up."""
         if name == "style":
-            self._left.tokens -= _COST_OF_SHEET
             self._styles.add(content)
         elif name in _SHOWN and not self._styles.mark(name, written).gone:
             for text in texts(content, 0, len(content)):
@@ -94,7 +94,9 @@ class _Document:
         """Take white space in a row as one, and what is left from the allowance."""
         for index in range(self._counted, len(self._texts)):
             text = self._texts[index]
-            if len(text) > _SHORT:
+            if text.isspace():
+                text = self._texts[index] = text[0]
+            elif len(text) > _SHORT:
                 text = self._texts[index] = squeeze(text, max(0, self._left.chars))
             self._left.chars -= len(text)
         self._uncounted, self._counted = 0, len(self._texts)
