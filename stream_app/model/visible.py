@@ -38,6 +38,7 @@ _UNNEEDED = (
 )
 _UNSEEN = re.compile(f"[{_UNNEEDED}]+")
 _OUT_OF_PLACE = re.compile(f"[{_NEEDED}](?:(?![{_JOINED}])|(?<![{_JOINED}][{_NEEDED}]))")
+_BACKWARDS = re.compile("\u202e([^\u202a-\u202e\u2066-\u2069\n]*)")  # until another direction
 _BLANK = "\u2800"  # a Braille pattern of no dots looks like a space
 
 # A run that may hold too many marks: no mark is a letter to Python but those of half-width Katakana
@@ -54,9 +55,11 @@ _SLICE = 1 << 16  # characters looked at in one go: others get the interpreter l
 
 def visible(text: str) -> str:
     """`text` without what has no glyph. A joiner stays between two letters of a script that has
-    it, and between emoji; between Latin letters it goes."""
+    it, and between emoji; between Latin letters it goes. What is written backwards is turned."""
     if text.isascii() or not _SPECIAL.search(text):
         return text
+    if "\u202e" in text:
+        text = _BACKWARDS.sub(_turned, text)
     return _OUT_OF_PLACE.sub("", _UNSEEN.sub("", text)).replace(_BLANK, " ")
 
 
@@ -101,6 +104,13 @@ def is_blank(text: str) -> bool:
 
 def _as_space(run: re.Match[str]) -> str:
     return " " if _SPACE.search(run[0]) else ""
+
+
+def _turned(backwards: re.Match[str]) -> str:
+    """Letters of a script that is written from the right stay in their order."""
+    written = backwards[1]
+    from_right = any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in written)
+    return written if from_right else written[::-1]
 
 
 def _lowered(run: re.Match[str]) -> str:

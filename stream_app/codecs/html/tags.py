@@ -32,14 +32,18 @@ _HTML_NAMES = """
 """
 _BREAKS_OUT = set(_HTML_NAMES.split())
 _END_OF_COMMENT = re.compile("--!?>")
+_MARK_UP = re.compile(
+    r"<(style|script)\b(?>[^<]++|<(?!/\1))*+(?:</\1|\Z)|<!--|-->|<[^<>]*+>", re.IGNORECASE
+)
 _PIECE, _LONGEST_ENTITY = 1 << 15, 40
 _WINDOW = 1 << 20  # characters searched in one go: others get the interpreter lock in between
 
 
 # Text as written, with its entities, and the tag behind it: its name in lower case (an end tag's
 # with a slash before it; '' where no tag follows), its attributes as written, the content of an
-# element whose content is no mark-up (then its end tag is not told), and whether it is in SVG.
-Token = tuple[str, str, str, str | None, bool]
+# element whose content is no mark-up (then its end tag is not told), whether it is in SVG, and the
+# place behind it.
+Token = tuple[str, str, str, str | None, bool, int]
 
 
 def tokens(html: str) -> Iterator[Token]:
@@ -53,13 +57,13 @@ def tokens(html: str) -> Iterator[Token]:
         else:
             found = html.find("<", at)
             for text in texts(html, at, found if found >= 0 else len(html)):
-                yield text, "", "", None, False
+                yield text, "", "", None, False, at
             if found < 0:
                 return
             text, start = "", _START_OF_TAG.match(html, found)
             if start is None:
                 at = _after_no_tag(html, found)
-                yield "<" if at == found + 1 else "", "", "", None, False
+                yield "<" if at == found + 1 else "", "", "", None, False, at
                 continue
             name = start[1]
             at, written = _long_tag(html, start.end())
@@ -75,7 +79,18 @@ def tokens(html: str) -> Iterator[Token]:
             at = (html.find(">", end.end()) + 1 if end else 0) or len(html)
         elif name == "plaintext":
             content, at = html[at:], len(html)
-        yield text, name, written, content, foreign
+        yield text, name, written, content, foreign, at
+
+
+def without_tags(html: str, at: int, end: int) -> Iterator[str]:
+    """The text in a stretch of a document without its mark-up, however much that is, in pieces: the
+    fast way, blind to where elements end and what hides them."""
+    while at < end:
+        cut = min(end, at + _PIECE)
+        if cut < end and (tag := html.rfind("<", at, cut)) > at:
+            cut = tag
+        yield unescape(_MARK_UP.sub(" ", html[at:cut]))
+        at = cut
 
 
 def texts(html: str, at: int, end: int) -> Iterator[str]:

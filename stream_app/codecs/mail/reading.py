@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from html import unescape
 
 from stream_app.codecs.charsets import decode, encoding_of
-from stream_app.codecs.html import Allowance, html_to_text
+from stream_app.codecs.html import Allowance, html_to_text, without_tags
 from stream_app.codecs.mail.alternatives import agree, read_alternatives
 from stream_app.codecs.mail.calendar import calendar_text
 from stream_app.codecs.mail.parts import MAX_DEPTH, MAX_PARTS, Part, parts_of
@@ -24,9 +23,6 @@ _META_CHARSET = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.IGNORECASE
 )
 _PRESCANNED = 1024  # bytes, as the HTML Standard has it
-_MARK_UP = re.compile(
-    r"<(style|script)\b(?>[^<]++|<(?!/\1))*+(?:</\1|\Z)|<!--|-->|<[^<>]*+>", re.IGNORECASE
-)
 
 
 @dataclass(slots=True)
@@ -82,7 +78,7 @@ class Reading:
     def _undeclared_text(self, html: str) -> str:
         """HTML that does not say so: some programs show it as a page, others as it stands."""
         page = self._html_text(html)
-        bare = unescape(_MARK_UP.sub(" ", html[:MAX_TEXT_CHARS]))
+        bare = "".join(without_tags(html, 0, min(len(html), MAX_TEXT_CHARS)))
         return page if agree(page, bare) else f"{page}\n{bare}"
 
 
