@@ -18,17 +18,22 @@ from typing import Any
 
 from lxml import etree
 
+from stream_app.codecs.charsets import decode
 from stream_app.codecs.confluent import is_framed
 from stream_app.codecs.html import Allowance, html_to_text
 from stream_app.codecs.json_object import load_object, passed_fields, text_at
+from stream_app.codecs.mail.base64 import decode_base64
 from stream_app.codecs.outcome import MALFORMED, MAX_TEXT_CHARS, field_text, finish
 from stream_app.codecs.xml_repair import repaired
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, ParseSpec
+from stream_app.model.visible import is_blank
 
 # Where the words and the identity are, best first.
-_XML_BODY = ("content:encoded", "content", "description", "summary", "media:description")
-_MEDIA = ("media:group", "media:content")  # which may hold the last
+_XML_BODY = (
+    *("content:encoded", "content", "description", "summary", "media:description"),
+    *("itunes:summary", "dc:description"),
+)
 _XML_ID = ("guid", "id", "link")
 _JSON_BODY = ("content_text", "content_html", "content", "description", "summary")
 _JSON_ID = ("id", "guid", "url", "link")
@@ -41,8 +46,19 @@ MAX_BODIES = 4
 # Tags, references and attributes: each becomes a node of some 200 bytes, be it three bytes of XML.
 MAX_MARK_UP = 100_000
 
+_BLANKS, _PEEKED = b" \t\r\n\0" + codecs.BOM_UTF8 + codecs.BOM_UTF16, 1 << 16
+
 _ITEMS = {"item", "entry"}
 _FEEDS = {"rss", "RDF", "feed"}
+# The usual prefixes, whichever the feed has.
+_PREFIXES = {
+    "http://purl.org/dc/elements/1.1/": "dc",
+    "http://purl.org/rss/1.0/modules/content/": "content",
+    "http://search.yahoo.com/mrss/": "media",
+    "http://www.itunes.com/dtds/podcast-1.0.dtd": "itunes",
+}
+_PLAIN = {"text", "text/plain", "plain"}
+_PREFIX_OF_TAG = re.compile(r"(?:(?<=<)|(?<=</))[a-zA-Z][\w.-]*+:(?=[a-zA-Z])")
 _MARK_UP = re.compile(r"<[a-zA-Z/!?]|&#?\w{1,32};")
 _WINDOW, _LONGEST_MARK = 1 << 18, 40  # characters searched in one go, for the lock's sake
 # What the parser repairs without losing words. Any other fault may have cut the item short.
@@ -62,10 +78,9 @@ def parse_feed(value: bytes, spec: ParseSpec) -> Message:
     Raises `RecordError`: `malformed` for anything but one item, `bad_field` for a JSON field that
     should be text and is not, `no_text` for an item without words.
     """
-    start = value.removeprefix(codecs.BOM_UTF8).lstrip()
     try:
-        if start.startswith(b"{") or is_framed(value):
-            return _from_json(load_object(start), spec)
+        if value[:_PEEKED].lstrip(_BLANKS).startswith(b"{") or is_framed(value):
+            return _from_json(load_object(value.removeprefix(codecs.BOM_UTF8)), spec)
         return _from_xml(_read(value), spec)
     except RecursionError:
         raise RecordError(MALFORMED, "this JSON is nested too deeply") from None
@@ -142,8 +157,9 @@ def _only(items: list[Any]) -> Any:
 
 def _name(node: etree._Element) -> tuple[str, str]:
     """Prefix and local name; the parser leaves an undeclared prefix in the tag."""
-    prefix, _, local = str(node.tag).rpartition("}")[2].rpartition(":")
-    return node.prefix or prefix, local
+    space, _, name = str(node.tag).rpartition("}")
+    prefix, _, local = name.rpartition(":")
+    return _PREFIXES.get(space[1:]) or node.prefix or prefix, local
 
 
 def _children(item: etree._Element, name: str) -> Iterator[etree._Element]:
@@ -165,8 +181,10 @@ def _written(item: etree._Element, *names: str) -> Iterator[etree._Element]:
 def _found(item: etree._Element, name: str) -> Iterator[etree._Element]:
     yield from _children(item, name)
     if name.startswith("media:"):
-        for media in (media for group in _MEDIA for media in _children(item, group)):
-            yield from _children(media, name)
+        groups = list(_children(item, "media:group"))
+        files = [each for node in (item, *groups) for each in _children(node, "media:content")]
+        for node in (*groups, *files):
+            yield from _children(node, name)
 
 
 def _value(node: etree._Element) -> str:
@@ -185,11 +203,16 @@ def _title(left: Allowance, node: etree._Element) -> str:
 
 def _text(left: Allowance, node: etree._Element) -> str:
     """The words in an element, be they text, escaped HTML or XHTML."""
+    kind, text = node.get("type", ""), node.text or ""
     if len(node):
         inner = (etree.tostring(child, encoding="unicode", method="html") for child in node)
-        return html_to_text(escape(node.text or "") + "".join(inner), left)
-    text = node.text or ""
-    return text if node.get("type") == "text" else _without_html(left, text)
+        html = _PREFIX_OF_TAG.sub("", "".join(inner))
+        return html_to_text(escape(text) + html, left)
+    if node.get("mode") == "base64":  # of Atom 0.3
+        text = decode(decode_base64(text.encode()), None)
+    if "/" in kind and not (kind.startswith("text/") or kind.endswith("xml")):
+        return ""  # a file
+    return text if kind in _PLAIN else _without_html(left, text)
 
 
 def _without_html(left: Allowance, text: str) -> str:
@@ -204,4 +227,4 @@ def _without_html(left: Allowance, text: str) -> str:
 
 def _first(texts: Iterable[str]) -> str:
     """The first text that has words, '' without one."""
-    return next(filter(str.strip, texts), "")
+    return next((text for text in texts if not is_blank(text)), "")

@@ -14,6 +14,7 @@ from html.entities import html5
 from stream_app.codecs.charsets import decode, is_utf8
 
 _DECLARED = re.compile(rb"<\?xml\b[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]{1,40})")
+_LITTLE_ENDIAN, _BIG_ENDIAN = re.compile(rb"(?:\s\0)*+<\0"), re.compile(rb"(?:\0\s)*+\0<")
 _DECLARATION = re.compile(r"<\?xml\s[^>]*>")
 _NOT_IN_XML = bytes({*range(32)} - {*b"\t\n\r"})
 _NO_CHARACTERS = (b"\xef\xbf\xbe", b"\xef\xbf\xbf")  # U+FFFE, U+FFFF
@@ -28,7 +29,7 @@ _CDATA, _END_OF_CDATA = "<![CDATA[", "]]>"
 def repaired(value: bytes) -> bytes:
     """The document in `value` in UTF-8, without a declaration and without what XML has no character
     for; each `&` in it begins a reference that XML knows, or that the document declares."""
-    text = _decoded(value.lstrip()).lstrip("\ufeff \t\r\n")
+    text = _decoded(value).lstrip("\ufeff \t\r\n")
     if declaration := _DECLARATION.match(text):
         text = text[declaration.end() :].lstrip()
     if "&" in text:
@@ -41,8 +42,11 @@ def repaired(value: bytes) -> bytes:
 
 def _decoded(value: bytes) -> str:
     """By what it is: UTF-8 whatever the declaration says, UTF-16 by its first character."""
-    if value.startswith((b"<\0", b"\0<")):
-        return decode(value, "utf-16le" if value.startswith(b"<") else "utf-16be")
+    if _LITTLE_ENDIAN.match(value):
+        return decode(value, "utf-16le")
+    if _BIG_ENDIAN.match(value):
+        return decode(value, "utf-16be")
+    value = value.lstrip()
     declared = _DECLARED.match(value)
     if declared is None or is_utf8(value):
         return decode(value, "utf-8")

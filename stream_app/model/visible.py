@@ -46,7 +46,7 @@ _LONG_RUN = re.compile(rf"[^\x00-\x7f]{{{MAX_MARKS + 1}}}")
 _MAY_TOWER = re.compile(rf"(?:[^\w\s\x00-\x7f]|[\uff9e\uff9f]){{{MAX_MARKS + 1},}}")
 
 _SPACE = re.compile(rf"[\s{_BLANK}]")
-_SPACES = re.compile(r"(\s)\s+")
+_MORE_SPACES = re.compile(r"(?<=\s)\s+")
 _PADDING = re.compile(rf"[\s{_UNNEEDED}{_NEEDED}{_BLANK}]{{3,}}")
 _SPECIAL = re.compile(f"[{_UNNEEDED}{_NEEDED}{_BLANK}]")
 _SEEN = re.compile(rf"[^\s{_UNNEEDED}{_NEEDED}{_BLANK}]")
@@ -85,7 +85,7 @@ def squeeze(text: str, limit: int) -> str:
     kept, room, after_space = [], limit, False
     for start in range(0, len(text), _SLICE):
         part = _PADDING.sub(_as_space, text[start : start + _SLICE])
-        part = _SPACES.sub(r"\1", visible(part))
+        part = _MORE_SPACES.sub("", visible(part))
         if after_space and part[:1].isspace():
             part = part[1:]
         if part:

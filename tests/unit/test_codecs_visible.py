@@ -1,11 +1,13 @@
 """What a reader sees: invisible characters and towers of marks go, what scripts need stays."""
 
+import json
 import unicodedata
 
 import pytest
 
 from stream_app.model.preparation import Preparation, prepare
 from stream_app.model.visible import MAX_MARKS, is_blank, squeeze, stream_safe, visible
+from tests.codec_cases import read
 
 HOW = Preparation()
 FORMAT = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Cf"]
@@ -20,6 +22,21 @@ def test_what_has_no_glyph_cuts_no_word(where: str):
     for character in [*FORMAT, *map(chr, FILLERS)]:
         text = where.replace("{}", character)
         assert prepare("", text, HOW) == "Viagra", hex(ord(character))
+
+
+@pytest.mark.parametrize("codec", ["rfc822", "feed", "json", "text"])
+@pytest.mark.parametrize(
+    "character", ["\x01", "\x08", "\x7f", "\x81", "\u00ad", "\u2060", "\U000e0041"]
+)
+def test_what_has_no_glyph_cuts_no_word_of_a_record(codec: str, character: str):
+    text = "hello " * 20 + f"V{character}ia{character}gra"
+    record = {
+        "rfc822": f"Subject: {text}\nContent-Type: text/plain; charset=utf-8\n\n{text}",
+        "feed": json.dumps({"title": text, "content_text": text}),
+        "json": json.dumps({"title": text, "text": text}),
+        "text": text,
+    }[codec]
+    assert read(codec, record.encode()).count("hello Viagra") == (1 if codec == "text" else 2)
 
 
 @pytest.mark.parametrize(

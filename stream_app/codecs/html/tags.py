@@ -32,8 +32,30 @@ _HTML_NAMES = """
 """
 _BREAKS_OUT = set(_HTML_NAMES.split())
 _END_OF_COMMENT = re.compile("--!?>")
+# White space before these tags, opening or closing, keeps the words of neighbouring blocks apart;
+# inline tags get none, so that "V<b>i</b>agra" stays one word.
+_BLOCK_NAMES = """
+    address article aside blockquote body br caption center dd div dl dt fieldset figcaption figure
+    footer form h1 h2 h3 h4 h5 h6 hr header legend li main nav ol option p pre section select table
+    tbody td tfoot th thead tr ul
+"""
+BLOCKS = {prefix + name for name in _BLOCK_NAMES.split() for prefix in ("", "/")}
+_INLINE = re.compile(
+    r"</?(?:[abiqu]|em|font|s(?:mall|pan|trong|u[bp])?|tt|wbr)(?=[\s/>])[^<>]*+>", re.IGNORECASE
+)
+_COMMENT = re.compile("--!?>")
+# White space before these tags, opening or closing, keeps the words of neighbouring blocks apart;
+# inline tags get none, so that "V<b>i</b>agra" stays one word.
+_BLOCK_NAMES = """
+    address article aside blockquote body br caption center dd div dl dt fieldset figcaption figure
+    footer form h1 h2 h3 h4 h5 h6 hr header legend li main nav ol option p pre section select table
+    tbody td tfoot th thead tr ul
+"""
+BLOCKS = {prefix + name for name in _BLOCK_NAMES.split() for prefix in ("", "/")}
+_BLOCK = re.compile(rf"</?(?:{'|'.join(_BLOCK_NAMES.split())})(?![^\s/>])[^<>]*+>", re.IGNORECASE)
+_COMMENT = re.compile(r"<!--(?>[^-]++|-(?!->))*+-->")
 _MARK_UP = re.compile(
-    r"<(style|script)\b(?>[^<]++|<(?!/\1))*+(?:</\1|\Z)|<!--|-->|<[^<>]*+>", re.IGNORECASE
+    r"<(style|script)\b(?>[^<]++|<(?!/\1))*+(?:</\1|\Z)|<!--|-->|<[!?/]?\w[^<>]*+>", re.IGNORECASE
 )
 _PIECE, _LONGEST_ENTITY = 1 << 15, 40
 _WINDOW = 1 << 20  # characters searched in one go: others get the interpreter lock in between
@@ -87,9 +109,12 @@ def without_tags(html: str, at: int, end: int) -> Iterator[str]:
     fast way, blind to where elements end and what hides them."""
     while at < end:
         cut = min(end, at + _PIECE)
-        if cut < end and (tag := html.rfind("<", at, cut)) > at:
+        if cut < end and (tag := max(html.rfind("<", at, cut), html.rfind("&", at, cut))) > at:
             cut = tag
-        yield unescape(_MARK_UP.sub(" ", html[at:cut]))
+        piece = html[at:cut]
+        last = piece.rfind("-->") + 1  # behind it every search for a comment's end would be in vain
+        piece = _INLINE.sub("", _COMMENT.sub("", piece[: last + 2]) + piece[last + 2 :])
+        yield unescape(_MARK_UP.sub("\n", piece))
         at = cut
 
 

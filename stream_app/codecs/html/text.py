@@ -6,34 +6,30 @@ from dataclasses import dataclass
 from html import escape, unescape
 
 from stream_app.codecs.html.styles import Styles
-from stream_app.codecs.html.tags import attributes, texts, tokens, without_tags
+from stream_app.codecs.html.tags import BLOCKS, attributes, texts, tokens, without_tags
 from stream_app.codecs.html.tree import seen
-from stream_app.model.visible import squeeze
+from stream_app.model.visible import fit, squeeze
 
-# White space before these tags, opening or closing, keeps the words of neighbouring blocks apart;
-# inline tags get none, so that "V<b>i</b>agra" stays one word.
-_BLOCK_NAMES = """
-    address article aside blockquote body br caption center dd div dl dt fieldset figcaption figure
-    footer form h1 h2 h3 h4 h5 h6 hr header legend li main nav ol option p pre section select table
-    tbody td tfoot th thead tr ul
-"""
-_BLOCKS = {prefix + name for name in _BLOCK_NAMES.split() for prefix in ("", "/")}
+MAX_SHOWN = 100_000  # characters
+
 _RAW_BUT_SHOWN = {"textarea", "xmp", "plaintext"}  # their content is text, but no mark-up
 _SAYS_MORE = {"bdo", "/bdo", "input"}
 _WITH_A_VALUE = {"", "button", "email", "reset", "search", "submit", "tel", "text", "url"}
 _RIGHT_TO_LEFT, _AS_BEFORE = "\u202e", "\u202c"
-_ENTITIES_A_TOKEN, _TOKENS_A_TAG, _TOKENS_A_RULE = 4, 6, 2  # by the time they take
+_ENTITIES_A_TOKEN, _CHARS_A_TOKEN = 8, 64  # by the time they take
+_TOKENS_A_TAG, _TOKENS_A_RULE = 4, 2  # of different attributes; of a style sheet
 _SHORT, _MUCH = 8, 1 << 15  # characters, among which there may be padding
 
 
 @dataclass(slots=True)
 class Allowance:
     """How much of HTML is still read: so many tokens, behind them so many characters the fast way,
-    and so many shown ones."""
+    and so many characters of text, shown or hidden: more than anything reads, for hidden ones must
+    not push the others out."""
 
-    tokens: int = 40_000
-    rest: int = 500_000
-    chars: int = 100_000
+    tokens: int = 20_000
+    rest: int = 300_000
+    chars: int = 500_000
 
 
 def html_to_text(html: str, allowance: Allowance | None = None) -> str:
@@ -44,7 +40,7 @@ def html_to_text(html: str, allowance: Allowance | None = None) -> str:
     """
     document = _Document(allowance or Allowance())
     document.read(html)
-    return document.shown()
+    return fit(document.shown(), MAX_SHOWN)
 
 
 class _Document:
@@ -69,7 +65,7 @@ class _Document:
             if text:
                 self._text(text)
             if name:
-                if name in _BLOCKS:
+                if name in BLOCKS:
                     texts.append("\n")
                 if content is not None:
                     self._element(name, written, content)
@@ -80,7 +76,7 @@ class _Document:
                     tags.append((len(texts), name, written))
                 if name in _SAYS_MORE:
                     self._text(_own_text(name, written))
-            left.tokens -= 1
+            left.tokens -= 1 + len(written) // _CHARS_A_TOKEN
             if left.tokens <= self._cost(len(different)) or left.chars <= 0:
                 break
         left.tokens -= self._cost(len(different))

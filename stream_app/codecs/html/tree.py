@@ -135,18 +135,19 @@ class _Look:
     away: bool = False
     ink: str = _BLACK
     paper: str = _WHITE
+    blended: bool = False
 
     @property
     def is_seen(self) -> bool:
         """Whether a reader sees it."""
-        hidden = self.unseen or self.away or self.size <= SMALL
-        return not (hidden or blends(self.ink, self.paper))
+        return not (self.unseen or self.away or self.blended or self.size <= SMALL)
 
     def within(self, node: LexborNode, mark: Mark) -> _Look:
         """How it looks in an element in this one."""
         look = self
         if node.tag == "table":  # has the usual size again in a document without a DOCTYPE
-            look = replace(look, size=USUAL, ink=look.ink if look.ink == _BLACK else UNKNOWN)
+            ink = look.ink if look.ink == _BLACK else UNKNOWN
+            look = replace(look, size=USUAL, ink=ink, blended=blends(ink, look.paper))
         if mark == NO_MARK:
             return look
         size, away = look.size, look.away
@@ -155,7 +156,10 @@ class _Look:
         if mark.away is not None:
             away = mark.away >= ALL or (mark.away > 0 and len(node.text()) <= mark.away)
         unseen = look.unseen if mark.unseen is None else mark.unseen
-        return _Look(size, unseen, away, mark.ink or look.ink, mark.paper or look.paper)
+        ink, paper, blended = mark.ink or look.ink, mark.paper or look.paper, look.blended
+        if mark.ink or mark.paper:
+            blended = blends(ink, paper)
+        return _Look(size, unseen, away, ink, paper, blended)
 
 
 def _texts(tree: LexborHTMLParser, marks: Sequence[Mark]) -> Iterator[str]:
