@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 import encodings
 import pkgutil
+import re
 from contextlib import suppress
 from encodings.aliases import aliases
 from functools import cache
@@ -42,10 +43,23 @@ _MODULES = {module.name for module in pkgutil.iter_modules(encodings.__path__)}
 _MODULES -= _NOT_CHARSETS | _EBCDIC
 _BEYOND = {alias: name for alias, name in aliases.items() if name in _MODULES}
 _BEYOND |= {name: name for name in _MODULES}
+_BEYOND |= dict.fromkeys(("iso_2022_jp_ms", "cp50220", "cp50221", "cp50222"), "iso-2022-jp")
+_BEYOND |= dict.fromkeys(("eucjp_ms", "eucjp_win", "euc_jp_ms", "eucjpms"), "euc-jp")
+_BEYOND |= {"sjis_win": "shift_jis", "windows_936": "gb18030", "windows_950": "big5"}
+_BEYOND |= {"koi8r": "koi8-r", "koi8u": "koi8-u", "utf8mb4": "utf-8"}
+_OF_WINDOWS = re.compile(r"(?:win|windows|cp)[-_ ]?(125\d|874)")
 
 # The slow ones: what vendors added to Japanese, and UTF-7 and others that the standard leaves out.
 MAX_SLOW_BYTES = 1 << 17
-_SLICE = 1 << 18  # bytes decoded in one go: others get the interpreter lock in between
+MAX_BAD = 100_000  # characters that cannot be read, each of which is slow; the rest is left unread
+_WIDE = ("utf-16", "utf_16", "utf-32", "utf_32")  # whose letters all have zero bytes
+_BEGINS_KANJI = re.compile(
+    rb"\x1b\$[@B](?:[!-~]{2})"
+)  # of ISO-2022-JP, which often goes undeclared
+_SLICE, _SHORT_SLICE = (
+    1 << 18,
+    MAX_SLOW_BYTES,
+)  # bytes decoded in one go, for the interpreter lock's sake
 
 
 def decode(data: bytes, charset: str | None) -> str:
@@ -55,7 +69,10 @@ def decode(data: bytes, charset: str | None) -> str:
         if data.startswith(mark):
             return _decode(data[len(mark) :], encoding)
     encoding = encoding_of(charset) or _WESTERN
+    if encoding.startswith(_WIDE) and data.isascii() and b"\0" not in data:
+        encoding = _WESTERN
     if encoding == _WESTERN:
+        encoding = "iso-2022-jp" if _BEGINS_KANJI.search(data[:_SLICE]) else encoding
         return _decode(data, "utf-8" if is_utf8(data) else encoding)
     text = _decode(data, encoding)
     return _decode(data, "utf-8") if "\ufffd" in text and is_utf8(data) else text
@@ -66,7 +83,10 @@ def encoding_of(label: str | None, *, web_only: bool = False) -> str | None:
 
     `web_only` leaves it at the labels of the standard, which has no UTF-7 on purpose.
     """
-    label = (label or "").strip(" \t\r\n\f\"'").lower()
+    label = (label or "").lower().removeprefix("3d")  # from `=3D`, quoted-printable where none is
+    label = label.strip(" \t\r\n\f\"',")
+    if windows := _OF_WINDOWS.fullmatch(label):
+        label = f"windows-{windows[1]}"
     name = LABELS.get(label) or LABELS.get(label.replace("_", "-"))
     if name in (None, "replacement") and not web_only:
         name = _BEYOND.get(encodings.normalize_encoding(label), "")
@@ -99,11 +119,17 @@ def _in_slices(data: bytes, encoding: str, errors: str) -> str:
     if table := _table(python_name):
         slices = (data[at : at + _SLICE] for at in range(0, len(data), _SLICE))
         return "".join(codecs.charmap_decode(piece, "strict", table)[0] for piece in slices)
-    if len(data) <= _SLICE:
+    if len(data) <= _SHORT_SLICE:
         return data.decode(python_name, errors)
     decoder = codecs.getincrementaldecoder(python_name)(errors)
-    ends = range(_SLICE, len(data) + _SLICE, _SLICE)
-    return "".join(decoder.decode(data[end - _SLICE : end], end >= len(data)) for end in ends)
+    text, bad = [], 0
+    for at in range(0, len(data), _SHORT_SLICE):
+        end = at + _SHORT_SLICE
+        text.append(decoder.decode(data[at:end], end >= len(data)))
+        bad += text[-1].count("\ufffd")
+        if bad > MAX_BAD:
+            break
+    return "".join(text)
 
 
 @cache

@@ -6,6 +6,8 @@ schema, which lies in a registry.
 
 from __future__ import annotations
 
+import codecs
+
 from stream_app.codecs.outcome import MALFORMED
 from stream_app.core.errors import RecordError
 
@@ -24,7 +26,7 @@ def json_payload(value: bytes) -> bytes:
     """`value` without the frame, if it has one. Raises `RecordError` for what is not JSON in it."""
     if not is_framed(value):
         return value
-    payload = value[_FRAME:]
+    payload = value[_FRAME:].removeprefix(codecs.BOM_UTF8)
     if not payload.lstrip().startswith(b"{"):
         schema = int.from_bytes(value[1:_FRAME], "big")
         raise RecordError(

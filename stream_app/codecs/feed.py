@@ -11,23 +11,29 @@ import codecs
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from html import escape
 from itertools import islice
 from typing import Any
 
 from lxml import etree
 
+from stream_app.codecs.charsets import decode
 from stream_app.codecs.confluent import is_framed
-from stream_app.codecs.html import html_to_text
+from stream_app.codecs.html import Allowance, html_to_text
 from stream_app.codecs.json_object import load_object, passed_fields, text_at
-from stream_app.codecs.outcome import MALFORMED, field_text, finish
+from stream_app.codecs.mail.base64 import decode_base64
+from stream_app.codecs.outcome import MALFORMED, MAX_TEXT_CHARS, field_text, finish
 from stream_app.codecs.xml_repair import repaired
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, ParseSpec
+from stream_app.model.visible import is_blank
 
 # Where the words and the identity are, best first.
-_XML_BODY = ("content:encoded", "content", "description", "summary", "media:description")
-_MEDIA = ("media:group", "media:content")  # which may hold the last
+_XML_BODY = (
+    *("content:encoded", "content", "description", "summary", "media:description"),
+    *("itunes:summary", "dc:description"),
+)
 _XML_ID = ("guid", "id", "link")
 _JSON_BODY = ("content_text", "content_html", "content", "description", "summary")
 _JSON_ID = ("id", "guid", "url", "link")
@@ -37,12 +43,24 @@ MAX_CHILDREN = 1_000
 # Of several without words so many are tried: HTML is the dearest part of an item.
 MAX_TITLES = 2
 MAX_BODIES = 4
-# Each becomes a node of some 200 bytes, be it three bytes of XML.
+# Tags, references and attributes: each becomes a node of some 200 bytes, be it three bytes of XML.
 MAX_MARK_UP = 100_000
+
+_BLANKS, _PEEKED = b" \t\r\n\0" + codecs.BOM_UTF8 + codecs.BOM_UTF16, 1 << 16
 
 _ITEMS = {"item", "entry"}
 _FEEDS = {"rss", "RDF", "feed"}
-_MARK_UP = re.compile(r"<[a-zA-Z/!?]|&#?\w+;")
+# The usual prefixes, whichever the feed has.
+_PREFIXES = {
+    "http://purl.org/dc/elements/1.1/": "dc",
+    "http://purl.org/rss/1.0/modules/content/": "content",
+    "http://search.yahoo.com/mrss/": "media",
+    "http://www.itunes.com/dtds/podcast-1.0.dtd": "itunes",
+}
+_PLAIN = {"text", "text/plain", "plain"}
+_PREFIX_OF_TAG = re.compile(r"(?:(?<=<)|(?<=</))[a-zA-Z][\w.-]*+:(?=[a-zA-Z])")
+_MARK_UP = re.compile(r"<[a-zA-Z/!?]|&#?\w{1,32};")
+_WINDOW, _LONGEST_MARK = 1 << 18, 40  # characters searched in one go, for the lock's sake
 # What the parser repairs without losing words. Any other fault may have cut the item short.
 _REPAIRABLE = {
     etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE,
@@ -60,10 +78,9 @@ def parse_feed(value: bytes, spec: ParseSpec) -> Message:
     Raises `RecordError`: `malformed` for anything but one item, `bad_field` for a JSON field that
     should be text and is not, `no_text` for an item without words.
     """
-    start = value.removeprefix(codecs.BOM_UTF8).lstrip()
     try:
-        if start.startswith(b"{") or is_framed(value):
-            return _from_json(load_object(start), spec)
+        if value[:_PEEKED].lstrip(_BLANKS).startswith(b"{") or is_framed(value):
+            return _from_json(load_object(value.removeprefix(codecs.BOM_UTF8)), spec)
         return _from_xml(_read(value), spec)
     except RecursionError:
         raise RecordError(MALFORMED, "this JSON is nested too deeply") from None
@@ -76,12 +93,13 @@ def _from_json(found: dict[str, Any], spec: ParseSpec) -> Message:
         found = _only(items)
         if not isinstance(found, dict):
             raise RecordError(MALFORMED, "the item of this JSON feed is not an object")
+    title, body = (partial(_without_html, Allowance()) for _ in range(2))
     bodies = (
-        text_at(found, key) if key == "content_text" else _without_html(text_at(found, key))
+        text_at(found, key) if key == "content_text" else body(text_at(found, key))
         for key in _JSON_BODY
     )
     return finish(
-        _without_html(text_at(found, "title")),
+        title(text_at(found, "title")),
         _first(bodies),
         message_id=_first(text_at(found, key) for key in _JSON_ID),
         fields=passed_fields(found, spec),
@@ -94,9 +112,10 @@ def _from_xml(item: etree._Element, spec: ParseSpec) -> Message:
     elif _name(item)[1] not in _ITEMS:
         raise RecordError(MALFORMED, "this XML is neither an RSS item nor an Atom entry")
     fields = {name: _first(map(_value, _children(item, name))) for name in spec.pass_fields}
+    title, body = (partial(read, Allowance()) for read in (_title, _text))
     return finish(
-        _first(map(_title, islice(_written(item, "title"), MAX_TITLES))),
-        _first(map(_text, islice(_written(item, *_XML_BODY), MAX_BODIES))),
+        _first(map(title, islice(_written(item, "title"), MAX_TITLES))),
+        _first(map(body, islice(_written(item, *_XML_BODY), MAX_BODIES))),
         message_id=_first(_value(node) for name in _XML_ID for node in _children(item, name)),
         fields={name: field_text(text) for name, text in fields.items() if text},
     )
@@ -104,7 +123,7 @@ def _from_xml(item: etree._Element, spec: ParseSpec) -> Message:
 
 def _read(value: bytes) -> etree._Element:
     """The root of the XML in `value`. Limits on depth, sizes and entities are libxml2's own."""
-    if value.count(b"<") + value.count(b"&") > MAX_MARK_UP:
+    if sum(map(value.count, (b"<", b"&", b"="))) > MAX_MARK_UP:
         raise RecordError(MALFORMED, "this XML has more mark-up than any item")
     parser = etree.XMLParser(
         encoding="utf-8",
@@ -138,8 +157,9 @@ def _only(items: list[Any]) -> Any:
 
 def _name(node: etree._Element) -> tuple[str, str]:
     """Prefix and local name; the parser leaves an undeclared prefix in the tag."""
-    prefix, _, local = str(node.tag).rpartition("}")[2].rpartition(":")
-    return node.prefix or prefix, local
+    space, _, name = str(node.tag).rpartition("}")
+    prefix, _, local = name.rpartition(":")
+    return _PREFIXES.get(space[1:]) or node.prefix or prefix, local
 
 
 def _children(item: etree._Element, name: str) -> Iterator[etree._Element]:
@@ -161,35 +181,50 @@ def _written(item: etree._Element, *names: str) -> Iterator[etree._Element]:
 def _found(item: etree._Element, name: str) -> Iterator[etree._Element]:
     yield from _children(item, name)
     if name.startswith("media:"):
-        for media in (media for group in _MEDIA for media in _children(item, group)):
-            yield from _children(media, name)
+        groups = list(_children(item, "media:group"))
+        files = [each for node in (item, *groups) for each in _children(node, "media:content")]
+        for node in (*groups, *files):
+            yield from _children(node, name)
 
 
 def _value(node: etree._Element) -> str:
     """A short value: the text of an element, else what Atom's `link` or `category` point at."""
-    text = " ".join(" ".join(node.itertext()).split())
+    pieces = islice(node.itertext(), MAX_CHILDREN)
+    text = " ".join(" ".join(piece[:MAX_TEXT_CHARS] for piece in pieces)[:MAX_TEXT_CHARS].split())
     return text or node.get("href") or node.get("term") or ""
 
 
-def _title(node: etree._Element) -> str:
+def _title(left: Allowance, node: etree._Element) -> str:
     """The words in a title: Atom's is plain text unless it says otherwise, RSS's may be HTML."""
     if _name(node.getparent())[1] == "entry" and not len(node) and "type" not in node.attrib:
         return node.text or ""
-    return _text(node)
+    return _text(left, node)
 
 
-def _text(node: etree._Element) -> str:
+def _text(left: Allowance, node: etree._Element) -> str:
     """The words in an element, be they text, escaped HTML or XHTML."""
+    kind, text = node.get("type", ""), node.text or ""
     if len(node):
         inner = (etree.tostring(child, encoding="unicode", method="html") for child in node)
-        return html_to_text(escape(node.text or "") + "".join(inner))
-    return (node.text or "") if node.get("type") == "text" else _without_html(node.text or "")
+        html = _PREFIX_OF_TAG.sub("", "".join(inner))
+        return html_to_text(escape(text) + html, left)
+    if node.get("mode") == "base64":  # of Atom 0.3
+        text = decode(decode_base64(text.encode()), None)
+    if "/" in kind and not (kind.startswith("text/") or kind.endswith("xml")):
+        return ""  # a file
+    return text if kind in _PLAIN else _without_html(left, text)
 
 
-def _without_html(text: str) -> str:
-    return html_to_text(text) if _MARK_UP.search(text) else text
+def _without_html(left: Allowance, text: str) -> str:
+    if "<" not in text and "&" not in text:
+        return text
+    has_mark_up = (
+        _MARK_UP.search(text, at, at + _WINDOW + _LONGEST_MARK)
+        for at in range(0, len(text), _WINDOW)
+    )
+    return html_to_text(text, left) if any(has_mark_up) else text
 
 
 def _first(texts: Iterable[str]) -> str:
     """The first text that has words, '' without one."""
-    return next(filter(str.strip, texts), "")
+    return next((text for text in texts if not is_blank(text)), "")

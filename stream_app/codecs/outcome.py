@@ -30,7 +30,8 @@ NOT_TEXT: Final = "not_text"
 MAX_TEXT_CHARS = 100_000
 MAX_FIELD_CHARS = 1_000
 
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1a\x7f-\x84\x86-\x9f]")
+_BREAKS = re.compile(r"[\x0b\x1b-\x1f\x85]")
 
 
 def finish(title: str, body: str, *, message_id: str = "", fields: Mapping[str, Scalar]) -> Message:
@@ -56,4 +57,4 @@ def clean(text: str) -> str:
     which no encoder accepts."""
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode("utf-8")
-    return _UNPRINTABLE.sub(" ", text).strip()
+    return _BREAKS.sub(" ", _UNPRINTABLE.sub("", text)).strip()

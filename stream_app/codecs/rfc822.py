@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import codecs
 
-from stream_app.codecs.mail.parts import read_mail
 from stream_app.codecs.mail.reading import Reading
 from stream_app.codecs.mail.words import header_text
 from stream_app.codecs.outcome import MALFORMED, field_text, finish
@@ -22,6 +21,7 @@ from stream_app.core.messages import Message, ParseSpec
 from stream_app.model.visible import fit, is_blank
 
 MAX_SUBJECT_CHARS = 4_000
+MAX_SUBJECTS = 4
 
 
 def parse_rfc822(value: bytes, spec: ParseSpec) -> Message:
@@ -35,18 +35,21 @@ def parse_rfc822(value: bytes, spec: ParseSpec) -> Message:
     start = value.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
     if b"\n" not in start:
         start = start.replace(b"\r", b"\n")
-    mail = read_mail(start, 0, len(start))
+    reading = Reading()
+    mail = reading.mail(start)
     if not mail.header.fields:
         raise RecordError(
             MALFORMED, "this is not an e-mail: it does not start with a header such as 'Subject:'"
         )
-    reading = Reading()
     body = reading.text(mail)
 
     def text(name: str) -> str:
         return header_text(mail.header.first(name), reading.charset)
 
-    title = fit(text("subject"), MAX_SUBJECT_CHARS)
+    # of two subjects some programs show the first and some the last
+    subjects = mail.header.all("subject")[:MAX_SUBJECTS]
+    titles = [header_text(raw, reading.charset) for raw in dict.fromkeys(subjects)]
+    title = fit(" ".join(filter(None, titles)), MAX_SUBJECT_CHARS)
     message_id = text("message-id")
     fields = {name: field_text(text(name)) for name in spec.pass_fields if mail.header.has(name)}
     if reading.has_more and is_blank(title) and is_blank(body):

@@ -38,6 +38,7 @@ _UNNEEDED = (
 )
 _UNSEEN = re.compile(f"[{_UNNEEDED}]+")
 _OUT_OF_PLACE = re.compile(f"[{_NEEDED}](?:(?![{_JOINED}])|(?<![{_JOINED}][{_NEEDED}]))")
+_BACKWARDS = re.compile("\u202e([^\u202a-\u202e\u2066-\u2069\n]*)")  # until another direction
 _BLANK = "\u2800"  # a Braille pattern of no dots looks like a space
 
 # A run that may hold too many marks: no mark is a letter to Python but those of half-width Katakana
@@ -45,7 +46,7 @@ _LONG_RUN = re.compile(rf"[^\x00-\x7f]{{{MAX_MARKS + 1}}}")
 _MAY_TOWER = re.compile(rf"(?:[^\w\s\x00-\x7f]|[\uff9e\uff9f]){{{MAX_MARKS + 1},}}")
 
 _SPACE = re.compile(rf"[\s{_BLANK}]")
-_SPACES = re.compile(r"(\s)\s+")
+_MORE_SPACES = re.compile(r"(?<=\s)\s+")
 _PADDING = re.compile(rf"[\s{_UNNEEDED}{_NEEDED}{_BLANK}]{{3,}}")
 _SPECIAL = re.compile(f"[{_UNNEEDED}{_NEEDED}{_BLANK}]")
 _SEEN = re.compile(rf"[^\s{_UNNEEDED}{_NEEDED}{_BLANK}]")
@@ -54,9 +55,11 @@ _SLICE = 1 << 16  # characters looked at in one go: others get the interpreter l
 
 def visible(text: str) -> str:
     """`text` without what has no glyph. A joiner stays between two letters of a script that has
-    it, and between emoji; between Latin letters it goes."""
+    it, and between emoji; between Latin letters it goes. What is written backwards is turned."""
     if text.isascii() or not _SPECIAL.search(text):
         return text
+    if "\u202e" in text:
+        text = _BACKWARDS.sub(_turned, text)
     return _OUT_OF_PLACE.sub("", _UNSEEN.sub("", text)).replace(_BLANK, " ")
 
 
@@ -82,7 +85,7 @@ def squeeze(text: str, limit: int) -> str:
     kept, room, after_space = [], limit, False
     for start in range(0, len(text), _SLICE):
         part = _PADDING.sub(_as_space, text[start : start + _SLICE])
-        part = _SPACES.sub(r"\1", visible(part))
+        part = _MORE_SPACES.sub("", visible(part))
         if after_space and part[:1].isspace():
             part = part[1:]
         if part:
@@ -101,6 +104,13 @@ def is_blank(text: str) -> bool:
 
 def _as_space(run: re.Match[str]) -> str:
     return " " if _SPACE.search(run[0]) else ""
+
+
+def _turned(backwards: re.Match[str]) -> str:
+    """Letters of a script that is written from the right stay in their order."""
+    written = backwards[1]
+    from_right = any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in written)
+    return written if from_right else written[::-1]
 
 
 def _lowered(run: re.Match[str]) -> str:

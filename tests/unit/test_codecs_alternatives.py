@@ -72,6 +72,36 @@ def test_the_last_form_comes_first_and_what_repeats_it_is_left_out():
 
 
 @pytest.mark.parametrize(
+    "shown",
+    [
+        part(page(SPAM), HTML, "Content-Disposition: attachment"),
+        part(page(SPAM), HTML, "Content-Disposition: inline; filename=a.html"),
+        part(page(SPAM), "Content-Type: TEXT/HTML"),
+        part(page(SPAM), "Content-Type: text/watch-html"),
+        part(page(SPAM), "Content-Type: application/xhtml+xml; charset=utf-8"),
+        part(f"<bold>{SPAM}</bold>", "Content-Type: text/enriched"),
+        part(SPAM, "Content-Type: text/markdown"),
+        part(
+            f"BEGIN:VCALENDAR\nSUMMARY:{SPAM.replace(chr(10), ' ')}", "Content-Type: text/calendar"
+        ),
+        part(SPAM, PLAIN),
+        part(mail(SPAM), "Content-Type: message/rfc822"),
+    ],
+    ids=[
+        *("attached", "inline", "in capitals", "for watches", "xhtml", "enriched", "markdown"),
+        *("an invitation", "plain", "a mail"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_any_form_that_says_something_else_is_read(shown: bytes, place: int):
+    forms = [part(GOOD, PLAIN)]
+    forms.insert(place, shown)
+    found = read("rfc822", parts("alternative", *forms))
+    assert words(SPAM) in found
+    assert words(GOOD) in found
+
+
+@pytest.mark.parametrize(
     "kind",
     [
         "text/x-markdown",
@@ -121,6 +151,36 @@ def test_an_invitation_is_read_as_a_calendar_shows_it(end: str):
     lines += ["DTSTART:20260101", "DESCRIPTION:Claim your\\nFREE ca", " sh; now", "END:VEVENT"]
     raw = mail(end.join(lines), "Content-Type: text/calendar; method=REQUEST")
     assert read("rfc822", raw) == "hello Team lunch, Friday Claim your FREE cash; now"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'DESCRIPTION;ALTREP="cid:a:b":Claim it',
+        "description:Claim it",
+        "LOCATION;X=y:Claim\r\n\t it",
+        "COMMENT:Claim it\r\nCATEGORIES:no",
+        "BEGIN:VALARM\r\nDESCRIPTION:Claim it\r\nEND:VALARM",
+    ],
+)
+def test_what_a_calendar_shows_however_it_is_written(line: str):
+    raw = mail(f"BEGIN:VCALENDAR\r\n{line}\r\nEND:VCALENDAR", "Content-Type: text/calendar")
+    assert read("rfc822", raw) == "hello Claim it"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ("format=flowed; delsp=yes", "hello Buy viagra now, please > ok -- Tom"),
+        ("Format=Flowed; DelSp=Yes; charset=utf-8", "hello Buy viagra now, please > ok -- Tom"),
+        ("format=flowed", "hello Buy via gra now, please > ok -- Tom"),
+        ("delsp=yes", "hello Buy via gra now, please > ok -- Tom"),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_that_flow_are_one(parameters: str, text: str, end: str):
+    body = end.join(("Buy via ", "gra now,", "please", "> ok", "-- ", "Tom"))
+    assert read("rfc822", mail(body, f"Content-Type: text/plain; {parameters}")) == text
 
 
 def test_calendar_text_without_what_a_calendar_shows_is_read_as_it_stands():

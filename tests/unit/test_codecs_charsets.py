@@ -34,6 +34,22 @@ def test_every_label_of_the_standard_means_something(label: str):
         ("x-user-defined", b"caf\xe9", "café"),
         ("windows_1252", b"caf\xe9", "café"),
         ("cp850", b"caf\x82", "café"),
+        ("cp-1251", "привет".encode("cp1251"), "привет"),
+        ("Win-1251", "привет".encode("cp1251"), "привет"),
+        ("koi8r", "привет".encode("koi8-r"), "привет"),
+        ('3D"koi8-r"', "привет".encode("koi8-r"), "привет"),
+        ("iso-2022-jp-ms", b"\x1b$B-!$*\x1b(B", "①お"),
+        ("CP50220", b"\x1b$B-!$*\x1b(B", "①お"),
+        ("eucJP-win", b"\xad\xa1 \xc6\xfc", "① 日"),
+        ("SJIS-win", "① ㈱".encode("cp932"), "① ㈱"),
+        ("windows-936", "中文".encode("gbk"), "中文"),
+        ("windows-950", "中文".encode("big5"), "中文"),
+        ("us-ascii", b"\x1b$B-!$*\x1b(B", "①お"),
+        ("utf-16", b"Claim it", "Claim it"),
+        ("utf-16be", b"Claim it!", "Claim it!"),
+        ("utf-32", b"Claim it", "Claim it"),
+        ("ucs-2", "Claim it".encode("utf-16-le"), "Claim it"),
+        ("utf-16le", "日本語\n".encode("utf-16-le"), "日本語\n"),
         ("utf-7", b"caf+AOk-", "café"),
         ("hz-gb-2312", b"~{VPND~} x", "中文 x"),
         ("iso-2022-kr", b"\x1b$)C\x0e\x47\x51\x0f x", "한 x"),
@@ -113,6 +129,9 @@ def test_long_texts_are_read_in_slices(label: str):
         "<meta charset=nonsense>",
         "<meta charset=''>",
         "<!-- x --><meta name=x><meta charset='unicode'>",
+        "<meta charset=utf-32>",
+        "<meta charset=iso-2022-kr>",
+        "<?xml version='1.0' encoding='utf-16'?>",
     ],
 )
 def test_a_meta_element_cannot_mean_what_it_is_not_written_in(meta: str):
@@ -122,7 +141,13 @@ def test_a_meta_element_cannot_mean_what_it_is_not_written_in(meta: str):
 
 @pytest.mark.parametrize(
     ("meta", "charset"),
-    [("<meta charset=koi8-r>", "koi8-r"), ('<meta charset=" windows-1251 ">', "windows-1251")],
+    [
+        ("<meta charset=koi8-r>", "koi8-r"),
+        ('<meta charset=" windows-1251 ">', "windows-1251"),
+        ("<?xml version='1.0' encoding='koi8-r'?>", "koi8-r"),
+        (f"{' ' * 900}<META CHARSET='KOI8-R'>", "koi8-r"),
+        ("<meta name=x content='a'><meta http-equiv=y content='a; charset=cp866'>", "cp866"),
+    ],
 )
 def test_a_meta_element_that_tells_the_truth(meta: str, charset: str):
     raw = mail(f"{meta}<p>привет".encode(charset), "Content-Type: text/html")

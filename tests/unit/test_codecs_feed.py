@@ -142,7 +142,7 @@ def test_more_children_than_any_item_has_are_left_unread():
 def test_few_of_many_texts_without_words_are_tried(monkeypatch: pytest.MonkeyPatch):
     """Each hostile one took 0.4 s, and a hundred fit in a record."""
     tried: list[str] = []
-    monkeypatch.setattr(feed, "html_to_text", lambda html: tried.append(html) or "")
+    monkeypatch.setattr(feed, "html_to_text", lambda html, left: tried.append(html) or "")
     title, body = b"<title>&lt;p></title>", b"<description>&lt;div></description>"
     assert error_of(b"<item>" + (title + body) * 100 + b"</item>").code == "no_text"
     assert len(tried) == MAX_TITLES + MAX_BODIES

@@ -44,6 +44,27 @@ def test_names_in_any_case_with_space_before_the_colon(name: str):
     assert CODECS["rfc822"](f"{name}: hi\n\nx".encode(), ParseSpec()).title == "hi"
 
 
+@pytest.mark.parametrize("end", [b"\r\n", b"\r\r\n", b"\r\r\r\n"])
+def test_lines_may_end_in_several_carriage_returns(end: bytes):
+    raw = parts("mixed", part(BASE64, ENCODED), part("words", "Content-Type: text/plain"))
+    assert read("rfc822", raw.replace(b"\n", end)) == words(f"hello {SPAM} words")
+    plain = mail(SPAM, "X: a").replace(b"\n", end)
+    assert read("rfc822", plain) == words(f"hello {SPAM}")
+
+
+@pytest.mark.parametrize(
+    ("fields", "title"),
+    [
+        (b"Subject: hello\nSubject: act now\n", "hello act now"),
+        (b"Subject: hello\nX: y\nSUBJECT : hello\n", "hello"),
+        (b"Subject:\nSubject: hello\n", "hello"),
+        (b"Subject: a\n" + b"".join(b"Subject: %d\n" % n for n in range(9)), "a 0 1 2"),
+    ],
+)
+def test_of_several_subjects_nobody_knows_which_is_shown(fields: bytes, title: str):
+    assert CODECS["rfc822"](fields + b"\nx", ParseSpec()).title == title
+
+
 def test_a_field_in_a_part_is_read_alike():
     raw = parts("mixed", part(BASE64, b"X-Odd thing", b"Content-Transfer-Encoding : base64 "))
     assert read("rfc822", raw) == words(f"hello {SPAM}")
@@ -64,6 +85,8 @@ def test_a_missing_blank_line_costs_no_words():
         ("text/plain", 'multipart/mixed; boundary="b"'),
         ('multipart/mixed; boundary="b"', "text/plain"),
         ('multipart/mixed; boundary="c"', 'multipart/mixed; boundary="b"'),
+        ("text/plain; charset=utf-8", "text/plain; charset=utf-8"),
+        ("", 'multipart/mixed; boundary="b"'),
     ],
 )
 def test_of_two_content_types_the_one_that_tells_how_to_read(types: tuple[str, str]):
@@ -120,6 +143,8 @@ def test_many_lines_that_only_look_like_a_boundary():
         ("中文主题", "gb2312", "中文主题"),
         ("日本語の件名", "shift_jis", "日本語の件名"),
         ("日本語の件名", "iso-2022-jp", "日本語の件名"),
+        ("Λογαριασμός", "iso-8859-7", "Λογαριασμός"),
+        ("繁體中文主題", "big5", "繁體中文主題"),
         ("Grüße aus Köln", "iso-8859-1", "Grüße aus Köln"),
         ("Grüße aus Köln", "", "Grüße aus Köln"),
     ],

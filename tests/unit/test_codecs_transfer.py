@@ -28,6 +28,8 @@ FOOTER = (
         "(mail) base64",
         "\n base64",
         "base-64",
+        "(was quoted-printable) base64",
+        "(a (quoted-printable)) base64",
     ],
 )
 def test_what_stands_around_base64(field: str):
@@ -42,6 +44,12 @@ def test_what_stands_around_base64(field: str):
 )
 def test_what_stands_around_quoted_printable(field: str):
     raw = mail(QUOTED, f"Content-Transfer-Encoding: {field}")
+    assert read("rfc822", raw) == words(f"hello {SPAM}")
+
+
+@pytest.mark.parametrize("field", ["7bit (base64)", "binary", "x-unknown", "", "(base64)"])
+def test_what_names_no_encoding_leaves_the_text(field: str):
+    raw = mail(SPAM, f"Content-Transfer-Encoding: {field}")
     assert read("rfc822", raw) == words(f"hello {SPAM}")
 
 
@@ -89,6 +97,11 @@ def test_a_footer_in_the_part_of_a_multipart():
         BASE64.rstrip(b"=\n"),
         BASE64.rstrip(b"=\n") + b"=",
         BASE64.replace(b"\n", b""),
+        b"\n\n" + BASE64.replace(b"\n", b"\r\r\n"),
+        BASE64.replace(b"\n", b"\r"),
+        b"> " + BASE64.replace(b"\n", b"\n> "),
+        b".".join(BASE64[at : at + 1] for at in range(len(BASE64))),
+        BASE64.replace(b"\n", b"\0\n"),
     ],
     ids=[
         "blank lines",
@@ -100,6 +113,11 @@ def test_a_footer_in_the_part_of_a_multipart():
         "unpadded",
         "half padded",
         "one line",
+        "two carriage returns",
+        "carriage returns",
+        "quoted",
+        "a dot behind each letter",
+        "zero bytes",
     ],
 )
 def test_base64_with_odd_letters(body: bytes):
@@ -131,6 +149,11 @@ def test_base64_far_behind_a_footer_is_decoded():
         (b"caf=C3=A9 =\r\nau lait", "café au lait"),
         (b"100 = 1=00 and =ZZ", "100 = 1 and =ZZ"),
         (b"a=3Db=", "a=b"),
+        (b"caf=\r=C3=A9 au lait\nand cake", "café au lait and cake"),
+        (b"caf= \t\r=C3=A9 au lait\nand cake", "café au lait and cake"),
+        (b"caf=\r\r\n=C3=A9 au lait\r\nand cake", "café au lait and cake"),
+        (b"a_b=5Fc", "a_b_c"),
+        (b"=C3=A9" * 100_000 + b" end", "é" * 20_000),
     ],
 )
 def test_quoted_printable_right_and_wrong(body: bytes, text: str):
@@ -138,7 +161,51 @@ def test_quoted_printable_right_and_wrong(body: bytes, text: str):
         "Content-Type: text/plain; charset=utf-8",
         "Content-Transfer-Encoding: quoted-printable",
     )
-    assert read("rfc822", mail(body, *head)) == f"hello {text}"
+    assert read("rfc822", mail(body, *head)) == f"hello {text}"[:20_000]
+
+
+@pytest.mark.parametrize(
+    "footer",
+    [
+        "-- \nSent from my phone",
+        "Unsubscribe: https://lists.example.org/u?x=1",
+        "This message was scanned by the gateway.",
+        "~~~\nThe list",
+    ],
+)
+def test_other_footers_stay_as_they_are(footer: str):
+    raw = mail(BASE64 + b"\n" + footer.encode(), "Content-Transfer-Encoding: base64")
+    assert read("rfc822", raw) == words(f"hello {SPAM} {footer}")
+
+
+def uuencoded(text: str) -> str:
+    """A file as mail had it before MIME."""
+    lines = (text.encode()[at : at + 45] for at in range(0, len(text), 45))
+    return f"begin 644 a.txt\n{b''.join(map(binascii.b2a_uu, lines)).decode()}`\nend\n"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_file_written_into_the_text_is_none_of_it(end: str):
+    body = f"words before\n\n{uuencoded(SPAM)}\nbetween\n{uuencoded('ab')}behind\n"
+    raw = mail(body.replace("\n", end), "Content-Type: text/plain")
+    assert read("rfc822", raw) == "hello words before between behind"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"begin 644 a.txt\n{SPAM}`\nend\n",
+        "begin 644 a.txt\n`\nend\nwords",
+        uuencoded(SPAM).replace("`\nend", "words"),
+        uuencoded(SPAM).replace("begin", " begin"),
+        uuencoded("ab") + "begin 644 the list\nof words",
+        uuencoded(SPAM).replace("`", "BUY NOW\n`"),
+    ],
+)
+def test_what_only_begins_like_a_file_is_text(body: str):
+    kept = body.removeprefix(uuencoded("ab"))
+    raw = mail(body, "Content-Type: text/plain")
+    assert read("rfc822", raw) == words(f"hello {kept}")
 
 
 @pytest.mark.parametrize("name", ["x-uuencode", "uuencode", "x-uue"])

@@ -1,14 +1,17 @@
 """What a reader sees: invisible characters and towers of marks go, what scripts need stays."""
 
+import json
 import unicodedata
 
 import pytest
 
 from stream_app.model.preparation import Preparation, prepare
 from stream_app.model.visible import MAX_MARKS, is_blank, squeeze, stream_safe, visible
+from tests.codec_cases import read
 
 HOW = Preparation()
 FORMAT = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Cf"]
+FORMAT.remove("\u202e")  # turns what follows around
 # Default_Ignorable_Code_Point without Cf, and a blank that is no white space
 FILLERS = [0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, 0x2065, 0xFFF0, 0xE0000, 0xE0FFF]
 FILLERS += [*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), 0xE0100, 0xE01EF]
@@ -19,6 +22,21 @@ def test_what_has_no_glyph_cuts_no_word(where: str):
     for character in [*FORMAT, *map(chr, FILLERS)]:
         text = where.replace("{}", character)
         assert prepare("", text, HOW) == "Viagra", hex(ord(character))
+
+
+@pytest.mark.parametrize("codec", ["rfc822", "feed", "json", "text"])
+@pytest.mark.parametrize(
+    "character", ["\x01", "\x08", "\x7f", "\x81", "\u00ad", "\u2060", "\U000e0041"]
+)
+def test_what_has_no_glyph_cuts_no_word_of_a_record(codec: str, character: str):
+    text = "hello " * 20 + f"V{character}ia{character}gra"
+    record = {
+        "rfc822": f"Subject: {text}\nContent-Type: text/plain; charset=utf-8\n\n{text}",
+        "feed": json.dumps({"title": text, "content_text": text}),
+        "json": json.dumps({"title": text, "text": text}),
+        "text": text,
+    }[codec]
+    assert read(codec, record.encode()).count("hello Viagra") == (1 if codec == "text" else 2)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +58,21 @@ def test_what_has_no_glyph_cuts_no_word(where: str):
 def test_what_a_script_needs_between_its_letters_stays(text: str):
     assert visible(text) == text
     assert prepare("", text, HOW) == unicodedata.normalize("NFKC", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("\u202eargaiV\u202c now", "Viagra now"),
+        ("buy \u202eargaiV", "buy Viagra"),
+        ("\u202eargaiV\nnow", "Viagra now"),
+        ("a\u202e\u202c b\u202ed\u200bc", "a bcd"),
+        ("\u202eאבג\u202c", "אבג"),  # reads as it is written
+        ("\u202dViagra\u202c", "Viagra"),
+    ],
+)
+def test_what_is_written_backwards_is_turned(text: str, seen: str):
+    assert prepare("", text, HOW) == seen
 
 
 @pytest.mark.parametrize(

@@ -1,163 +1,141 @@
-"""What the styles of a tag hide: by CSS 2.1 and the HTML Standard's own style sheet.
+"""What hides the text of a tag: the HTML Standard's own style sheet, those of the document and the
+tag's attributes, in the order of CSS 2.1, section 6.4.
 
-Of style sheets the rules for one element, class or id count, outside of media queries: those of a
-phone or a printer are not what most readers see. What is not understood hides nothing.
+Of style sheets the rules for elements, classes and ids count. Others (`div .x`, `.x:hover`, those
+for phones or printers) hide nothing, for many readers see it; what they may show counts as shown.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Iterator
 
+from stream_app.codecs.html.css import Declarations, Rule, declared, rules
+from stream_app.codecs.html.hiding import NO_MARK, SHOWN, Mark, either, mark_of
 from stream_app.codecs.html.tags import attributes
 
 MAX_STYLE_CHARS = 100_000  # of all style sheets
-MAX_RULES = 2_000
+MAX_RULES, MAX_COMPOUND = 2_000, 50  # of those for several keys at once
+MAX_KEYS = 50  # of a tag: its name, its classes and its id
 
-Hidden = dict[str, bool]  # property -> whether it hides; of those that are set and say
+_MARKED = {"datalist", "dialog", "rp", "template"}  # elements that are hidden without attributes
+_PAINTED = {"a", "button", "input", "mark", "select", "textarea"}  # in colours of the program's own
+_UNKNOWN = "unknown"  # a value like none that hides
 
-
-class Mark(NamedTuple):
-    """How a tag changes what is seen within it; None leaves it as it is."""
-
-    gone: bool = False  # with all that is in it
-    tiny: bool | None = None  # a font of size 0, until another size is set
-    unseen: bool | None = None  # visibility: hidden, until it is visible
-
-
-NO_MARK = Mark()
-_GONE = Mark(gone=True)
-_HIDDEN_ELEMENTS = {"datalist", "rp", "template"}
-MARKED = {*_HIDDEN_ELEMENTS, "dialog"}  # elements that may be hidden without an attribute
-
-_SAYS_SOMETHING = re.compile(r"display|visib|opacity|font|overflow", re.IGNORECASE)
-_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)|<!--|-->", re.DOTALL)
-_NOT_DECLARED = re.compile(rf"{_COMMENT.pattern}|\([^)]*\)?|\"[^\"]*\"?|'[^']*'?", re.DOTALL)
-_DECLARATION = re.compile(r"(?:^|;)\s*+([a-z-]++)\s*+:([^;]*+)")
-_BRACE = re.compile(r"([^{}]*+)([{}])")
-_EVERYWHERE = re.compile(r"@media\s+(?:only\s+)?(?:all|screen)", re.IGNORECASE)
-_SELECTOR = re.compile(r"(?=[a-z.#])[a-z0-9]*(?:[.#][\w-]+)?", re.IGNORECASE)
-_SIZE = re.compile(r"(\d+\.?\d*|\.\d+)([a-z]*|%)")
-_SIZES = {"medium", "small", "large", "x-small", "x-large", "xx-small", "xx-large", "initial"}
-_RELATIVE = {"em", "ex", "ch", "%", "lh"}  # of what is around
+_Rank = tuple[bool, int, int]  # importance, weight of the selector, place
+_Ranked = dict[str, tuple[_Rank, str]]  # property -> value, and how much it weighs
 
 
 class Styles:
-    """The style sheets of a document so far, and what they and its own attributes make of a tag."""
+    """The style sheets of a document, and what they and its own attributes make of a tag."""
 
     def __init__(self) -> None:
-        self.hide = False  # whether any tag hides anything
-        self.rules: dict[str, Hidden] = {}  # by selector
-        self._shrink = False  # whether any makes a font of size 0
+        self.count = 0  # of rules
+        self._rules: defaultdict[str, _Ranked] = defaultdict(dict)  # by key
+        self._compound: list[tuple[set[str], _Ranked]] = []
+        self._uncertain: defaultdict[str, Declarations] = defaultdict(dict)
         self._chars_left = MAX_STYLE_CHARS
         self._marks: dict[tuple[str, str], Mark] = {}
 
-    def add(self, sheet: str) -> None:
-        """Take in a style sheet."""
-        sheet = sheet[: self._chars_left]
-        self._chars_left -= len(sheet)
-        if not _SAYS_SOMETHING.search(sheet):
+    def add(self, written: str, sheet: str) -> None:
+        """Take in a style sheet, from a `style` element of these attributes."""
+        found = attributes(written)
+        media, kind = (found.get(name, "").strip().lower() for name in ("media", "type"))
+        is_heeded = media in ("", "all", "screen") and kind in ("", "text/css")
+        for rule in rules(sheet[: self._chars_left]):
+            if self.count == MAX_RULES:
+                break
+            self.count += 1
+            self._add(rule if is_heeded else rule._replace(certain=False))
+        self._chars_left -= min(len(sheet), self._chars_left)
+
+    def _add(self, rule: Rule) -> None:
+        last = rule.keys[-1] if rule.keys else ""
+        several = len(rule.keys) > 1
+        if not rule.certain or (several and len(self._compound) == MAX_COMPOUND):
+            maybe = self._uncertain[last]
+            for block in rule.block:
+                for name, value in block.items():
+                    maybe[name] = value if maybe.get(name, value) == value else _UNKNOWN
             return
-        self._marks.clear()
-        for selectors, declarations in _rules(sheet):
-            hidden = _hidden(declarations)
-            for selector in map(str.strip, selectors.split(",") if hidden else []):
-                if _SELECTOR.fullmatch(selector) and len(self.rules) < MAX_RULES:
-                    self.rules[selector] = self.rules.get(selector, {}) | hidden
+        ranked: _Ranked = {} if several else self._rules[last]
+        if several:
+            self._compound.append((set(rule.keys), ranked))
+        _rank(ranked, rule, (sum(map(_weight, rule.keys)), self.count))
 
     def mark(self, name: str, written: str) -> Mark:
         """What a tag with these attributes hides or shows again."""
+        if not (written or self.count or name in _MARKED or name in _PAINTED):
+            return NO_MARK
         mark = self._marks.get((name, written))
         if mark is None:
             mark = self._marks[name, written] = self._mark(name, written)
-            self.hide = self.hide or mark.gone or bool(mark.tiny or mark.unseen)
-            if mark.tiny and not self._shrink:
-                self._shrink = True
-                self._marks.clear()
         return mark
 
     def _mark(self, name: str, written: str) -> Mark:
-        if name in _HIDDEN_ELEMENTS:
-            return _GONE
-        if not (self.rules or name == "dialog" or (self._shrink and name == "font")):
-            small = written.lower()
-            if "style" not in small and "hidden" not in small:
-                return NO_MARK
+        if name == "template":
+            return Mark(gone=True)
         found = attributes(written)
-        hidden: Hidden = {"font-size": False} if name == "font" and "size" in found else {}
-        if "hidden" in found or (name == "dialog" and "open" not in found):
-            hidden["display"] = True
-        for key in _keys(name, found) if self.rules else []:
-            hidden |= self.rules.get(key, {})
-        if "style" in found:
-            hidden |= _hidden(found["style"])
-        gone = any(hidden.get(each, False) for each in ("display", "opacity", "box"))
-        return Mark(gone, hidden.get("font-size", hidden.get("font")), hidden.get("visibility"))
+        classes = found.get("class", "").split()
+        if len(classes) > MAX_KEYS:
+            return SHOWN
+        keys = {"", name, *(f".{each}" for each in classes), f"#{found.get('id', '')}"}
+        own = declared(found.get("style", ""))
+        ranked = self._ranked(keys)
+        usual = {each: value for each, (rank, value) in ranked.items() if not rank[0]}
+        final = _built_in(name, found) | usual | own.usual
+        final |= {each: value for each, (rank, value) in ranked.items() if rank[0]} | own.important
+        mark = mark_of(name, final)
+        for each, value in self._maybe(keys):
+            if final.get(each) != value:
+                mark = either(mark, mark_of(name, final | {each: value}))
+        return mark
+
+    def _ranked(self, keys: set[str]) -> _Ranked:
+        """The declarations of all rules that apply."""
+        merged: _Ranked = {}
+        applied = [self._rules[key] for key in keys & self._rules.keys()]
+        for ranked in (*applied, *(each for needed, each in self._compound if needed <= keys)):
+            for name, value in ranked.items():
+                merged[name] = max(value, merged.get(name, value))
+        return merged
+
+    def _maybe(self, keys: set[str]) -> Iterator[tuple[str, str]]:
+        for key in keys & self._uncertain.keys():
+            yield from self._uncertain[key].items()
 
 
-def _keys(name: str, found: dict[str, str]) -> list[str]:
-    """The selectors that fit a tag, the weakest first."""
-    classes = found.get("class", "").split()
-    keys = [name, *(f".{each}" for each in classes), *(f"{name}.{each}" for each in classes)]
-    if own := found.get("id"):
-        keys += [f"#{own}", f"{name}#{own}"]
-    return keys
+def _rank(ranked: _Ranked, rule: Rule, weight: tuple[int, int]) -> None:
+    for is_important, block in enumerate(rule.block):
+        for name, value in block.items():
+            new = (bool(is_important), *weight), value
+            ranked[name] = max(new, ranked.get(name, new))
 
 
-def _rules(sheet: str) -> Iterator[tuple[str, str]]:
-    """Selectors and declarations of a sheet's rules, without those in other at-rules than plain
-    `@media screen`."""
-    opened: list[str] = []
-    for text, brace in _BRACE.findall(_COMMENT.sub("", sheet)):
-        if brace == "{":
-            opened.append(text.rpartition(";")[2].strip())
-        elif opened:
-            selectors = opened.pop()
-            if all(map(_EVERYWHERE.fullmatch, opened)):
-                yield selectors, text
+def _weight(key: str) -> int:
+    return {"#": 10_000, ".": 100}.get(key[0], 1)
 
 
-def _hidden(declarations: str) -> Hidden:
-    """What a block of declarations hides; the last of a property counts, or the important one."""
-    if not _SAYS_SOMETHING.search(declarations):
-        return {}
-    usual: dict[str, str] = {}
-    important: dict[str, str] = {}
-    for name, value in _DECLARATION.findall(_NOT_DECLARED.sub(" ", declarations.lower())):
-        value, mark, _ = value.partition("!")
-        (important if mark else usual)[name] = value.strip()
-    found = usual | important
-    said = {name: says(found[name]) for name, says in _SAYS.items() if name in found}
-    hidden = {name: hides for name, hides in said.items() if hides is not None}
-    if found.get("overflow") in ("hidden", "clip"):
-        hidden["box"] = any(_is_zero(found.get(side, "")) for side in _BOXES)
-    return hidden
-
-
-def _is_zero(size: str) -> bool | None:
-    """Whether a size is nothing; None where that depends on the size around it."""
-    if size in _SIZES:
-        return False
-    if (found := _SIZE.fullmatch(size)) is None:
-        return None
-    number, unit = float(found[1]), found[2]
-    if number and unit in _RELATIVE:
-        return None
-    return number < 1 if unit in ("px", "pt") else number == 0
-
-
-def _tiny(font: str) -> bool | None:
-    """Of the shorthand `font`, whose size stands before a line height or the family."""
-    sizes = [_is_zero(word.partition("/")[0]) for word in font.split() if not word.isdigit()]
-    return next((size for size in sizes if size is not None), None)
-
-
-_SAYS: Mapping[str, Callable[[str], bool | None]] = {
-    "display": lambda value: value == "none",
-    "visibility": {"hidden": True, "collapse": True, "visible": False}.get,
-    "opacity": _is_zero,
-    "font-size": _is_zero,
-    "font": _tiny,
-}
-_BOXES = ("height", "max-height", "width", "max-width")
+def _built_in(name: str, found: Declarations) -> Declarations:
+    """What a program's own style sheet and attributes that are older than CSS declare."""
+    block: Declarations = {}
+    if (
+        "hidden" in found
+        or name in ("datalist", "rp")
+        or (name == "dialog" and "open" not in found)
+    ):
+        block["display"] = "none"
+    if name in _PAINTED:
+        block["color"] = block["background"] = _UNKNOWN
+    if name == "font":
+        if "size" in found:
+            block["font-size"] = "medium"
+        if "color" in found:
+            block["color"] = found["color"].strip().lower()
+    if name == "body" and "text" in found:
+        block["color"] = found["text"].strip().lower()
+    if "bgcolor" in found:
+        block["background"] = found["bgcolor"].strip().lower()
+    if "background" in found:
+        block["background"] = "url()"
+    return block

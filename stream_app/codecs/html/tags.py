@@ -32,14 +32,40 @@ _HTML_NAMES = """
 """
 _BREAKS_OUT = set(_HTML_NAMES.split())
 _END_OF_COMMENT = re.compile("--!?>")
+# White space before these tags, opening or closing, keeps the words of neighbouring blocks apart;
+# inline tags get none, so that "V<b>i</b>agra" stays one word.
+_BLOCK_NAMES = """
+    address article aside blockquote body br caption center dd div dl dt fieldset figcaption figure
+    footer form h1 h2 h3 h4 h5 h6 hr header legend li main nav ol option p pre section select table
+    tbody td tfoot th thead tr ul
+"""
+BLOCKS = {prefix + name for name in _BLOCK_NAMES.split() for prefix in ("", "/")}
+_INLINE = re.compile(
+    r"</?(?:[abiqu]|em|font|s(?:mall|pan|trong|u[bp])?|tt|wbr)(?=[\s/>])[^<>]*+>", re.IGNORECASE
+)
+_COMMENT = re.compile("--!?>")
+# White space before these tags, opening or closing, keeps the words of neighbouring blocks apart;
+# inline tags get none, so that "V<b>i</b>agra" stays one word.
+_BLOCK_NAMES = """
+    address article aside blockquote body br caption center dd div dl dt fieldset figcaption figure
+    footer form h1 h2 h3 h4 h5 h6 hr header legend li main nav ol option p pre section select table
+    tbody td tfoot th thead tr ul
+"""
+BLOCKS = {prefix + name for name in _BLOCK_NAMES.split() for prefix in ("", "/")}
+_BLOCK = re.compile(rf"</?(?:{'|'.join(_BLOCK_NAMES.split())})(?![^\s/>])[^<>]*+>", re.IGNORECASE)
+_COMMENT = re.compile(r"<!--(?>[^-]++|-(?!->))*+-->")
+_MARK_UP = re.compile(
+    r"<(style|script)\b(?>[^<]++|<(?!/\1))*+(?:</\1|\Z)|<!--|-->|<[!?/]?\w[^<>]*+>", re.IGNORECASE
+)
 _PIECE, _LONGEST_ENTITY = 1 << 15, 40
 _WINDOW = 1 << 20  # characters searched in one go: others get the interpreter lock in between
 
 
 # Text as written, with its entities, and the tag behind it: its name in lower case (an end tag's
 # with a slash before it; '' where no tag follows), its attributes as written, the content of an
-# element whose content is no mark-up (then its end tag is not told), and whether it is in SVG.
-Token = tuple[str, str, str, str | None, bool]
+# element whose content is no mark-up (then its end tag is not told), whether it is in SVG, and the
+# place behind it.
+Token = tuple[str, str, str, str | None, bool, int]
 
 
 def tokens(html: str) -> Iterator[Token]:
@@ -53,13 +79,13 @@ def tokens(html: str) -> Iterator[Token]:
         else:
             found = html.find("<", at)
             for text in texts(html, at, found if found >= 0 else len(html)):
-                yield text, "", "", None, False
+                yield text, "", "", None, False, at
             if found < 0:
                 return
             text, start = "", _START_OF_TAG.match(html, found)
             if start is None:
                 at = _after_no_tag(html, found)
-                yield "<" if at == found + 1 else "", "", "", None, False
+                yield "<" if at == found + 1 else "", "", "", None, False, at
                 continue
             name = start[1]
             at, written = _long_tag(html, start.end())
@@ -75,7 +101,21 @@ def tokens(html: str) -> Iterator[Token]:
             at = (html.find(">", end.end()) + 1 if end else 0) or len(html)
         elif name == "plaintext":
             content, at = html[at:], len(html)
-        yield text, name, written, content, foreign
+        yield text, name, written, content, foreign, at
+
+
+def without_tags(html: str, at: int, end: int) -> Iterator[str]:
+    """The text in a stretch of a document without its mark-up, however much that is, in pieces: the
+    fast way, blind to where elements end and what hides them."""
+    while at < end:
+        cut = min(end, at + _PIECE)
+        if cut < end and (tag := max(html.rfind("<", at, cut), html.rfind("&", at, cut))) > at:
+            cut = tag
+        piece = html[at:cut]
+        last = piece.rfind("-->") + 1  # behind it every search for a comment's end would be in vain
+        piece = _INLINE.sub("", _COMMENT.sub("", piece[: last + 2]) + piece[last + 2 :])
+        yield unescape(_MARK_UP.sub("\n", piece))
+        at = cut
 
 
 def texts(html: str, at: int, end: int) -> Iterator[str]:

@@ -8,18 +8,23 @@ takes quadratic time, or makes millions of elements of a few kilobytes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from stream_app.codecs.html.styles import NO_MARK, Mark
+from stream_app.codecs.html.colours import UNKNOWN
+from stream_app.codecs.html.hiding import ALL, NO_MARK, SMALL, Mark, blends
+from stream_app.codecs.html.lengths import USUAL
 
 Placed = tuple[int, str, Mark]  # before which text a tag stands, its name (`/p` ends p), its mark
 
 MAX_DEPTH = 256  # of elements; browsers stop at 512
 MAX_FORMATTING = 16  # a parser opens these again in each block, until their end tags come
 MAX_NODES = 150_000
+_NESTED = 4  # elements whose fonts are each smaller than the one around
+_BLACK, _WHITE = "000000", "ffffff"
 _VOID_NAMES = "area base br col embed img input link meta param source track wbr"
 _VOID = set(_VOID_NAMES.split())
 _FORMATTING_NAMES = "a b big code em font i nobr s small strike strong tt u"
@@ -28,14 +33,38 @@ _SELF_ENDING = {"dd", "dt", "hr", "li", "option", "p", "tbody", "td", "tfoot", "
 _BARRIERS = {"applet", "marquee", "object", "table", "template"}  # no end tag reaches out of them
 
 
-def seen(texts: Sequence[str], tags: Iterable[Placed]) -> str:
+def seen(texts: Sequence[str], tags: Sequence[Placed]) -> str:
     """The texts of a document that are seen."""
-    body = LexborHTMLParser("".join(_bounded(texts, tags))).body
-    return "".join(_texts(body)) if body else ""
+    marks = list(dict.fromkeys(mark for *_, mark in tags))
+    if not _may_hide(marks):
+        return "".join(texts)
+    try:
+        tree = LexborHTMLParser("".join(_bounded(texts, tags, marks)))
+    except _TooDeepError:
+        return "".join(texts)
+    return "".join(_texts(tree, marks))
 
 
-def _bounded(texts: Sequence[str], tags: Iterable[Placed]) -> Iterator[str]:
-    """Mark-up of the same texts and tags, with marks as ids."""
+def _may_hide(marks: Sequence[Mark]) -> bool:
+    """Whether any elements with these marks, in any order, may hide a text."""
+    if any(mark.gone or mark.unseen or mark.away for mark in marks):
+        return True
+    sizes = [mark.size for mark in marks if mark.size is not None]
+    smallest = min((size.number for size in sizes if not size.is_relative), default=USUAL)
+    shrunk = min((size.number for size in sizes if size.is_relative), default=1.0)
+    if min(smallest, USUAL) * min(shrunk, 1.0) ** _NESTED <= SMALL:
+        return True
+    inks, papers = {_BLACK, *(mark.ink for mark in marks)}, {_WHITE, *(m.paper for m in marks)}
+    return any(blends(ink, paper) for ink in inks for paper in papers)
+
+
+class _TooDeepError(Exception):
+    """An element that may show what is hidden around it lies too deep to be looked at."""
+
+
+def _bounded(texts: Sequence[str], tags: Iterable[Placed], marks: Sequence[Mark]) -> Iterator[str]:
+    """Mark-up of the same texts and tags, with the numbers of their marks as ids."""
+    ids = {mark: f' id="{number}"' if mark != NO_MARK else "" for number, mark in enumerate(marks)}
     depth, done = _Depth(), 0
     for place, written, mark in tags:
         if place > done:
@@ -48,7 +77,9 @@ def _bounded(texts: Sequence[str], tags: Iterable[Placed]) -> Iterator[str]:
             if name in _SELF_ENDING or depth.close(name):
                 yield f"</{name}>"
         elif name in _SELF_ENDING or depth.open(name):
-            yield f"<{name}{_id(mark)}>"
+            yield f"<{name}{ids[mark]}>"
+        elif not mark.gone and mark != NO_MARK:
+            raise _TooDeepError
     yield escape("".join(texts[done:]), False)
 
 
@@ -95,32 +126,58 @@ class _Depth:
         self._depth -= self._scopes.pop()[1].total()
 
 
-_LETTERS: Mapping[bool | None, str] = {True: "1", False: "0", None: "-"}
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How text looks in an element."""
+
+    size: float = USUAL  # of the font, in pixels
+    unseen: bool = False
+    away: bool = False
+    ink: str = _BLACK
+    paper: str = _WHITE
+    blended: bool = False
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether a reader sees it."""
+        return not (self.unseen or self.away or self.blended or self.size <= SMALL)
+
+    def within(self, node: LexborNode, mark: Mark) -> _Look:
+        """How it looks in an element in this one."""
+        look = self
+        if node.tag == "table":  # has the usual size again in a document without a DOCTYPE
+            ink = look.ink if look.ink == _BLACK else UNKNOWN
+            look = replace(look, size=USUAL, ink=ink, blended=blends(ink, look.paper))
+        if mark == NO_MARK:
+            return look
+        size, away = look.size, look.away
+        if mark.size:
+            size = mark.size.number * (size if mark.size.is_relative else 1.0)
+        if mark.away is not None:
+            away = mark.away >= ALL or (mark.away > 0 and len(node.text()) <= mark.away)
+        unseen = look.unseen if mark.unseen is None else mark.unseen
+        ink, paper, blended = mark.ink or look.ink, mark.paper or look.paper, look.blended
+        if mark.ink or mark.paper:
+            blended = blends(ink, paper)
+        return _Look(size, unseen, away, ink, paper, blended)
 
 
-def _id(mark: Mark) -> str:
-    if mark == NO_MARK:
-        return ""
-    return f' id="{mark.gone:d}{_LETTERS[mark.tiny]}{_LETTERS[mark.unseen]}"'
-
-
-def _texts(body: LexborNode) -> Iterator[str]:
+def _texts(tree: LexborHTMLParser, marks: Sequence[Mark]) -> Iterator[str]:
     """The texts of a tree that are seen, in order."""
-    todo = [(body, False, False)]
+
+    def look_of(node: LexborNode, around: _Look) -> _Look | None:
+        mark = marks[int(node.id)] if node.id else NO_MARK
+        return None if mark.gone else around.within(node, mark)
+
+    page = look_of(tree.root, _Look()) if tree.root else None
+    todo = [(tree.body, page)] if tree.body and page else []
     for _ in range(MAX_NODES):
         if not todo:
             break
-        node, tiny, unseen = todo.pop()
+        node, around = todo.pop()
         if node.is_text_node:
-            if not (tiny or unseen):
+            if around.is_seen:
                 yield node.text_content or ""
-            continue
-        if node.tag == "table":
-            tiny = False  # in a document without a DOCTYPE its text has the usual size again
-        if mark := node.id:
-            if mark[0] == "1":
-                continue
-            tiny = tiny if mark[1] == "-" else mark[1] == "1"
-            unseen = unseen if mark[2] == "-" else mark[2] == "1"
-        within = [(child, tiny, unseen) for child in node.iter(include_text=True)]
-        todo.extend(reversed(within))
+        elif look := look_of(node, around):
+            within = [(child, look) for child in node.iter(include_text=True)]
+            todo.extend(reversed(within))

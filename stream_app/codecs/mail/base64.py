@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 MAX_ODD_CHUNKS = (
-    4  # that are looked at by the line; beyond, letters that are not base64's are dropped
+    2  # that are looked at by the line; beyond, letters that are not base64's are dropped
 )
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _OTHERS = bytes(set(range(256)) - set(_ALPHABET))
 _WORD = re.compile(rb"[A-Za-z]?[a-z]*|[A-Z]*|[0-9]*")
-_LONG_LINE = 40
+_CONTROL = bytes({*range(32), 127} - {*b"\t\n\r"})
+_LONG_LINE, _SURE = 40, 24
 _SLICE = 1 << 18  # letters decoded in one go, a multiple of four
 _CHUNK = 1 << 14
 
@@ -60,6 +61,10 @@ def _decoded(letters: bytes) -> bytes:
 
 def _blocks(data: bytes) -> Iterator[bytes]:
     """Blocks of base64 decoded, and the lines between them."""
+    whole = _decoded(data.translate(None, _OTHERS))
+    if _is_text_of_utf8(whole):  # which what is no base64 never becomes, however odd its letters
+        yield whole
+        return
     block: list[bytes] = []
     width = 0  # of the open block's first line; 0 where none is open
     for line in map(bytes.strip, data.split(b"\n")):
@@ -74,6 +79,14 @@ def _blocks(data: bytes) -> Iterator[bytes]:
         block.append(last.translate(None, _OTHERS))
         width = 0 if len(line) < width or (ended and not last) else width or len(line)
     yield _decoded(b"".join(block))
+
+
+def _is_text_of_utf8(data: bytes) -> bool:
+    if len(data) < _SURE or data.translate(None, _CONTROL) != data:
+        return False
+    with suppress(UnicodeDecodeError):
+        return bool(data.decode())
+    return False
 
 
 def _is_text(line: bytes, width: int) -> bool:

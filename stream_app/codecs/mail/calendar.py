@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 
 _FOLD = re.compile(r"\r?\n[ \t]")
-_SHOWN = re.compile(r"^(?:SUMMARY|DESCRIPTION|LOCATION|COMMENT)(?:;[^:\n]*+)?:(.*)$", re.M | re.I)
+_SHOWN = re.compile(
+    r"^(?:SUMMARY|DESCRIPTION|LOCATION|COMMENT)(?:;(?:\"[^\"\n]*+\"|[^\":\n])*+)?:(.*)$",
+    re.M | re.I,
+)
 _ESCAPED = re.compile(r"\\(.)")
 
 

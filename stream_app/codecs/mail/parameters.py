@@ -10,23 +10,24 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-_VALUE = re.compile(r"[\s\"']*+([^\s;\"'()]*+)")
+_VALUE = re.compile(r"[\s\"']*+([^\s;,\"'()]*+)")
 _PARAMETER = re.compile(
     r"(?<![^\s;])([^\s;=\"*]++)(\*\d{0,3}\*?)?+\s*+=\s*+(?:\"((?>[^\"\\]++|\\.)*+)\"?|([^;]*+))"
 )
+_KNOWN = {"boundary", "charset", "delsp", "format"}  # the others say nothing about the text
 _ESCAPED = re.compile(r"\\(.)")
 
 
 @dataclass(slots=True)
 class Value:
-    """`text/plain` or `attachment`, in lower case, and the texts given for each parameter."""
+    """`text/plain` or `attachment`, in lower case, and the texts given for each known parameter."""
 
     name: str = ""
     parameters: dict[str, list[str]] = field(default_factory=dict)
 
     def parameter(self, name: str) -> str:
         """The first text of a parameter; '' where there is none."""
-        return next(iter(self.parameters.get(name, [])), "")
+        return next(filter(None, self.parameters.get(name, [])), "")
 
 
 def read_value(raw: bytes) -> Value:
@@ -37,6 +38,8 @@ def read_value(raw: bytes) -> Value:
     pieces: dict[str, list[tuple[int, str, bool]]] = {}
     for match in _PARAMETER.finditer(text, found.end() if found else 0):
         name, star, quoted, bare = match[1].lower(), match[2], match[3], match[4]
+        if name not in _KNOWN:
+            continue
         given = bare.strip() if quoted is None else _ESCAPED.sub(r"\1", quoted)
         if star:
             piece = int(star.strip("*") or 0), given, star.endswith("*")

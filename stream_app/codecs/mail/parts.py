@@ -10,17 +10,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from stream_app.codecs.mail.headers import Header, read_header, unfolded
+from stream_app.codecs.mail.headers import MAX_FIELDS, Header, read_header
 from stream_app.codecs.mail.parameters import Value, read_value
+from stream_app.codecs.mail.signed import signed_content
 from stream_app.codecs.mail.transfer import Decoder, decoder_of
 
 MAX_PARTS = 1_000
 MAX_DEPTH = 20
+MAX_BOUNDARIES = 4  # of one multipart
+MAX_TYPE_BYTES = 1 << 17  # of all `Content-Type` fields
+MAX_PART_FIELDS, FEW_FIELDS = 20_000, 20  # of all parts; of one when there were so many
 
+_LONGEST_TYPE = 200  # bytes, without a parameter
 _MULTIPART = "multipart/"
 _ENCLOSED = {"message/rfc822", "message/global", "message/news"}
+_SIGNED = {"application/pkcs7-mime", "application/x-pkcs7-mime"}
 _MEDIA_TYPE = re.compile(r"[^\s/]+/[^\s/]+")
-_REST_OF_DELIMITER = re.compile(rb"(--)?[ \t]*(?:\r?\n|\r?\Z)")
+_REST_OF_DELIMITER = re.compile(rb"(--)?[ \t]*+\r*+(?:\n|\Z)")
 _MBOX_LINE = (b"From ", b">From ")
 _FALSE_FINDS = 64  # lines that only begin like a delimiter, before those are searched for exactly
 _WINDOW = 1 << 20  # bytes searched in one go: others get the interpreter lock in between
@@ -55,10 +61,15 @@ class Part:
         found = (value.parameter("charset") for value in self.types)
         return next(filter(None, found), "").partition(" ")[0]
 
+    def says(self, name: str, value: str) -> bool:
+        """Whether the type has a parameter of that value."""
+        return any(each.parameter(name).lower() == value for each in self.types)
+
     @property
-    def disposition(self) -> str:
-        """`inline`, `attachment` or ''."""
-        return read_value(self.header.first("content-disposition")).name
+    def is_attached(self) -> bool:
+        """Whether the part is an attached file; what is signed is a mail, whatever it says."""
+        disposition = read_value(self.header.first("content-disposition")).name
+        return disposition == "attachment" and self.kind not in _SIGNED
 
     @property
     def decoder(self) -> Decoder | None:
@@ -71,31 +82,56 @@ class Part:
         return decoder(body) if (decoder := self.decoder) else body
 
 
-def read_mail(data: bytes, start: int, end: int) -> Part:
+@dataclass(slots=True)
+class Left:
+    """How much of a mail is still looked at."""
+
+    parts: int = MAX_PARTS - 1  # the mail is one itself
+    type_bytes: int = MAX_TYPE_BYTES
+    fields: int = MAX_PART_FIELDS
+
+
+def read_mail(data: bytes, start: int, end: int, left: Left) -> Part:
     """The mail in a stretch of `data`; an mbox line before its header is fine."""
     if data.startswith(_MBOX_LINE, start):
         start = data.find(b"\n", start, end) + 1 or end
-    return _read_part(data, start, end, "text/plain")
+    return _read_part(data, start, end, "text/plain", left)
 
 
-def parts_of(part: Part, limit: int) -> list[Part] | None:
-    """The first `limit` parts within a part; None where it has none, as a text or a file."""
+def parts_of(part: Part, left: Left) -> list[Part] | None:
+    """The parts within a part, as far as they are looked at; None where it has none, as a text or a
+    file."""
+    found = _parts_of(part, left)
+    left.parts -= len(found or [])
+    return found
+
+
+def _parts_of(part: Part, left: Left) -> list[Part] | None:
     if part.kind in _ENCLOSED:
-        return [read_mail(*_stretch(part, part.decoder))]
+        return [read_mail(*_stretch(part, part.decoder), left)]
+    if part.kind in _SIGNED:
+        content = signed_content(part.body())
+        return (
+            None if content is None else [_read_part(content, 0, len(content), "text/plain", left)]
+        )
     if not part.kind.startswith(_MULTIPART):
         return None
     default = "message/rfc822" if part.kind == "multipart/digest" else "text/plain"
     for decoder in dict.fromkeys((None, part.decoder)):  # none should have one, but some do
         data, start, end = _stretch(part, decoder)
         for boundary in _boundaries(part):
-            if found := _stretches(data, start, end, boundary, limit):
-                return [_read_part(data, *stretch, default) for stretch in found]
+            if found := _stretches(data, start, end, boundary, left.parts):
+                return [_read_part(data, *stretch, default, left) for stretch in found]
     return None
 
 
-def _read_part(data: bytes, start: int, end: int, default: str) -> Part:
-    header = read_header(data, start, end)
-    types = [read_value(unfolded(raw)) for raw in header.fields.get(b"content-type", [])]
+def _read_part(data: bytes, start: int, end: int, default: str, left: Left) -> Part:
+    header = read_header(data, start, end, max(FEW_FIELDS, min(MAX_FIELDS, left.fields)))
+    left.fields -= header.count
+    types = []
+    for raw in header.all("content-type"):
+        types.append(read_value(raw[: left.type_bytes + _LONGEST_TYPE]))
+        left.type_bytes = max(0, left.type_bytes - len(raw))
     types = [value for value in types if _MEDIA_TYPE.fullmatch(value.name)]
     return Part(data, header, end, types, default)
 
@@ -112,7 +148,8 @@ def _boundaries(part: Part) -> list[bytes]:
     """What may stand between the parts: a boundary with a blank in it should be in quotes."""
     given = [text for value in part.types for text in value.parameters.get("boundary", [])]
     words = [word for text in given for word in (text.rstrip(), text.split(" ")[0])]
-    return [word.encode("latin-1", "replace") for word in dict.fromkeys(words) if word]
+    different = [word.encode("latin-1", "replace") for word in dict.fromkeys(words) if word]
+    return different[:MAX_BOUNDARIES]
 
 
 def _stretches(
@@ -144,7 +181,7 @@ def _delimiters(
             false_finds += 1
         at = data.find(needle, rest.end() - 1 if rest else at + 1, end)
     if at >= 0:
-        exact = re.compile(re.escape(needle) + rb"(--)?[ \t]*\r?\n")
+        exact = re.compile(re.escape(needle) + rb"(--)?[ \t]*+\r*+\n")
         while at < end:
             if found := exact.search(data, at, min(end, at + _WINDOW)):
                 yield found.start(), found.end(), bool(found[1])

@@ -13,10 +13,13 @@ from itertools import islice
 from stream_app.codecs.mail.base64 import decode_base64
 
 _TOKEN = re.compile(rb"[\w-]+")
-_MAX_BLANKS = 1 << 20  # bytes looked through for them
-_BLANKS_BEFORE_END = re.compile(rb"=[ \t]++(?=\r?\n)")
+_COMMENT = re.compile(rb"\([^()]*+\)")
+_MAX_COMMENTS = 8
+_MAX_ODD = 1 << 20  # bytes looked through for odd ends of lines
+# of a line that goes on; a carriage return alone ends one as well
+_SOFT_END = re.compile(rb"=[ \t]*+(?:\r+\n?|\n)")
 _UU_BEGINS = re.compile(rb"^begin [0-7]{3,4} .*\n", re.MULTILINE)
-_UU_LINES = 20_000
+_UU_LINES, _MAX_UU = 20_000, 1 << 20
 _SLICE = 1 << 18  # bytes decoded in one go: others get the interpreter lock in between
 
 
@@ -26,18 +29,43 @@ Decoder = Callable[[bytes], bytes]
 def decoder_of(fields: Iterable[bytes]) -> Decoder | None:
     """What undoes the first transfer encoding that `Content-Transfer-Encoding` names; None where
     the body stands as it is."""
-    tokens = (token for value in fields for token in _TOKEN.findall(value.lower()))
-    return next(filter(None, map(_DECODERS.get, tokens)), None)
+    named = (token for value in fields for token in _TOKEN.findall(_without_comments(value)))
+    return next(filter(None, map(_DECODERS.get, named)), None)
+
+
+def _without_comments(value: bytes) -> bytes:
+    value = value.lower()
+    for _ in range(_MAX_COMMENTS):
+        value, found = _COMMENT.subn(b" ", value)
+        if not found:
+            break
+    return value
 
 
 def _decode_quoted_printable(data: bytes) -> bytes:
-    data = _BLANKS_BEFORE_END.sub(b"=", data[:_MAX_BLANKS]) + data[_MAX_BLANKS:]
     decoded, at = [], 0
     while at < len(data):
-        end = data.rfind(b"\n", at, at + _SLICE) + 1 or at + _SLICE
-        decoded.append(binascii.a2b_qp(data[at:end]))
+        end = _end_of_slice(data, at, at + _SLICE)
+        piece = data[at:end]
+        if at < _MAX_ODD and _has_odd_ends(piece):
+            piece = _SOFT_END.sub(b"=\n", piece)
+        decoded.append(binascii.a2b_qp(piece))
         at = end
     return b"".join(decoded)
+
+
+def _end_of_slice(data: bytes, at: int, end: int) -> int:
+    """A place at or before `end` that cuts no escape."""
+    if end < len(data):
+        escape = data.find(b"=", end - 2, end)
+        return data.rfind(b"\n", at, end) + 1 or (end if escape < 0 else escape)
+    return end
+
+
+def _has_odd_ends(piece: bytes) -> bool:
+    """Whether lines may end as `binascii` does not know."""
+    lone = piece.count(b"\r") != piece.count(b"\r\n")
+    return lone or b"= " in piece or b"=\t" in piece
 
 
 def _decode_uu(data: bytes) -> bytes:
@@ -46,7 +74,8 @@ def _decode_uu(data: bytes) -> bytes:
     if begin is None:
         return data
     decoded = []
-    for line in islice(data[begin.end() :].split(b"\n"), _UU_LINES):
+    lines = data[begin.end() : begin.end() + _MAX_UU].split(b"\n")
+    for line in islice(lines, _UU_LINES):
         if line.strip() in (b"end", b"`", b""):
             break
         decoded.append(_uu_line(line.rstrip(b"\r")))
