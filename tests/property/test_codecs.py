@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from stream_app.codecs import CODECS
+from stream_app.codecs.charsets import is_utf8
 from stream_app.core.messages import Message, ParseSpec
 from stream_app.model.visible import is_blank
 from tests.codec_cases import JUNK, SEEDS, check
@@ -95,7 +96,10 @@ def test_feed_as_xml(title: str, body: str, kept: str, encoding: str):
     etree.SubElement(item, "title").text = escape(title)
     etree.SubElement(item, "description").text = f"<p>{escape(body)}</p>"
     etree.SubElement(item, "kept").text = kept
-    message = parse("feed", etree.tostring(item, encoding=encoding, xml_declaration=True))
+    raw = etree.tostring(item, encoding=encoding, xml_declaration=True)
+    # bytes that are UTF-8 are read as that, whatever the declaration says
+    assume(encoding != "iso-8859-1" or not is_utf8(raw))
+    message = parse("feed", raw)
     assert_words(message, title, body)
     assert str(message.fields.get("kept", "")).split() == kept.split()
 
