@@ -108,6 +108,15 @@ plugin {{
 """
 
 
+def example(name: str) -> bytes:
+    """A mail as SMTP carries it, without the header that Postfix takes away."""
+    lines = (ROOT / "examples" / "mail" / f"{name}.eml").read_bytes().splitlines()
+    return b"".join(line + b"\r\n" for line in lines if not line.startswith(b"Return-Path:"))
+
+
+SPAM, HAM = example("spam-lottery"), example("ham-meeting-notes")
+
+
 @dataclass(frozen=True)
 class Delivered:
     """A mail in a mailbox, and in which folder of it."""

@@ -13,20 +13,12 @@ from smtplib import SMTPDataError
 import pytest
 
 from stream_app.kafka.embedded_broker import EmbeddedBroker
-from tests.conftest import ROOT, free_port
+from tests.conftest import free_port
 from tests.integration.filters import ready_worker, running_filter
 from tests.integration.harness import Stage
 from tests.mail.conftest import mail_stage
-from tests.mail.mail_server import Delivered, MailServer, someone
+from tests.mail.mail_server import HAM, SPAM, Delivered, MailServer, someone
 
-
-def example(name: str) -> bytes:
-    """A mail as SMTP carries it, without the header that Postfix takes away."""
-    lines = (ROOT / "examples" / "mail" / f"{name}.eml").read_bytes().splitlines()
-    return b"".join(line + b"\r\n" for line in lines if not line.startswith(b"Return-Path:"))
-
-
-SPAM, HAM = example("spam-lottery"), example("ham-meeting-notes")
 PATIENT = "--deadline=60s"
 IN_PROCESS = "--in-process"
 
