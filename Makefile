@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # e.g. PIP_ARGS="--extra-index-url URL" for the small CPU build of torch, see README.md
 PIP_ARGS ?=
 
-.PHONY: help install demo refresh-demo test coverage test-slow test-native test-faults soak fuzz audit lint clean
+.PHONY: help install demo refresh-demo test coverage test-slow test-native test-faults test-mail soak fuzz audit lint clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ test-slow: install  ## the long ones: floors of the built-in models on whole tes
 
 test-faults: install  ## every fault on every broker, each message accounted for: over an hour
 	$(BIN)/python -m pytest --all-faults tests/integration/faults
+
+test-mail: install  ## mail through Postfix, the filter and Dovecot, with faults; as root, with apt-packages.txt
+	$(BIN)/python -m pytest tests/mail
 
 MINUTES ?= 60
 soak: install  ## full speed for an hour (MINUTES=60): nothing may grow

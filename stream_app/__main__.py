@@ -9,6 +9,7 @@ from stream_app.cli.classify import classify
 from stream_app.cli.config import config
 from stream_app.cli.demo.command import demo
 from stream_app.cli.dlq import dlq
+from stream_app.cli.filter import filter_
 from stream_app.cli.models import models
 from stream_app.cli.produce import produce
 from stream_app.cli.review import review
@@ -29,6 +30,7 @@ def _winnow(
 
 app.command()(demo)
 app.command()(worker)
+app.command(name="filter")(filter_)
 app.add_typer(topics, name="topics")
 app.command()(classify)
 app.command()(produce)

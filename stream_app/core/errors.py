@@ -8,6 +8,7 @@ WinnowError
 ├── SourceError      a file given to `produce` or `classify` cannot be read
 ├── RecordError      this one record cannot be labelled: it goes to the dead letters
 │   └── NoText       ... because it has pictures or files, and no words
+├── NoLabel          there is no label for a message in time: who asked goes on without
 ├── EngineError      a batch could not be scored
 │   ├── OutOfMemory  ... because the device ran out of memory: a smaller batch may pass
 │   └── EngineSick   ... and the canary fails too: the process must end, nothing is acked
@@ -69,6 +70,19 @@ class NoText(RecordError):
     def __init__(self, found: Message) -> None:
         super().__init__("no_text", "the message has no words, only pictures or files")
         self.found = found
+
+
+class NoLabel(WinnowError):
+    """A message has no label in time.
+
+    `reason` is one of a small fixed set, a metric label; `code` is the `RecordError.code` of a
+    dead letter.
+    """
+
+    def __init__(self, reason: str, code: str = "") -> None:
+        super().__init__(f"no label: {reason}{code and f' ({code})'}")
+        self.reason = reason
+        self.code = code
 
 
 class EngineError(WinnowError):

@@ -124,6 +124,13 @@ class Metrics:
     reviewed = counter(
         "records_for_review", "Records copied to the review topic, or not", "route", "outcome"
     )
+    filtered = counter(
+        "filter_messages", "Messages that `winnow filter` was asked about", "route", "outcome"
+    )
+    filter_seconds = histogram(
+        "filter_seconds", "Time a message waits for its label", SECONDS, "route"
+    )
+    filter_in_flight = gauge("filter_in_flight", "Messages that wait for their label")
     model_info = gauge("model_info", "1 for each model serving", "route", "model_version", "model")
     model_bytes = gauge(
         "model_memory_bytes", "Device memory held by the weights", "route", "model_version"

@@ -19,7 +19,7 @@ MAX_RECORD_BYTES = 64 * 1024 * 1024
 MAX_UNCONFIRMED_BYTES = 32 * 1024 * 1024  # kafka-python itself has no bound
 ENVELOPE_BYTES = 1024  # of a record around its value, generously
 DELIVERY_SECONDS = 60
-_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
 class Sending:
@@ -48,7 +48,7 @@ class Sending:
             self._unconfirmed += size
         try:
             future = self._producer.send(self._topic, value, key, list(headers))
-        except _TOO_LARGE as error:
+        except TOO_LARGE as error:
             self._done(name, size, error)
             return
         future.add_callback(lambda _: self._done(name, size, None))
@@ -76,7 +76,7 @@ class Sending:
             self._unconfirmed -= size
             if error is None:
                 self.confirmed += 1
-            elif isinstance(error, _TOO_LARGE):
+            elif isinstance(error, TOO_LARGE):
                 self.refused.append(name)
             else:
                 self._failure = error
@@ -84,17 +84,23 @@ class Sending:
 
 
 @contextmanager
+def producing(kafka: KafkaClientSettings, **config: Any) -> Iterator[Any]:
+    """A producer whose records all in-sync replicas confirm; `config` is kafka-python's. Raises
+    as `connected` does."""
+    ours = {
+        "acks": "all",
+        # an idempotent kafka-python producer fails every record after one refused as too large
+        "enable_idempotence": False,
+        "max_request_size": MAX_RECORD_BYTES,
+    }
+    with connected(KafkaProducer, kafka, **ours, **config) as producer:
+        yield producer
+
+
+@contextmanager
 def sending(kafka: KafkaClientSettings, topic: str, **config: Any) -> Iterator[Sending]:
     """Send records to a topic that exists; `config` is kafka-python's. Raises BrokerError."""
-    with connected(
-        KafkaProducer,
-        kafka,
-        acks="all",
-        # an idempotent kafka-python producer fails every record after one refused as too large
-        enable_idempotence=False,
-        max_request_size=MAX_RECORD_BYTES,
-        delivery_timeout_ms=DELIVERY_SECONDS * 1000,
-        linger_ms=5,
-        **config,
+    with producing(
+        kafka, delivery_timeout_ms=DELIVERY_SECONDS * 1000, linger_ms=5, **config
     ) as producer:
         yield Sending(producer, topic)

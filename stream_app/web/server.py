@@ -1,9 +1,9 @@
-"""The HTTP side of a worker: /metrics, /healthz, /readyz."""
+"""The HTTP side of a process: /metrics, /healthz, /readyz, and what else it serves."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -16,21 +16,34 @@ log = logging.getLogger(__name__)
 
 
 class WebServer:
-    """Serves until stopped."""
+    """Serves until stopped. `key` is the setting that the address comes from."""
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, health: Health) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        health: Health,
+        more: Sequence[web.RouteDef] = (),
+        max_body_bytes: int = 1024,
+        key: str = "metrics.port",
+    ) -> None:
         self._host = host
         self._port = port
         self._registry = registry
         self._health = health
+        self._more = more
+        self._max_body_bytes = max_body_bytes
+        self._key = key
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
         """Listen. Raises ConfigError when the port is taken."""
-        app = web.Application()
+        app = web.Application(client_max_size=self._max_body_bytes)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._status(self._health.stuck))
         app.router.add_get("/readyz", self._status(self._health.not_ready))
+        app.router.add_routes(self._more)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         try:
@@ -40,8 +53,8 @@ class WebServer:
         except OSError as error:
             await self.stop()
             raise ConfigError(
-                f"metrics: cannot listen on {self._host}:{self._port} ({error.strerror}); "
-                "set metrics.port to a free one"
+                f"cannot listen on {self._host}:{self._port} ({error.strerror}); set {self._key} "
+                "to a free one"
             ) from error
 
     async def stop(self) -> None:

@@ -220,16 +220,21 @@ class Stage:
 
 
 class Worker:
-    """`winnow worker` as a process of its own."""
+    """`winnow worker`, or another command with a configuration, as a process of its own."""
 
     def __init__(
-        self, config: Path, log: Path, environment: dict[str, str], module: str = "stream_app"
+        self,
+        config: Path,
+        log: Path,
+        environment: dict[str, str],
+        module: str = "stream_app",
+        command: Sequence[str] = ("worker",),
     ) -> None:
         self.log = log
         self.port = environment.get("WINNOW_METRICS__PORT")
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, "worker", "--config", str(config)],
+                [sys.executable, "-m", module, *command, "--config", str(config)],
                 stdout=out,
                 stderr=out,
                 env=os.environ | environment,

@@ -20,6 +20,7 @@ from tests.command_line import run_main
 COMMANDS = [
     "demo",
     "worker",
+    "filter",
     "topics",
     "classify",
     "produce",

@@ -65,3 +65,19 @@ class RegistrySettings(Section):
     )
     cache: Path = Path(".winnow/models")
     poll_seconds: float = Field(1.0, gt=0, le=3600)
+
+
+class FilterSettings(Section):
+    """`[filter]`: how `winnow filter` is asked, and what a mail server does with the answers."""
+
+    route: str = ""  # of the mail server's messages; the only one of format rfc822 if not given
+    listen: str = Field(
+        "unix:/run/winnow/filter.sock", pattern=r"^(unix:/.+|inet:(\S+:)?\d{1,5})?$"
+    )  # '': no milter
+    http: str = Field("127.0.0.1:9109", pattern=r"^\S+:\d{1,5}$")
+    token_file: str = ""
+    deadline_seconds: float = Field(2.0, ge=0.1, le=60)
+    max_in_flight: int = Field(256, gt=0)
+    headers: bool = True
+    reject_at: float = Field(0.0, ge=0, le=1)  # confidence in spam; 0: never
+    quarantine_at: float = Field(0.0, ge=0, le=1)  # the same

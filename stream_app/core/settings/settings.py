@@ -20,6 +20,7 @@ from stream_app.core.settings.sections import (
     DriftSettings,
     EngineSettings,
     FeedbackSettings,
+    FilterSettings,
     MetricsSettings,
     RegistrySettings,
     TopicSettings,
@@ -76,6 +77,7 @@ class Settings(Connections):
     engine: EngineSettings = EngineSettings()
     drift: DriftSettings = DriftSettings()
     feedback: FeedbackSettings = FeedbackSettings()
+    filter: FilterSettings = FilterSettings()
     routes: tuple[RouteSettings, ...] = Field(min_length=1)
 
     @model_validator(mode="before")

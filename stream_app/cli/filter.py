@@ -1,0 +1,71 @@
+"""`winnow filter`: labels for a mail server as its mail comes in, and over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import typer
+
+from stream_app.cli.options import ConfigFile
+from stream_app.cli.worker import LogLevel
+from stream_app.configuration import load_settings
+from stream_app.core.errors import ConfigError
+from stream_app.core.logs import configure_logging
+from stream_app.core.settings import FilterSettings, Settings, from_options
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s)")
+
+
+def filter_(
+    config: ConfigFile,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="unix:/PATH|inet:HOST:PORT",
+            help="Where the mail server connects; '' for nowhere. Default: filter.listen.",
+        ),
+    ] = None,
+    deadline: Annotated[
+        str | None,
+        typer.Option(metavar="2s", help="The longest wait for a label. Default: 2s."),
+    ] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Labels over HTTP, and metrics."),
+    ] = None,
+    in_process: Annotated[
+        bool,
+        typer.Option("--in-process", help="Label in this process, without Kafka and workers."),
+    ] = False,
+    log_level: Annotated[LogLevel, typer.Option(help="Level of Winnow's log, on stderr.")] = "info",
+) -> None:
+    """Label mail as it comes in: a milter for Postfix and Sendmail, until SIGTERM or Ctrl-C.
+
+    Each mail goes to its route's input topic; its label comes back as headers. Without a label by
+    the deadline it passes as it is, whatever has failed. Programs ask by POST /v1/label/ROUTE.
+    """
+    given = {"listen": listen, "http": http, "deadline_seconds": deadline and _seconds(deadline)}
+    settings = _with_options(load_settings(config), given)
+    if settings.filter.listen and find_spec("kilter") is None:
+        raise ConfigError("the milter needs an extra: pip install 'winnow-stream[mail]'")
+    configure_logging(log_level)
+    from stream_app.filter.process import run_filter  # a second that --help has no use for
+
+    asyncio.run(run_filter(settings, in_process))
+
+
+def _with_options(settings: Settings, given: dict[str, Any]) -> Settings:
+    """The options win over the file. Raises ConfigError naming the option."""
+    chosen = {name: value for name, value in given.items() if value is not None}
+    merged = from_options(FilterSettings, **settings.filter.model_dump() | chosen)
+    return settings.model_copy(update={"filter": merged})
+
+
+def _seconds(text: str) -> float:
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ConfigError(f"--deadline {text}: write seconds as 2s or 1.5s, or 800ms")
+    return float(found[1]) / (1000 if found[2] == "ms" else 1)

@@ -1,0 +1,238 @@
+"""A mail server of one's own: Debian's Postfix and Dovecot on free ports, with private folders."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import smtplib
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email import message_from_bytes
+from email.message import Message
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, free_port
+
+PROGRAMS = ("/usr/sbin/postfix", "/usr/sbin/dovecot", "/usr/bin/sievec")
+LMTP = "/usr/lib/dovecot/lmtp"
+SMTP = ("filtered", "patient", "unfiltered")
+DOMAIN = "example.test"
+PATIENCE = 120.0
+
+MAIN_CF = """
+compatibility_level = 3.6
+queue_directory = {folder}/spool
+data_directory = {folder}/data
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = mx.{domain}
+mydestination =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mynetworks = 127.0.0.0/8
+virtual_mailbox_domains = {domain}
+virtual_transport = lmtp:inet:127.0.0.1:{lmtp}
+default_transport = error:there is no outside
+alias_maps =
+alias_database =
+maillog_file = {folder}/spool/maillog
+maillog_file_prefixes = {folder}
+smtpd_client_connection_count_limit = 0
+smtpd_peername_lookup = no
+minimal_backoff_time = 5s
+queue_run_delay = 5s
+"""
+MASTER_CF = """
+127.0.0.1:{filtered} inet n - n - - smtpd
+127.0.0.1:{patient} inet n - n - - smtpd -o {{ smtpd_milters = {patient_milter} }}
+127.0.0.1:{unfiltered} inet n - n - - smtpd -o smtpd_milters=
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+proxymap unix - - n - - proxymap
+lmtp unix - - n - - lmtp
+error unix - - n - - error
+retry unix - - n - - error
+anvil unix - - n - 1 anvil
+postlog unix-dgram n - n - 1 postlogd
+"""
+DOVECOT_CONF = """
+base_dir = {folder}/run
+log_path = {folder}/dovecot.log
+protocols = lmtp
+listen = 127.0.0.1
+ssl = no
+mail_location = maildir:{folder}/mail/%u
+first_valid_uid = 1
+userdb {{
+  driver = static
+  args = uid=nobody gid=nogroup home={folder}/mail/home-%u allow_all_users=yes
+}}
+passdb {{
+  driver = static
+  args = nopassword=y
+}}
+service lmtp {{
+  inet_listener lmtp {{
+    address = 127.0.0.1
+    port = {lmtp}
+  }}
+}}
+namespace inbox {{
+  inbox = yes
+  mailbox Junk {{
+    auto = create
+    special_use = \\Junk
+  }}
+}}
+protocol lmtp {{
+  mail_plugins = sieve
+}}
+plugin {{
+  sieve_before = {folder}/winnow.sieve
+}}
+"""
+
+
+def example(name: str) -> bytes:
+    """A mail as SMTP carries it, without the header that Postfix takes away."""
+    lines = (ROOT / "examples" / "mail" / f"{name}.eml").read_bytes().splitlines()
+    return b"".join(line + b"\r\n" for line in lines if not line.startswith(b"Return-Path:"))
+
+
+SPAM, HAM = example("spam-lottery"), example("ham-meeting-notes")
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """A mail in a mailbox, and in which folder of it."""
+
+    folder: str
+    message: Message
+
+
+@dataclass(frozen=True)
+class MailServer:
+    """A running one."""
+
+    folder: Path
+    filtered: int  # SMTP port whose mail goes through the filter, with the time-outs of deploy/
+    patient: int  # with time-outs that no busy machine reaches
+    unfiltered: int
+
+    @property
+    def listen(self) -> str:
+        """The filter's address, as `winnow filter --listen` takes it."""
+        return f"unix:{self.folder}/spool/winnow/filter.sock"
+
+    @property
+    def log(self) -> str:
+        """What Postfix and Dovecot have said."""
+        files = (self.folder / "spool" / "maillog", self.folder / "dovecot.log")
+        return "\n".join(file.read_text("utf-8", "replace") for file in files if file.exists())
+
+    @contextmanager
+    def session(self, port: int | None = None) -> Iterator[smtplib.SMTP]:
+        """A connection of a client, for many mails."""
+        with smtplib.SMTP("127.0.0.1", port or self.filtered, timeout=PATIENCE) as smtp:
+            yield smtp
+
+    def send(self, user: str, mail: bytes, port: int | None = None) -> None:
+        """Send one mail over a connection of its own; raises unless it was accepted."""
+        with self.session(port) as smtp:
+            smtp.sendmail("sender@remote.test", [f"{user}@{DOMAIN}"], mail)
+
+    def mailbox(self, user: str) -> list[Delivered]:
+        """What a user has got, in any folder."""
+        root = self.folder / "mail" / f"{user}@{DOMAIN}"
+        folders = {"INBOX": root / "new", "Junk": root / ".Junk" / "new"}  # a folder comes late
+        return [
+            Delivered(name, message_from_bytes(file.read_bytes()))
+            for name, folder in folders.items()
+            for file in folder.glob("*")
+        ]
+
+    def delivered(self, user: str, count: int) -> list[Delivered]:
+        """What a user has got, once there are so many mails."""
+        deadline = time.monotonic() + PATIENCE
+        while len(found := self.mailbox(user)) < count:
+            assert time.monotonic() < deadline, f"{len(found)} of {count}:\n{self.log[-3000:]}"
+            time.sleep(0.05)  # a mailbox offers no event to await
+        return found
+
+
+def someone() -> str:
+    """A user whom no other test has."""
+    return f"u{uuid.uuid4().hex[:10]}"
+
+
+def skip_without_programs() -> None:
+    """Skips the test where there is no mail server to start."""
+    missing = [program for program in (*PROGRAMS, LMTP) if not Path(program).exists()]
+    if missing:
+        pytest.skip(f"no mail server here (apt-packages.txt): {', '.join(missing)} is missing")
+    if os.getuid() != 0:
+        pytest.skip("Postfix must be started by root")
+
+
+@contextmanager
+def mail_server() -> Iterator[MailServer]:
+    """Postfix and Dovecot, until the end of the block."""
+    skip_without_programs()
+    ports = {name: free_port() for name in (*SMTP, "lmtp")}
+    folder = Path(tempfile.mkdtemp(prefix="winnow-mail-"))
+    try:
+        _write(folder, ports)
+        _run("dovecot", "-c", folder / "dovecot.conf")
+        try:
+            _run("postfix", "-c", folder / "postfix", "start")
+            try:
+                yield MailServer(folder, *(ports[name] for name in SMTP))
+            finally:
+                _run("postfix", "-c", folder / "postfix", "stop")
+        finally:
+            _run("doveadm", "-c", folder / "dovecot.conf", "stop")
+    finally:
+        shutil.rmtree(folder)
+
+
+def _write(folder: Path, ports: dict[str, int]) -> None:
+    """The configuration of both; the lines about Winnow are the ones that users are given."""
+    folder.chmod(0o755)  # users of the servers' own must come through
+    ours = (ROOT / "deploy" / "postfix" / "main.cf").read_text()
+    patient = re.sub(r"timeout=\ds", "timeout=90s", ours.split("smtpd_milters = ")[1].strip())
+    given = {"folder": folder, "domain": DOMAIN, "patient_milter": patient, **ports}
+    for name in ("postfix", "spool", "data", "run", "mail"):
+        (folder / name).mkdir()
+    shutil.chown(folder / "data", "postfix")
+    shutil.chown(folder / "mail", "nobody", "nogroup")
+    (folder / "postfix" / "main.cf").write_text(MAIN_CF.format(**given) + ours)
+    (folder / "postfix" / "master.cf").write_text(MASTER_CF.format(**given))
+    (folder / "dovecot.conf").write_text(DOVECOT_CONF.format(**given))
+    shutil.copy(ROOT / "deploy" / "dovecot" / "winnow.sieve", folder)
+    socket_folder = folder / "spool" / "winnow"
+    socket_folder.mkdir()
+    shutil.chown(socket_folder, group="postfix")
+    socket_folder.chmod(0o2750)  # as the systemd unit does it
+    _run("sievec", folder / "winnow.sieve")
+
+
+def _run(*command: str | Path) -> None:
+    with tempfile.TemporaryFile("w+") as said:  # a pipe would stay open in what is started
+        done = subprocess.run(command, stdout=said, stderr=said, timeout=PATIENCE)
+        said.seek(0)
+        assert done.returncode == 0, f"{command}: {said.read()}"
