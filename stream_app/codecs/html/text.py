@@ -141,4 +141,4 @@ def _own_text(name: str, written: str) -> str:
     if name == "bdo":
         return _RIGHT_TO_LEFT if found.get("dir", "").lower() == "rtl" else ""
     shown = found.get("type", "").lower() in _WITH_A_VALUE
-    return escape(found.get("value", ""), False) if shown else ""
+    return f" {escape(found.get('value', ''), False)} " if shown else ""
