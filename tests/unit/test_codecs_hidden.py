@@ -278,7 +278,7 @@ def test_an_important_rule_shows_what_an_attribute_hides():
         "<body bgcolor=black text='#000000'>HID<font color=#eee>see</font>",
         "<body bgcolor='#123'><p style='color:#112233'>HID</p>see",
         "<table bgcolor=navy><tr><td><font color='000080'>HID</font></table>see",
-        "<table><td bgcolor=black><p><font color=white>see</font><p><font color=white>see</font></table>",
+        "<table bgcolor=#000><td><p><font color=#fff>see</font><p><font color=#fff>see</table>",
         "<table bgcolor=navy><tr><td bgcolor=white><font color='000080'>see</font></table>",
         "<table><td background=x.png><font color=white>see</table>",
         "<div style='background:#000'><span style='color:#fff'>see</span>",
