@@ -44,8 +44,8 @@ SEEDS = {
         b"@media print{p{a:b}}</style><p class=x>a<b hidden>b<p style='font-size:0'>c"
         b"<span style='font-size:9px'>d</span><svg><title>e</title></svg><textarea>&lt;f</textarea>"
         b"<table hidden><tr><td>g</table>h",
-        b"Subject: a\nSubject: b\nContent-Type: application/pkcs7-mime\n\n0\x80\x06\t*\x86H\x86\xf7\r\x01"
-        b"\x07\x02\xa0\x800\x80\x02\x01\x011\x000\x80\x06\t*\x86H\x86\xf7\r\x01\x07\x01\xa0\x80$\x80\x04"
+        b"Subject: a\nSubject: b\nContent-Type: application/pkcs7-mime\n\n0\x80\x06\t*\x86H\x86\xf7"
+        b"\r\x01\x07\x02\xa0\x800\x80\x02\x01\x011\x000\x80\x06\t*\x86H\x86\xf7\r\x01\x07\x01\xa0\x80$\x80\x04"
         b"\x06\nwords\0\0\0\0\0\0\0\0\0\0",
         b"Content-Type: text/plain; format=flowed; delsp=yes\nContent-Transfer-Encoding: "
         b"(a) quoted-printable\n\nVia=\r \ngra\nbegin 644 a\n#0V%T\n`\nend\nb",
@@ -68,8 +68,9 @@ SEEDS = {
         b'{"title": "t", "content_html": "<p>x</p>", "id": [1]}',
         b"<rss><channel><item><title>t</title></item></channel></rss>",
         b"<entry xmlns='http://purl.org/atom/ns#'><title mode='escaped'>t</title><content mode="
-        b"'base64' type='text/html'>PHA+YjwvcD4=</content><content type='image/png'>x</content>"
-        b"<x:description xmlns:x='http://search.yahoo.com/mrss/' type='plain'>d</x:description></entry>",
+        b"'base64' type='text/html'>PHA+YjwvcD4=</content><content type='image/png'>x</content><x:"
+        b"description xmlns:x='http://search.yahoo.com/mrss/' type='plain'>d</x:description>"
+        b"</entry>",
         b"<?xml version='1.0' encoding='us-ascii'?><entry><title>t & u</title><media:group>"
         b"<media:description>&nbsp;\xc3\xa9&#150;</media:description></media:group></entry>",
     ],
