@@ -44,6 +44,15 @@ SEEDS = {
         b"@media print{p{a:b}}</style><p class=x>a<b hidden>b<p style='font-size:0'>c"
         b"<span style='font-size:9px'>d</span><svg><title>e</title></svg><textarea>&lt;f</textarea>"
         b"<table hidden><tr><td>g</table>h",
+        b"Subject: a\nSubject: b\nContent-Type: application/pkcs7-mime\n\n0\x80\x06\t*\x86H\x86\xf7"
+        b"\r\x01\x07\x02\xa0\x800\x80\x02\x01\x011\x000\x80\x06\t*\x86H\x86\xf7\r\x01\x07\x01\xa0\x80$\x80\x04"
+        b"\x06\nwords\0\0\0\0\0\0\0\0\0\0",
+        b"Content-Type: text/plain; format=flowed; delsp=yes\nContent-Transfer-Encoding: "
+        b"(a) quoted-printable\n\nVia=\r \ngra\nbegin 644 a\n#0V%T\n`\nend\nb",
+        b"Subject: s\nContent-Type: text/html\n\n<style media=screen>p.a,b .c:hover{color:#fff"
+        b"!important}</style><body bgcolor=black text=red><p class=a style='position:absolute;left:"
+        b"-999px;background:url(a)'>a<td style='max-height:0;overflow:hidden'>b<bdo dir=rtl>c</bdo>"
+        b"<input value=d><span style='font:0/1 a;text-indent:-9999px;transform:scale(0)'>e",
         b"Content-Type: text/calendar; charset=iso-2022-jp\n\nSUMMARY:a\\, \x1b$B-!\x1b(B\n  b\n",
     ],
     "json": [
@@ -58,6 +67,10 @@ SEEDS = {
         b'<content type="xhtml"><div xmlns="http://www.w3.org/1999/xhtml">x</div></content></entry>',
         b'{"title": "t", "content_html": "<p>x</p>", "id": [1]}',
         b"<rss><channel><item><title>t</title></item></channel></rss>",
+        b"<entry xmlns='http://purl.org/atom/ns#'><title mode='escaped'>t</title><content mode="
+        b"'base64' type='text/html'>PHA+YjwvcD4=</content><content type='image/png'>x</content><x:"
+        b"description xmlns:x='http://search.yahoo.com/mrss/' type='plain'>d</x:description>"
+        b"</entry>",
         b"<?xml version='1.0' encoding='us-ascii'?><entry><title>t & u</title><media:group>"
         b"<media:description>&nbsp;\xc3\xa9&#150;</media:description></media:group></entry>",
     ],
@@ -75,6 +88,24 @@ JUNK = [
         b"\nbegin 644 a\n",
     ),
     *(b"{", b"[", b"}", b"NaN", b"1e999", rb"\ud800", b"9" * 5_000, b"<", b">", b"<!--", b"]]>"),
+    *(
+        b"color:#fff",
+        b"!important",
+        b"@media print{",
+        b"rgb(0,0,0)",
+        b"\xe2\x80\xae",
+        b"/*",
+        b"url(",
+    ),
+    *(
+        b"0\x80",
+        b"$\x80",
+        b"delsp=yes",
+        b"format=flowed",
+        b"=\r",
+        b"mode='base64'",
+        b"position:fixed",
+    ),
     *(b"style=display:none", b"<p hidden>", b"<style>", b"</div>", b"<table>", b"font-size:0"),
     *(b"=\n", b"base64;", b"Content-Type: text/html\n", b"\r", b" :", b"\xcc\x81" * 40, b"\x1b(B"),
     *("\u200b\u200d\u034f".encode(), b"&nbsp;", b"&#x200b;", b"]]>", b"\0\0\0\0\1"),

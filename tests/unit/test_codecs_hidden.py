@@ -278,6 +278,7 @@ def test_an_important_rule_shows_what_an_attribute_hides():
         "<body bgcolor=black text='#000000'>HID<font color=#eee>see</font>",
         "<body bgcolor='#123'><p style='color:#112233'>HID</p>see",
         "<table bgcolor=navy><tr><td><font color='000080'>HID</font></table>see",
+        "<table bgcolor=#000><td><p><font color=#fff>see</font><p><font color=#fff>see</table>",
         "<table bgcolor=navy><tr><td bgcolor=white><font color='000080'>see</font></table>",
         "<table><td background=x.png><font color=white>see</table>",
         "<div style='background:#000'><span style='color:#fff'>see</span>",
@@ -316,7 +317,7 @@ def test_what_is_placed_elsewhere_or_made_larger_is_seen(html: str):
 def test_what_forms_show_and_what_is_written_backwards():
     html = "<form><input value='Claim &amp; win'><input type=submit value=now><input type=hidden"
     html += " value=HID><input type=checkbox value=HID></form><bdo dir=RTL>argaiV</bdo> here"
-    assert read("rfc822", mail(html, HTML)) == "hello Claim & winnow Viagra here"
+    assert read("rfc822", mail(html, HTML)) == "hello Claim & win now Viagra here"
 
 
 @pytest.mark.parametrize("size", [100, 10_000, 100_000, 3_000_000])

@@ -7,9 +7,11 @@ for phones or printers) hide nothing, for many readers see it; what they may sho
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 
+from stream_app.codecs.html.colours import UNKNOWN
 from stream_app.codecs.html.css import Declarations, Rule, declared, rules
 from stream_app.codecs.html.hiding import NO_MARK, SHOWN, Mark, either, mark_of
 from stream_app.codecs.html.tags import attributes
@@ -19,8 +21,10 @@ MAX_RULES, MAX_COMPOUND = 2_000, 50  # of those for several keys at once
 MAX_KEYS = 50  # of a tag: its name, its classes and its id
 
 _MARKED = {"datalist", "dialog", "rp", "template"}  # elements that are hidden without attributes
-_PAINTED = {"a", "button", "input", "mark", "select", "textarea"}  # in colours of the program's own
+_PAINTED = {"a", "button", "input", "mark", "select", "textarea"}  # in a program's own colours
+_PAINTED_MARK = Mark(ink=UNKNOWN, paper=UNKNOWN)
 _UNKNOWN = "unknown"  # a value like none that hides
+_SAYS_SOMETHING = re.compile(r"style|hidden|color|background|size|text", re.IGNORECASE)
 
 _Rank = tuple[bool, int, int]  # importance, weight of the selector, place
 _Ranked = dict[str, tuple[_Rank, str]]  # property -> value, and how much it weighs
@@ -37,8 +41,9 @@ class Styles:
         self._chars_left = MAX_STYLE_CHARS
         self._marks: dict[tuple[str, str], Mark] = {}
 
-    def add(self, written: str, sheet: str) -> None:
-        """Take in a style sheet, from a `style` element of these attributes."""
+    def add(self, written: str, sheet: str) -> int:
+        """Take in a style sheet, of a `style` element with these attributes; how many rules."""
+        before = self.count
         found = attributes(written)
         media, kind = (found.get(name, "").strip().lower() for name in ("media", "type"))
         is_heeded = media in ("", "all", "screen") and kind in ("", "text/css")
@@ -48,6 +53,7 @@ class Styles:
             self.count += 1
             self._add(rule if is_heeded else rule._replace(certain=False))
         self._chars_left -= min(len(sheet), self._chars_left)
+        return self.count - before
 
     def _add(self, rule: Rule) -> None:
         last = rule.keys[-1] if rule.keys else ""
@@ -65,8 +71,8 @@ class Styles:
 
     def mark(self, name: str, written: str) -> Mark:
         """What a tag with these attributes hides or shows again."""
-        if not (written or self.count or name in _MARKED or name in _PAINTED):
-            return NO_MARK
+        if not (self.count or name in _MARKED or _SAYS_SOMETHING.search(written)):
+            return _PAINTED_MARK if name in _PAINTED else NO_MARK
         mark = self._marks.get((name, written))
         if mark is None:
             mark = self._marks[name, written] = self._mark(name, written)

@@ -50,6 +50,7 @@ class _Document:
         self._left = left
         self._texts: list[str] = []
         self._tags: list[tuple[int, str, str]] = []  # before which text, name, attributes
+        self._different: set[tuple[str, str]] = set()  # names and attributes
         self._styles = Styles()
         self._rest: list[str] = []
         self._counted = 0  # of the texts
@@ -57,42 +58,37 @@ class _Document:
 
     def read(self, html: str) -> None:
         """Take in as much as is allowed."""
-        left, texts, tags = self._left, self._texts, self._tags
-        different: set[tuple[str, str]] = set()
-        place = 0
+        left, place = self._left, 0
         for text, name, written, content, foreign, at in tokens(html):
             place = at
             if text:
                 self._text(text)
-            if name:
-                if name in BLOCKS:
-                    texts.append("\n")
-                if content is not None:
-                    self._element(name, written, content)
-                elif foreign or not written:
-                    tags.append((len(texts), name, ""))
-                else:
-                    different.add((name, written))
-                    tags.append((len(texts), name, written))
-                if name in _SAYS_MORE:
-                    self._text(_own_text(name, written))
+            if name in BLOCKS:
+                self._texts.append("\n")
+            if content is not None:
+                self._element(name, written, content)
+            elif name:
+                self._tag(name, "" if foreign else written)
             left.tokens -= 1 + len(written) // _CHARS_A_TOKEN
-            if left.tokens <= self._cost(len(different)) or left.chars <= 0:
+            if left.tokens <= 0 or left.chars <= 0:
                 break
-        left.tokens -= self._cost(len(different))
         if left.tokens <= 0:
             self._count()
             self._read_rest(html, place, min(len(html), place + left.rest))
+
+    def _tag(self, name: str, written: str) -> None:
+        self._tags.append((len(self._texts), name, written))
+        if written and (name, written) not in self._different:
+            self._different.add((name, written))
+            self._left.tokens -= _TOKENS_A_TAG
+        if name in _SAYS_MORE:
+            self._text(_own_text(name, written))
 
     def _read_rest(self, html: str, at: int, end: int) -> None:
         self._left.rest -= end - at
         for text in without_tags(html, at, end):
             self._rest.append(squeeze(text, max(0, self._left.chars)))
             self._left.chars -= len(self._rest[-1])
-
-    def _cost(self, tags: int) -> int:
-        """Of the styles, in tokens."""
-        return _TOKENS_A_TAG * tags + _TOKENS_A_RULE * self._styles.count
 
     def _text(self, text: str) -> None:
         if "&" in text:
@@ -106,7 +102,7 @@ class _Document:
     def _element(self, name: str, written: str, content: str) -> None:
         """An element whose content is no mark-up."""
         if name == "style":
-            self._styles.add(written, content)
+            self._left.tokens -= _TOKENS_A_RULE * self._styles.add(written, content)
         elif name in _RAW_BUT_SHOWN:
             self._tags.append((len(self._texts), "span", written))
             for text in texts(content, 0, len(content)):
@@ -141,4 +137,4 @@ def _own_text(name: str, written: str) -> str:
     if name == "bdo":
         return _RIGHT_TO_LEFT if found.get("dir", "").lower() == "rtl" else ""
     shown = found.get("type", "").lower() in _WITH_A_VALUE
-    return escape(found.get("value", ""), False) if shown else ""
+    return f" {escape(found.get('value', ''), False)} " if shown else ""

@@ -176,8 +176,9 @@ def _texts(tree: LexborHTMLParser, marks: Sequence[Mark]) -> Iterator[str]:
             break
         node, around = todo.pop()
         if node.is_text_node:
-            if around.is_seen:
-                yield node.text_content or ""
+            text = node.text_content or ""
+            if around.is_seen or (around.blended and text.isspace()):
+                yield text
         elif look := look_of(node, around):
             within = [(child, look) for child in node.iter(include_text=True)]
             todo.extend(reversed(within))
