@@ -134,7 +134,11 @@ class Account:
         """Do `work` until the end, whatever becomes of the broker meanwhile."""
         while not self._over.is_set():
             with suppress(Exception):  # a broker that is away says so in many ways
-                consumer = KafkaConsumer(bootstrap_servers=self._address, isolation_level=isolation)
+                consumer = KafkaConsumer(
+                    bootstrap_servers=self._address,
+                    isolation_level=isolation,
+                    auto_offset_reset="earliest",  # of outputs that were made again
+                )
                 try:
                     work(consumer)
                 finally:

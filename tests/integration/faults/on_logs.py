@@ -109,7 +109,6 @@ def data_directory_wiped(scene: Scene) -> None:
     scene.broker.kill()
     scene.broker.wipe()
     scene.lose(dict.fromkeys(range(scene.stage.partitions), 0))
-    scene.account.rewind()
     scene.broker.start()
     scene.stage.create_topics()
     scene.produce(after)
@@ -236,8 +235,6 @@ def deleted_before_they_were_read(scene: Scene) -> None:
     worker = scene.start()
     scene.wait(lambda: scene.complete)
     assert MISSED in worker.output
-    committed = scene.stage.committed(scene.topic)
-    del committed
     assert gauge(worker, "winnow_records_missed_total") == _skipped(scene, len(first), cut)
     scene.finish(worker)
 
