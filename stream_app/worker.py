@@ -74,6 +74,7 @@ class Worker:
         finally:
             for name, route in self._routes.items():
                 await route.publisher.close()
+                await route.recall.close()
                 if not await asyncio.to_thread(route.close):
                     self._stuck.append(f"route {name} is stuck in the engine or a codec")
             await web.stop()

@@ -23,7 +23,7 @@ What Faust 0.15.3 does, and what is done instead (docs/adr/0001-own-the-offsets.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,10 @@ class GuardedConsumer(driver.Consumer):
         if handed > acks.delivered(partition):
             return handed  # between Faust and us: if it stays there, the stream is stuck
         return await self.position(tp) or 0
+
+    async def look(self, beyond: Collection[Partition]) -> None:
+        """See GuardedThread.look."""
+        await self._thread.look(beyond)
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         self._handed[tp] = record.offset

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,11 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
         the log is another, to where the two part. Returns where those with an offset went."""
         found: dict[TP, int | None] = await self.call_thread(self._resume, first)
         return found
+
+    async def look(self, beyond: Collection[Partition]) -> None:
+        """What a fetch finds by itself where brokers know epochs: topics that are others by now,
+        and partitions that are read `beyond` their end. Raises KafkaError."""
+        await self.call_thread(self._look, beyond)
 
     async def commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit offsets, each with the mark of its log beside it; False if it has to wait."""
@@ -150,6 +155,16 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
             consumer._coordinator.request_rejoin()
         else:
             consumer.seek(tp, parted.to)
+
+    async def _look(self, beyond: Collection[Partition]) -> None:
+        partitions = [Partition(*tp) for tp in self.assignment()]
+        ids = await self._logs.topic_ids({partition.topic for partition in partitions})
+        for partition in partitions:
+            offset = await self._ensure_consumer().position(TopicPartition(*partition))
+            mark = self._guards.marks.before(partition, offset)
+            other = ids.get(partition.topic, mark.topic_id) != mark.topic_id
+            if (other or partition in beyond) and partition not in self._told:
+                await self._doubted(partition, offset)
 
     async def _commit_marked(self, offsets: Mapping[TP, int]) -> bool:
         consumer, marks = self._ensure_consumer(), self._guards.marks

@@ -56,6 +56,11 @@ class BrokerLogs:
         """The ids of the topics that exist; none where the broker has no ids. Raises KafkaError."""
         return {name: topic.topic_id for name, topic in (await self._topics(topics)).items()}
 
+    async def leader(self, partition: Partition) -> int:
+        """The broker to ask about a partition. Raises KafkaError."""
+        topics = await self._topics([partition.topic])
+        return self._leader(partition, topics.get(partition.topic))
+
     async def parted(self, partition: Partition, offset: int, mark: Mark) -> Parted | None:
         """Where reading has to go on, if not at the offset. Raises KafkaError."""
         topics = await self._topics([partition.topic])

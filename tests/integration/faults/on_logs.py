@@ -18,7 +18,7 @@ PARTED = "went back or was made anew"
 MISSED = "deleted before they were read"
 
 
-def _half(scene: Scene, first: int, last: int) -> range:
+def half(scene: Scene, first: int, last: int) -> range:
     """Numbers of messages, as shares of all in twentieths."""
     return range(scene.done(first / 20), scene.done(last / 20))
 
@@ -44,7 +44,7 @@ def _lose_the_end(scene: Scene, at: int) -> None:
 )
 def log_truncated_under_a_worker(scene: Scene) -> None:
     """Power loss: the second half of what was labelled is lost, and more follows than was lost."""
-    kept, lost, new = _half(scene, 0, 5), _half(scene, 5, 10), _half(scene, 10, 20)
+    kept, lost, new = half(scene, 0, 5), half(scene, 5, 10), half(scene, 10, 20)
     scene.produce(kept, linger_ms=0)
     scene.produce(lost)
     worker = scene.start()
@@ -60,7 +60,7 @@ def log_truncated_under_a_worker(scene: Scene) -> None:
 @fault(own_broker=True, apart=DISK, modes=BOTH, share=0.5, goes_back=True)
 def log_truncated_and_short(scene: Scene) -> None:
     """As before, but the worker is there first: its offset is beyond the end."""
-    kept, lost, new = _half(scene, 0, 5), _half(scene, 5, 10), _half(scene, 10, 20)
+    kept, lost, new = half(scene, 0, 5), half(scene, 5, 10), half(scene, 10, 20)
     scene.produce(kept, linger_ms=0)
     scene.produce(lost)
     worker = scene.start()
@@ -74,7 +74,7 @@ def log_truncated_and_short(scene: Scene) -> None:
 @fault(own_broker=True, apart=DISK, modes=BOTH, share=0.5, goes_back=True, quick={"apache": ONCE})
 def log_truncated_without_a_worker(scene: Scene) -> None:
     """As before, while no worker runs: the next one finds an offset of another log."""
-    kept, lost, new = _half(scene, 0, 5), _half(scene, 5, 10), _half(scene, 10, 20)
+    kept, lost, new = half(scene, 0, 5), half(scene, 5, 10), half(scene, 10, 20)
     scene.produce(kept, linger_ms=0)
     scene.produce(lost)
     scene.finish(scene.start())
@@ -88,7 +88,7 @@ def log_truncated_without_a_worker(scene: Scene) -> None:
 @fault(own_broker=True, apart=DISK, modes=BOTH, share=0.5, goes_back=True)
 def log_truncated_in_flight(scene: Scene) -> None:
     """The end is lost while the worker is in the middle of it."""
-    kept, lost, new = _half(scene, 0, 5), _half(scene, 5, 15), _half(scene, 15, 20)
+    kept, lost, new = half(scene, 0, 5), half(scene, 5, 15), half(scene, 15, 20)
     scene.produce(kept, linger_ms=0)
     scene.produce(lost)
     worker = scene.start()
@@ -102,7 +102,7 @@ def log_truncated_in_flight(scene: Scene) -> None:
 def data_directory_wiped(scene: Scene) -> None:
     """The broker comes back with an empty disk; somebody makes the topics again."""
     assert scene.broker is not None
-    before, after = _half(scene, 0, 10), _half(scene, 10, 20)
+    before, after = half(scene, 0, 10), half(scene, 10, 20)
     scene.produce(before)
     worker = scene.start()
     scene.wait(lambda: scene.complete)
@@ -144,7 +144,7 @@ def _done(action: Callable[[], object]) -> bool:
 )
 def topic_made_again(scene: Scene) -> None:
     """Deleted and made again under a worker."""
-    before, after = _half(scene, 0, 8), _half(scene, 8, 20)
+    before, after = half(scene, 0, 8), half(scene, 8, 20)
     scene.produce(before)
     worker = scene.start()
     scene.wait(lambda: scene.complete)
@@ -163,7 +163,7 @@ def topic_made_again(scene: Scene) -> None:
 )
 def topic_made_again_behind_its_back(scene: Scene) -> None:
     """Deleted, made again and filled beyond the old offsets while the worker is paused."""
-    before, after = _half(scene, 0, 8), _half(scene, 8, 20)
+    before, after = half(scene, 0, 8), half(scene, 8, 20)
     scene.produce(before)
     worker = scene.start()
     scene.wait(lambda: scene.complete)
@@ -185,7 +185,7 @@ def topic_made_again_behind_its_back(scene: Scene) -> None:
 )
 def topic_made_again_without_a_worker(scene: Scene) -> None:
     """The same while none runs."""
-    before, after = _half(scene, 0, 8), _half(scene, 8, 20)
+    before, after = half(scene, 0, 8), half(scene, 8, 20)
     scene.produce(before)
     scene.finish(scene.start())
     _make_again(scene)
@@ -202,7 +202,7 @@ def topic_made_again_without_a_worker(scene: Scene) -> None:
 )
 def topic_made_again_smaller(scene: Scene) -> None:
     """With two partitions instead of four, under a worker."""
-    before, after = _half(scene, 0, 8), _half(scene, 8, 20)
+    before, after = half(scene, 0, 8), half(scene, 8, 20)
     scene.produce(before)
     worker = scene.start()
     scene.wait(lambda: scene.complete)
@@ -222,7 +222,7 @@ def topic_made_again_smaller(scene: Scene) -> None:
 )
 def deleted_before_they_were_read(scene: Scene) -> None:
     """Retention overtakes a worker that is not there: what it missed is said and counted."""
-    first, second = _half(scene, 0, 10), _half(scene, 10, 20)
+    first, second = half(scene, 0, 10), half(scene, 10, 20)
     scene.produce(first)
     scene.finish(scene.start())
     scene.produce(second)

@@ -82,6 +82,11 @@ class Scene:
         self.sent = {place: n for place, n in self.sent.items() if place not in gone}
         self.account.lose(set(gone.values()))
 
+    def forget(self) -> None:
+        """All so far is over: what becomes of it from here on counts for nothing."""
+        gone, self.sent = set(self.sent.values()), {}
+        self.account.lose(gone)
+
     def start(self, ready: bool = True, module: str = BROKEN, **environment: str) -> Worker:
         """A new worker; `ready` waits until it consumes."""
         log = self.folder / f"worker-{uuid.uuid4().hex[:6]}.log"

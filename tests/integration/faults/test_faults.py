@@ -17,6 +17,7 @@ from tests.integration.faults import (
     on_input,
     on_logs,
     on_outputs,
+    on_producers,
     on_workers,
 )
 from tests.integration.faults.registry import (
@@ -29,7 +30,15 @@ from tests.integration.faults.registry import (
 from tests.integration.faults.scene import Scene
 from tests.integration.faults.table import Table
 
-SOURCES = (on_workers, on_brokers, on_outputs, on_engines, on_input, on_logs)  # they fill FAULTS
+SOURCES = (
+    on_workers,
+    on_brokers,
+    on_outputs,
+    on_engines,
+    on_input,
+    on_logs,
+    on_producers,
+)  # they fill FAULTS
 SEEDS = [
     Fault(
         f"random_faults_seed_{seed}",
