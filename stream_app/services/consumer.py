@@ -12,6 +12,7 @@ What Faust 0.15.3 does, and what is done instead (docs/adr/0001-own-the-offsets.
 - aiokafka rewinds no partition that has no committed offset, so what Faust drops while the flow is
   stopped would be skipped for good. Here such a partition goes back to the first offset fetched.
 - A commit that finds another under way only waits for that one. Here it commits as well.
+- A commit that failed it counts as done, and compares the next one with it. Here it is forgotten.
 - A seek slower than a request's timeout makes its recovery end without a word, and no record flows
   again. Here the recovery waits, as it must when the broker goes away in a rebalance.
 - An offset out of range it answers with `auto_offset_reset`, without a word, and a log that went
@@ -23,7 +24,7 @@ What Faust 0.15.3 does, and what is done instead (docs/adr/0001-own-the-offsets.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,9 @@ class GuardedConsumer(driver.Consumer):
             return handed  # between Faust and us: if it stays there, the stream is stuck
         return await self.position(tp) or 0
 
-    async def look(self, beyond: Collection[Partition]) -> None:
+    async def look(self) -> None:
         """See GuardedThread.look."""
-        await self._thread.look(beyond)
+        await self._thread.look()
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         self._handed[tp] = record.offset
@@ -135,6 +136,16 @@ class GuardedConsumer(driver.Consumer):
             if partition.topic not in self._guards.transactional
         }
         return {tp: o for tp, o in positions.items() if o > (self._committed_offset[tp] or 0)}
+
+    async def _commit_offsets(
+        self, offsets: Mapping[TP, int], start_new_transaction: bool = True
+    ) -> bool:
+        """Faust's, which counts a commit that failed as done."""
+        done: bool = await super()._commit_offsets(offsets, start_new_transaction)
+        if not done:
+            for tp in offsets:
+                self._committed_offset.pop(tp, None)
+        return done
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Gaps need no bookkeeping: positions follow delivery order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,10 +61,9 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
         found: dict[TP, int | None] = await self.call_thread(self._resume, first)
         return found
 
-    async def look(self, beyond: Collection[Partition]) -> None:
-        """What a fetch finds by itself where brokers know epochs: topics that are others by now,
-        and partitions that are read `beyond` their end. Raises KafkaError."""
-        await self.call_thread(self._look, beyond)
+    async def look(self) -> None:
+        """Find topics that are others by now, as a fetch by id does. Raises KafkaError."""
+        await self.call_thread(self._look)
 
     async def commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit offsets, each with the mark of its log beside it; False if it has to wait."""
@@ -156,14 +155,14 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
         else:
             consumer.seek(tp, parted.to)
 
-    async def _look(self, beyond: Collection[Partition]) -> None:
+    async def _look(self) -> None:
         partitions = [Partition(*tp) for tp in self.assignment()]
         ids = await self._logs.topic_ids({partition.topic for partition in partitions})
         for partition in partitions:
-            offset = await self._ensure_consumer().position(TopicPartition(*partition))
-            mark = self._guards.marks.before(partition, offset)
+            mark = self._guards.marks.at(partition, 0)
             other = ids.get(partition.topic, mark.topic_id) != mark.topic_id
-            if (other or partition in beyond) and partition not in self._told:
+            if other and mark.topic_id and partition not in self._told:
+                offset = await self._ensure_consumer().position(TopicPartition(*partition))
                 await self._doubted(partition, offset)
 
     async def _commit_marked(self, offsets: Mapping[TP, int]) -> bool:

@@ -74,16 +74,14 @@ class LagMonitor(Service):
             await self._ask()  # without partitions nothing below would ask the broker
         tps = self._consumer.assignment()
         ends = await self._consumer.highwaters(*tps)
-        lags, beyond = {}, set()
+        lags = {}
         for partition in (Partition(*tp) for tp in tps):
             reached, end = await self._consumer.reached(partition), ends.get(TP(*partition)) or 0
             lags[partition] = max(0, end - reached)
-            if end < reached:
-                beyond.add(partition)
             self._moved[partition] = self._reached.get(partition) != reached
             self._reached[partition] = reached
         if tps:
-            await self._consumer.look(beyond)
+            await self._consumer.look()
         return lags
 
     def _observe(self, route: str, lags: Mapping[Partition, int]) -> None:

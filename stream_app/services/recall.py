@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 
 REMEMBERED = 4096  # letters, and places without one
 READ_BYTES = 64 * 1024  # at a time: those behind the letter are often asked for next
+WAIT_MS = 50  # for a letter that is not there; the embedded broker answers nothing for less
 RETRY_SECONDS = 1.0
 MISSING = (OffsetOutOfRangeError, UnknownTopicOrPartitionError)
 
@@ -118,7 +119,7 @@ class Recall:
             self._client = client
         leader = await BrokerLogs(self._client).leader(partition)
         asked = [(partition.topic, [(partition.number, offset, READ_BYTES)])]
-        fetch = FetchRequest(0, 1, READ_BYTES, READ_COMMITTED, asked)
+        fetch = FetchRequest(WAIT_MS, 1, READ_BYTES, READ_COMMITTED, asked)
         answer = await self._client.send(leader, fetch)
         _, code, *_, aborted, _, data = answer.topics[0][1][0]
         if code:

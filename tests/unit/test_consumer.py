@@ -303,6 +303,28 @@ async def test_a_commit_includes_what_was_acked_during_another(
     assert committed == [{TP0: 1}, {TP0: 2}]
 
 
+async def test_a_commit_that_failed_is_tried_again(
+    consumer: GuardedConsumer, acks: AckTracker, monkeypatch: pytest.MonkeyPatch
+):
+    """Late, after a rebalance, it would hide every position below its own."""
+    committed: list[dict[TP, int]] = []
+
+    async def commit(offsets: dict[TP, int]) -> bool:
+        committed.append(dict(offsets))
+        return len(committed) > 1
+
+    async def flush() -> None:
+        """Faust flushes its own producer, which we do not use."""
+
+    monkeypatch.setattr(consumer, "_commit", commit)
+    monkeypatch.setattr(consumer.app.producer, "flush", flush)
+    record = Record(P0, 0, None, b"")
+    acks.deliver(record)
+    acks.done(record)
+    assert [await consumer.commit() for _ in range(3)] == [False, True, False]
+    assert committed == [{TP0: 1}, {TP0: 1}]
+
+
 async def test_a_recovery_waits_for_its_seek_and_a_request_does_not(consumer: GuardedConsumer):
     """Faust's recovery ends in silence after a request's timeout, and no record flows again."""
     assert consumer.app.conf.broker_request_timeout == NEVER

@@ -69,15 +69,19 @@ class BrokerLogs:
         start = await self._offset(partition, EARLIEST, leader)
         if topic is not None and mark.topic_id not in (None, topic.topic_id):
             return Parted(partition, offset, start, True, missed=start)
-        known, reached = await self._epoch_end(partition, mark, leader)
-        if not known and await self._offset(partition, LATEST, leader) < offset:
-            return Parted(partition, offset, start, True, missed=0)  # no telling where they part
-        if reached is not None and reached < offset:
-            return Parted(partition, offset, max(reached, start), True, max(0, start - reached))
-        if known and reached is None:  # an epoch this log never had
-            return Parted(partition, offset, start, True, missed=0)
         if offset < start:
             return Parted(partition, offset, start, False, start - offset)
+        try:
+            reached = await self._epoch_end(partition, mark.epoch or 0, leader)
+        except LACKING:
+            return None  # such a broker, the embedded one, does not say exactly where a log ends
+        if mark.epoch is None:
+            end = await self._offset(partition, LATEST, leader)
+            reached = offset if offset <= end else None
+        if reached is None:  # no telling where they part
+            return Parted(partition, offset, start, True, missed=0)
+        if reached < offset:
+            return Parted(partition, offset, max(reached, start), True, max(0, start - reached))
         return None
 
     async def _topics(self, names: Iterable[str]) -> dict[str, _Topic]:
@@ -103,19 +107,11 @@ class BrokerLogs:
             raise LeaderNotAvailableError(str(partition))
         return int(leader)
 
-    async def _epoch_end(
-        self, partition: Partition, mark: Mark, leader: int
-    ) -> tuple[bool, int | None]:
-        """(whether the broker can tell, where the mark's epoch ended if the log ever had it)."""
-        if mark.epoch is None:
-            return False, None
-        try:
-            answer = await self._ask(leader, EpochEnd(*partition, mark.epoch))
-        except LACKING:
-            return False, None
-        error, _, epoch, end = answer
+    async def _epoch_end(self, partition: Partition, epoch: int, leader: int) -> int | None:
+        """Where an epoch ended; None for one that this log never had."""
+        error, _, found, end = await self._ask(leader, EpochEnd(*partition, epoch))
         _check(error)
-        return True, None if NONE in (epoch, end) else int(end)
+        return None if NONE in (found, end) else int(end)
 
     async def _offset(self, partition: Partition, which: int, leader: int) -> int:
         topics = [(partition.topic, [(partition.number, which)])]
