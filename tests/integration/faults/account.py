@@ -90,6 +90,7 @@ class Account:
         self.places: set[Place] = set()
         self._gone: set[int] = set()  # numbers of records that the broker lost
         self._next: dict[tuple[str, int], int] = {}  # where reading the outputs goes on
+        self._life = 0  # of the outputs
         self._moved = threading.Condition()
         self._over = threading.Event()
         self._threads = [
@@ -118,6 +119,11 @@ class Account:
                     return False
                 self._moved.wait(1)
         return True
+
+    def rewind(self) -> None:
+        """The outputs begin anew: read them from their beginning."""
+        self._next.clear()
+        self._life += 1
 
     def lose(self, numbers: set[int]) -> None:
         """The broker lost these records: nobody is owed their results, and their places are free.
@@ -149,7 +155,8 @@ class Account:
         consumer.assign(self._outputs)
         for tp in self._outputs:
             consumer.seek(tp, self._next.get((tp.topic, tp.partition), 0))
-        while not self._over.is_set():
+        life = self._life
+        while not self._over.is_set() and life == self._life:
             for records in consumer.poll(timeout_ms=200).values():
                 with self._moved:
                     read = [_result(record) for record in records]

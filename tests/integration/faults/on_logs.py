@@ -109,6 +109,7 @@ def data_directory_wiped(scene: Scene) -> None:
     scene.broker.kill()
     scene.broker.wipe()
     scene.lose(dict.fromkeys(range(scene.stage.partitions), 0))
+    scene.account.rewind()
     scene.broker.start()
     scene.stage.create_topics()
     scene.produce(after)
