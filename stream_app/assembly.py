@@ -21,9 +21,15 @@ from stream_app.pipeline.publish import Publish
 from stream_app.pipeline.publisher import Publisher
 from stream_app.pipeline.route import Route, new_route
 from stream_app.pipeline.threads import Threads
-from stream_app.services.delivery import idempotent_sender, new_producer, new_sender
+from stream_app.services.delivery import (
+    idempotent_sender,
+    new_client,
+    new_producer,
+    new_sender,
+)
 from stream_app.services.drift import DriftMonitor
 from stream_app.services.model_source import ModelSource
+from stream_app.services.recall import Recall
 from stream_app.services.reload import Watch
 from stream_app.services.review_copier import ReviewCopier
 from stream_app.services.shadow import Shadow
@@ -41,6 +47,7 @@ class Assembled:
     route: Route
     models: Models
     publisher: Publisher
+    recall: Recall
     in_flight: InFlight
     watches: tuple[Watch, ...]  # what the reloader looks at
     services: tuple[Service, ...]  # what works beside the steps
@@ -97,12 +104,13 @@ class Assembly:
         beside = self._beside(route, models, in_flight, threads)
         observers: list[Observer] = [partial(self._drift.observe, route.name, models)]
         observers += [service.observe for service in beside]
-        publish = Publish(route, publisher, self._acks, metrics)
+        recall = Recall(route, partial(new_client, self._kafka))
+        publish = Publish(route, publisher, self._acks, recall, metrics)
         steps = new_route(
             route, models, threads, self._acks, in_flight, metrics, publish, observers
         )
         watches = self._watches(route, source, models)
-        return Assembled(route, steps, models, publisher, in_flight, watches, tuple(beside))
+        return Assembled(route, steps, models, publisher, recall, in_flight, watches, tuple(beside))
 
     def _beside(
         self, route: RouteSettings, models: Models, in_flight: InFlight, threads: Threads

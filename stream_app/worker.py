@@ -29,8 +29,11 @@ from stream_app.kafka.broker import ask_broker
 from stream_app.model.confined.registry import ConfinedRegistry
 from stream_app.pipeline.ack import AckTracker
 from stream_app.services.broker import RETRY_SECONDS, await_broker
-from stream_app.services.consumer import GuardedConsumer, Guards, guarded_app, records
+from stream_app.services.consumer import GuardedConsumer, guarded_app, records
+from stream_app.services.consumer_thread import Guards
 from stream_app.services.drift import DriftMonitor
+from stream_app.services.history.marks import Marks
+from stream_app.services.history.report import report_parted
 from stream_app.services.lag import LagMonitor
 from stream_app.services.reload import ModelReloader, first_model
 from stream_app.web.server import WebServer
@@ -51,6 +54,7 @@ class Worker:
         self._health = Health(max(STUCK_SECONDS, 2 * settings.kafka.session_timeout_seconds))
         self._acks = AckTracker()
         self._registry = ConfinedRegistry(settings.registry.uri)
+        self._marks = Marks()
         self._routes: dict[str, Assembled] = {}
         self._drift = DriftMonitor(settings.drift, self._metrics)
         self._failure: WinnowError | None = None
@@ -74,6 +78,7 @@ class Worker:
             self._registry.close()  # first, or a thread that waits for it is stuck
             for name, route in self._routes.items():
                 await route.publisher.close()
+                await route.recall.close()
                 if not await asyncio.to_thread(route.close):
                     self._stuck.append(f"route {name} is stuck in the engine or a codec")
             await web.stop()
@@ -180,7 +185,9 @@ class Worker:
             for route in self._settings.routes
             if route.delivery == "effectively_once"
         )
-        guards = Guards(self._acks, self._settle, self._forget, transactional)
+        routes = {route.input_topic: route.name for route in self._settings.routes}
+        parted = partial(report_parted, routes, self._metrics)
+        guards = Guards(self._acks, self._marks, self._settle, self._forget, parted, transactional)
         app = guarded_app(self._settings, folder, guards)
         for route in self._routes.values():
             self._add_agent(app, route)
@@ -211,7 +218,7 @@ class Worker:
         async def agent(stream: StreamT[bytes]) -> None:
             assert isinstance(stream, faust.Stream)
             try:
-                await label_records(records(stream, app), route.route)
+                await label_records(records(stream, app, self._marks), route.route)
             except Exception as error:
                 self._fail(error, route.settings.name)
 

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from stream_app.agent import label_records
+from stream_app.core.headers import REPLAY_OF
 from stream_app.core.label_record import LabelRecord, ModelVersion
 from stream_app.core.messages import Partition, Record
 from stream_app.core.metrics import Metrics
@@ -22,6 +23,7 @@ from stream_app.pipeline.outgoing import Outgoing
 from stream_app.pipeline.publish import Publish
 from stream_app.pipeline.route import Route, new_route
 from stream_app.pipeline.threads import Threads
+from stream_app.pipeline.work import Past, Work
 from stream_app.services.shadow import Shadow
 from stream_app.serving.classifier import Classifier
 from stream_app.serving.models import Models
@@ -114,6 +116,7 @@ class Made:
     route: Route
     models: Models
     publisher: Outbox
+    letters: dict[str, Past]  # dead letters by place: what a replay of each keeps
     shadow: Shadow
     in_flight: Watched
     metrics: Metrics
@@ -132,6 +135,12 @@ def make_route(
     )
     in_flight = Watched(settings, engine.batch_records, lambda: valve, metrics)
     shadow = Shadow(settings, models, in_flight, Comparison(), threads.shadow, metrics)
+    letters: dict[str, Past] = {}
+
+    async def recall(works: Sequence[Work], wanted: Callable[[], bool]) -> None:
+        for work in works:
+            work.past = letters.get(work.record.header(REPLAY_OF) or "")
+
     route = new_route(
         settings,
         models,
@@ -139,10 +148,10 @@ def make_route(
         acks,
         in_flight,
         metrics,
-        Publish(settings, publisher, acks, metrics),
+        Publish(settings, publisher, acks, recall, metrics),
         [*observers, shadow.observe] if settings.shadow_share else observers,
     )
-    return Made(settings, route, models, publisher, shadow, in_flight, metrics)
+    return Made(settings, route, models, publisher, letters, shadow, in_flight, metrics)
 
 
 def texts(count: int) -> list[Record]:

@@ -19,6 +19,8 @@ ERROR = "winnow-error"  # RecordError.code
 REASON = "winnow-reason"  # for a person
 ROUTE = "winnow-route"
 SOURCE = "winnow-source"  # the id of the failed record
+TOPIC_ID = "winnow-topic-id"  # of that record's topic, where the broker says it
+EPOCH = "winnow-epoch"  # of that record: the leader epoch
 TIMESTAMP = "winnow-timestamp"  # of that record, milliseconds since the epoch
 ATTEMPTS = "winnow-attempts"  # how often it has failed
 MODEL = "winnow-model"
@@ -49,11 +51,11 @@ def encoded(*headers: tuple[str, str]) -> Headers:
 
 
 def origin_id(record: Record) -> str:
-    """The id of a record, which a replay from the dead letters keeps."""
+    """The first id that a record written by Winnow itself names; else its own."""
     return record.header(ORIGIN_ID) or record.id
 
 
 def attempts(record: Record) -> int:
-    """How often a record has failed so far, by its header; 0 without one."""
+    """How often a dead letter has failed so far, by its header; 0 without one."""
     said = record.header(ATTEMPTS) or ""
     return int(said) if _COUNT.fullmatch(said) else 0

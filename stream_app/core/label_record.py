@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stream_app.core.headers import encoded, foreign, origin_id
+from stream_app.core.headers import encoded, foreign
 from stream_app.core.messages import Headers, Message, Prediction, Record, Scalar
 
 CLOUD_EVENT_TYPE = "dev.winnow.label.v1"
@@ -34,6 +34,12 @@ class Source(BaseModel):
     message_id: str | None = None
     fields: dict[str, Scalar] = Field(
         default_factory=dict, description="the route's pass_fields that the record had"
+    )
+    topic_id: str | None = Field(
+        None, description="Kafka's id of the topic; another where a topic was made again"
+    )
+    epoch: int | None = Field(
+        None, description="leader epoch of the record; higher where a log that went back was reused"
     )
 
 
@@ -76,10 +82,11 @@ def label_record(
     route: str,
     model: ModelVersion,
     now: datetime,
+    first_id: str | None = None,
 ) -> LabelRecord:
-    """Put the record, the prediction and the model together."""
+    """Put the record, the prediction and the model together. `first_id`: of a replayed record."""
     return LabelRecord(
-        id=origin_id(record),
+        id=first_id or record.id,
         route=route,
         label=prediction.label,
         labels=list(prediction.labels),
@@ -96,6 +103,8 @@ def label_record(
             timestamp=record.timestamp,
             message_id=message.message_id,
             fields=dict(message.fields),
+            topic_id=record.mark.topic_id,
+            epoch=record.mark.epoch,
         ),
         classified_at=now.astimezone(UTC),
     )

@@ -17,6 +17,20 @@ class Partition(NamedTuple):
     number: int
 
 
+class Mark(NamedTuple):
+    """Which log an offset belongs to; None where the broker does not say.
+
+    A topic that is made again has another id. What is written again after the end of a log was lost
+    has a higher leader epoch.
+    """
+
+    topic_id: str | None = None  # as Kafka's tools print it
+    epoch: int | None = None
+
+
+UNMARKED = Mark()
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One Kafka record as it was consumed, raw. `timestamp` is in milliseconds since the epoch."""
@@ -27,6 +41,7 @@ class Record:
     value: bytes | None
     headers: Headers = ()
     timestamp: int | None = None
+    mark: Mark = UNMARKED
 
     @property
     def id(self) -> str:

@@ -75,6 +75,12 @@ class Metrics:
         "engine_failures", "Batches the engine failed on, by what was done", "route", "outcome"
     )
     publish_failures = counter("publish_failures", "Deliveries that had to be tried again", "route")
+    log_reverted = counter(
+        "log_reverted", "Input partitions whose log went back, or was made anew", "route"
+    )
+    missed = counter(
+        "records_missed", "Offsets that retention deleted before they were read", "route"
+    )
 
     reloads = counter("reloads", "Models that were to replace one", "route", "outcome")
     shadowed = counter(

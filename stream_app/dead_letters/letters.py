@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+
 from stream_app.core.headers import (
     ATTEMPTS,
     ORIGIN_ID,
@@ -12,8 +15,11 @@ from stream_app.core.headers import (
     encoded,
     foreign,
 )
-from stream_app.core.messages import Headers, Record
+from stream_app.core.messages import Headers, Partition, Record
 from stream_app.core.settings import RouteSettings
+
+Place = tuple[Partition, int]  # where a letter lies: partition, offset
+_PLACE = re.compile(r"([A-Za-z0-9._-]{1,249})/([0-9]{1,9})/([0-9]{1,18})")
 
 
 def id_of(letter: Record) -> str:
@@ -46,3 +52,15 @@ def replay_headers(letter: Record) -> Headers:
             (ATTEMPTS, str(attempts_of(letter))),
         ),
     )
+
+
+def replay_of(record: Record) -> Place | None:
+    """The letter that a record says it was. Any producer can say so."""
+    found = _PLACE.fullmatch(record.header(REPLAY_OF) or "")
+    return None if found is None else (Partition(found[1], int(found[2])), int(found[3]))
+
+
+def content(record: Record) -> bytes:
+    """A digest of key and value: a replay changes neither."""
+    key = b"" if record.key is None else b"k" + record.key
+    return hashlib.sha256(len(key).to_bytes(8) + key + (record.value or b"")).digest()

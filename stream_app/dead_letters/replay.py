@@ -21,10 +21,17 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from stream_app.core.errors import BrokerError
-from stream_app.core.headers import REPLAY_OF
 from stream_app.core.messages import Partition, Record
 from stream_app.core.settings import KafkaSettings, RouteSettings
-from stream_app.dead_letters.letters import attempts_of, belongs, id_of, replay_headers
+from stream_app.dead_letters.letters import (
+    Place,
+    attempts_of,
+    belongs,
+    content,
+    id_of,
+    replay_headers,
+    replay_of,
+)
 from stream_app.dead_letters.replay_log import Replayed, ReplayLog
 from stream_app.kafka.broker import ask_broker
 from stream_app.kafka.connect import connected
@@ -125,10 +132,16 @@ def _begin(
     if not unsure:
         return done
     since = max(0, min(unsure) - CLOCK_MS)
+    claimed: dict[Place, set[bytes]] = {}
     for record in read_topic(kafka, route.input_topic, since, "read_uncommitted"):
-        topic, number, offset = (record.header(REPLAY_OF) or "//").rsplit("/", 2)
-        if (partition := Partition(topic, int(number or -1))) in done:
-            done[partition] = done[partition].plus(int(offset), int(offset) + 1)
+        place = replay_of(record)
+        if place is not None and place[0] in done:
+            claimed.setdefault(place, set()).add(content(record))
+    # any producer can write that header: it counts where the letter says the same
+    for letter in read_topic(kafka, route.dead_letter_topic) if claimed else ():
+        if content(letter) in claimed.get((letter.partition, letter.offset), ()):
+            replayed = done[letter.partition]
+            done[letter.partition] = replayed.plus(letter.offset, letter.offset + 1)
     return done
 
 

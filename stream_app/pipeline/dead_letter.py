@@ -7,6 +7,7 @@ import hashlib
 from stream_app.core.errors import RecordError
 from stream_app.core.headers import (
     ATTEMPTS,
+    EPOCH,
     ERROR,
     MODEL,
     ORIGIN_ID,
@@ -14,19 +15,27 @@ from stream_app.core.headers import (
     ROUTE,
     SOURCE,
     TIMESTAMP,
+    TOPIC_ID,
     VALUE_BYTES,
     VALUE_SHA256,
-    attempts,
     encoded,
     foreign,
 )
 from stream_app.core.messages import Headers, Record
 from stream_app.pipeline.outgoing import Outgoing
+from stream_app.pipeline.work import Past
 
 
-def dead_letter(record: Record, error: RecordError, topic: str, route: str, model: str) -> Outgoing:
+def dead_letter(
+    record: Record,
+    error: RecordError,
+    topic: str,
+    route: str,
+    model: str,
+    past: Past | None = None,
+) -> Outgoing:
     """The dead letter of a record; too large, it goes without value, then without key as well."""
-    headers = _headers(record, error, route, model)
+    headers = _headers(record, error, route, model, past)
     original = foreign(record.headers)
 
     def without_value() -> Outgoing:
@@ -39,17 +48,22 @@ def dead_letter(record: Record, error: RecordError, topic: str, route: str, mode
     return Outgoing(topic, record, record.key, record.value, (*original, *headers), without_value)
 
 
-def _headers(record: Record, error: RecordError, route: str, model: str) -> Headers:
+def _headers(
+    record: Record, error: RecordError, route: str, model: str, past: Past | None
+) -> Headers:
     headers = [
         (ERROR, error.code),
         (REASON, str(error)),
         (ROUTE, route),
         (SOURCE, record.id),
         (TIMESTAMP, str(record.timestamp if record.timestamp is not None else "")),
-        (ATTEMPTS, str(attempts(record) + 1)),
+        (ATTEMPTS, str(1 if past is None else past.attempts + 1)),
         (MODEL, model),
     ]
-    origin = record.header(ORIGIN_ID)
-    if origin:
-        headers.append((ORIGIN_ID, origin))
+    if record.mark.topic_id is not None:
+        headers.append((TOPIC_ID, record.mark.topic_id))
+    if record.mark.epoch is not None:
+        headers.append((EPOCH, str(record.mark.epoch)))
+    if past is not None:
+        headers.append((ORIGIN_ID, past.id))
     return encoded(*headers)

@@ -49,6 +49,7 @@ def label_of(work: Work, route: str, topic: str) -> Outgoing:
     record, version = work.record, work.model.version
     assert work.message is not None
     assert work.prediction is not None
-    label = label_record(record, work.message, work.prediction, route, version, datetime.now(UTC))
+    now = datetime.now(UTC)
+    label = label_record(record, work.message, work.prediction, route, version, now, work.id)
     value = label.model_dump_json().encode()
     return Outgoing(topic, record, record.key, value, cloud_event_headers(label, record.headers))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from stream_app.core.errors import RecordError
@@ -15,6 +15,9 @@ from stream_app.pipeline.outgoing import Outgoing, label_of
 from stream_app.pipeline.publisher import Publisher
 from stream_app.pipeline.work import Work
 
+# gives works that were replayed from the dead letters their past, while they are wanted
+Recall = Callable[[Sequence[Work], Callable[[], bool]], Awaitable[None]]
+
 TOO_LARGE = "the output topic refuses this label: too large"
 
 
@@ -22,20 +25,29 @@ class Publish:
     """The step. Runs on the event loop."""
 
     def __init__(
-        self, settings: RouteSettings, publisher: Publisher, acks: AckTracker, metrics: Metrics
+        self,
+        settings: RouteSettings,
+        publisher: Publisher,
+        acks: AckTracker,
+        recall: Recall,
+        metrics: Metrics,
     ) -> None:
         self._settings = settings
         self._publisher = publisher
         self._acks = acks
+        self._recall = recall
         self._seconds = metrics.stage_seconds.labels(settings.name, "publish")
 
     async def __call__(self, works: Sequence[Work]) -> bool:
         """True once all are confirmed; False if their partitions were revoked meanwhile."""
+
+        def wanted() -> bool:
+            return any(self._acks.owns(work.record) for work in works)
+
         started = time.monotonic()
-        confirmed = await self._publisher.publish(
-            [self._outgoing(work) for work in works],
-            lambda: any(self._acks.owns(work.record) for work in works),
-        )
+        await self._recall(works, wanted)
+        outgoing = [self._outgoing(work) for work in works]
+        confirmed = await self._publisher.publish(outgoing, wanted)
         self._seconds.observe(time.monotonic() - started)
         return confirmed
 
@@ -50,4 +62,4 @@ class Publish:
     def _dead_letter(self, work: Work, error: RecordError) -> Outgoing:
         s, version = self._settings, work.model.version
         model = f"{version.name}/{version.version}"
-        return dead_letter(work.record, error, s.dead_letter_topic, s.name, model)
+        return dead_letter(work.record, error, s.dead_letter_topic, s.name, model, work.past)

@@ -14,6 +14,14 @@ from stream_app.core.messages import Message, Prediction, Record
 from stream_app.serving.served import ServedModel
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a record was before it was replayed from the dead letters."""
+
+    id: str  # of the record it was first
+    attempts: int  # how often it has failed
+
+
 @dataclass(slots=True)
 class Work:
     """One record in flight. Each step fills in its field; `error` sends it to the dead letters."""
@@ -26,12 +34,18 @@ class Work:
     familiarity: float | None = None  # in [0, 1], from a model that measures it
     prediction: Prediction | None = None
     error: RecordError | None = None
+    past: Past | None = None  # of a record that was replayed
     since: float = field(default_factory=time.monotonic)  # seconds, when the last step ended
 
     @property
     def open(self) -> bool:
         """Whether its result is still to come."""
         return self.error is None and self.prediction is None
+
+    @property
+    def id(self) -> str:
+        """The id of the record it first was; a replay keeps it."""
+        return self.record.id if self.past is None else self.past.id
 
     def lap(self, now: float) -> float:
         """Seconds since the last lap; the clock starts again."""

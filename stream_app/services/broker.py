@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -14,6 +15,8 @@ from stream_app.core.health import Health
 from stream_app.core.messages import Partition
 from stream_app.core.settings import KafkaClientSettings, Settings
 from stream_app.kafka.broker import Broker, ask_broker
+from stream_app.services.history.marks import read
+from stream_app.services.history.parting import BrokerLogs
 
 log = logging.getLogger(__name__)
 
@@ -61,15 +64,29 @@ def _missing_topics(settings: Settings, broker: Broker) -> str:
     return ""
 
 
-async def committed_offset(kafka: KafkaClientSettings, group: str, partition: Partition) -> int:
-    """The next offset the group has to read; 0 where it committed none. Raises KafkaError."""
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The next offset a group has to read of a partition; 0 where it committed none."""
+
+    offset: int
+    went_back: bool = False  # the log did, so the offset is lower than what the group committed
+
+
+async def committed_offset(
+    kafka: KafkaClientSettings, group: str, partition: Partition
+) -> Committed:
+    """What the group has to read next, in the log that is there now. Raises KafkaError."""
     admin = AIOKafkaAdminClient(**kafka.client_arguments())
+    tp = TopicPartition(*partition)
     try:
         await admin.start()
-        tp = TopicPartition(*partition)
         found = await admin.list_consumer_group_offsets(group, partitions=[tp])
+        if tp not in found:  # the client overlooks a coordinator's refusal: the list is empty
+            raise CoordinatorNotAvailableError
+        if (offset := int(found[tp].offset)) < 0:
+            return Committed(0)
+        mark = read(found[tp].metadata)
+        parted = await BrokerLogs(admin._client).parted(partition, offset, mark)
     finally:
         await admin.close()
-    if tp not in found:  # the client overlooks a coordinator's refusal, which leaves the list empty
-        raise CoordinatorNotAvailableError
-    return max(0, int(found[tp].offset))
+    return Committed(offset) if parted is None else Committed(parted.to, parted.went_back)

@@ -12,8 +12,11 @@ What Faust 0.15.3 does, and what is done instead (docs/adr/0001-own-the-offsets.
 - aiokafka rewinds no partition that has no committed offset, so what Faust drops while the flow is
   stopped would be skipped for good. Here such a partition goes back to the first offset fetched.
 - A commit that finds another under way only waits for that one. Here it commits as well.
+- A commit that failed it counts as done, and compares the next one with it. Here it is forgotten.
 - A seek slower than a request's timeout ends its recovery silently, and no record flows
   again. Here the recovery waits, as it must when the broker goes away in a rebalance.
+- An offset out of range it answers with `auto_offset_reset`, without a word, and a log that went
+  back it does not notice. Here every fetch and every assignment is checked (history/).
 - It lets the broker hold a fetch for 1.5 s. A partition whose records were just taken is not part
   of the fetch under way, so its next record waits for that one to return: here 50 ms at most.
 """
@@ -21,53 +24,42 @@ What Faust 0.15.3 does, and what is done instead (docs/adr/0001-own-the-offsets.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
 from faust import App, SASLCredentials, SSLCredentials, Stream
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from faust.types.auth import CredentialsT
 from yarl import URL
 
-from stream_app.core.messages import Headers, Partition, Record
+from stream_app.core.messages import Headers, Mark, Partition, Record
 from stream_app.core.settings import KafkaClientSettings, Settings
-from stream_app.pipeline.ack import AckTracker
+from stream_app.services.consumer_thread import GuardedThread, Guards
+from stream_app.services.history.marks import Marks
 
 NEVER = 100_000_000.0  # seconds; Faust takes 0 literally
 POLL_INTERVAL = NEVER  # a consumer that polls less often leaves its group, and never comes back
-FETCH_WAIT_MS = 50
 METADATA_MS = 5000  # a broker that has just come back may know no partition yet: ask again soon
-REQUEST_SECONDS = 20.0  # for one answer of the broker, where the session timeout is not longer
 POLL_WHILE_PAUSED = 0.1  # seconds; a resumed partition joins at the next poll
-
-
-@dataclass(frozen=True, slots=True)
-class Guards:
-    """What the consumer asks of the worker."""
-
-    acks: AckTracker
-    settle: Callable[[], Awaitable[None]]  # await deliveries under way
-    revoked: Callable[[], None]  # drop the other records in flight
-    transactional: frozenset[str] = frozenset()  # topics whose offsets travel with their labels
 
 
 class GuardedConsumer(driver.Consumer):
     """Faust's consumer with the rules of this module's text."""
 
+    _thread: GuardedThread
+
     def __init__(self, *args: Any, guards: Guards, **kwargs: Any) -> None:
         self._guards = guards
         self._resumed = asyncio.Event()
-        self._first: dict[TP, int] = {}  # lowest offset ever fetched here
+        self._first: dict[TP, tuple[int, Mark]] = {}  # lowest offset ever fetched here
         self._handed: dict[TP, int] = {}  # last offset given to the stream
         self.joined = False  # whether this member has its assignment, which may be empty
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
-        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+        return GuardedThread(self, loop=self.loop, beacon=self.beacon, guards=self._guards)
 
     def pause(self, partition: Partition) -> None:
         """Fetch no more of this partition; what is fetched already is still delivered."""
@@ -92,6 +84,10 @@ class GuardedConsumer(driver.Consumer):
         if handed > acks.delivered(partition):
             return handed  # between Faust and us: if it stays there, the stream is stuck
         return await self.position(tp) or 0
+
+    async def look(self) -> None:
+        """See GuardedThread.look."""
+        await self._thread.look()
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         self._handed[tp] = record.offset
@@ -124,15 +120,12 @@ class GuardedConsumer(driver.Consumer):
         done: bool = await super().commit(topics, start_new_transaction)
         return done
 
-    async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Back to the committed offsets; without one, to the first that was fetched here."""
-        committed: Mapping[TP, int] = await super().seek_to_committed()
-        fetched = {
-            tp: self._first[tp] for tp, o in committed.items() if not o and tp in self._first
-        }
-        if fetched:
-            await self.seek_wait(fetched)
-        return committed
+    async def seek_to_committed(self) -> Mapping[TP, int | None]:  # type: ignore[override]
+        """Back to the committed offsets; without one, to the first that was fetched here.
+
+        Where the log is not the one that was read, to where the two part.
+        """
+        return await self._thread.resume(dict(self._first))
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
         """What may be committed: the ack tracker's positions that moved, nothing else."""
@@ -143,6 +136,16 @@ class GuardedConsumer(driver.Consumer):
             if partition.topic not in self._guards.transactional
         }
         return {tp: o for tp, o in positions.items() if o > (self._committed_offset[tp] or 0)}
+
+    async def _commit_offsets(
+        self, offsets: Mapping[TP, int], start_new_transaction: bool = True
+    ) -> bool:
+        """Faust's, which counts a commit that failed as done."""
+        done: bool = await super()._commit_offsets(offsets, start_new_transaction)
+        if not done:
+            for tp in offsets:
+                self._committed_offset.pop(tp, None)
+        return done
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Gaps need no bookkeeping: positions follow delivery order."""
@@ -155,20 +158,12 @@ class GuardedConsumer(driver.Consumer):
                 await self.wait_first(self._resumed.wait(), self.suspend_flow.wait())
         fetched, active = await super()._wait_next_records(timeout)
         for tp, batch in (fetched or {}).items():
-            self._first[tp] = min(batch[0].offset, self._first.get(tp, batch[0].offset))
+            offset = batch[0].offset
+            mark = self._guards.marks.at(Partition(*tp), offset)
+            known = self._first.get(tp)
+            if known is None or offset < known[0] or mark.topic_id != known[1].topic_id:
+                self._first[tp] = offset, mark
         return fetched, active
-
-
-class _ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's, with a shorter fetch (a constant in its source) and a request's own timeout."""
-
-    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # read when the consumer starts
-        seconds = max(REQUEST_SECONDS, transport.app.conf.broker_session_timeout + 5)
-        # Faust has one setting for a request and for a whole recovery, which must not time out
-        consumer._request_timeout_ms = consumer._client._request_timeout_ms = int(seconds * 1000)
-        return consumer
 
 
 class GuardedTransport(driver.Transport):
@@ -183,7 +178,7 @@ class GuardedTransport(driver.Transport):
         return GuardedConsumer(self, callback=callback, guards=self._guards, **kwargs)
 
 
-async def records(stream: Stream[bytes], app: App) -> AsyncIterator[Record]:
+async def records(stream: Stream[bytes], app: App, marks: Marks) -> AsyncIterator[Record]:
     """The stream's raw records, un-acked; those of an earlier group generation are left out.
 
     A rebalance can leave fetched events of the previous generation behind; the new owner of their
@@ -193,13 +188,15 @@ async def records(stream: Stream[bytes], app: App) -> AsyncIterator[Record]:
         message = event.message
         if message.generation_id != app.consumer_generation_id:
             continue
+        partition = Partition(message.topic, message.partition)
         yield Record(
-            Partition(message.topic, message.partition),
+            partition,
             message.offset,
             message.key,
             message.value,
             _headers(message.headers),
             None if message.timestamp is None else round(message.timestamp * 1000),
+            marks.at(partition, message.offset),
         )
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
 
 from stream_app.core.errors import BrokerError
 from stream_app.core.messages import Partition
@@ -45,6 +46,11 @@ def new_sender(kafka: KafkaSettings, route: RouteSettings, idempotent: bool) -> 
 def idempotent_sender(kafka: KafkaSettings, route: RouteSettings, idempotent: bool) -> Sender:
     """One producer for all partitions; offsets are committed apart."""
     return IdempotentSender(partial(new_producer, kafka, route, enable_idempotence=idempotent))
+
+
+def new_client(kafka: KafkaSettings) -> AIOKafkaClient:
+    """A connection for single requests."""
+    return AIOKafkaClient(**kafka.client_arguments(), request_timeout_ms=20_000)
 
 
 def new_producer(kafka: KafkaSettings, route: RouteSettings, **how: Any) -> AIOKafkaProducer:

@@ -76,10 +76,12 @@ class LagMonitor(Service):
         ends = await self._consumer.highwaters(*tps)
         lags = {}
         for partition in (Partition(*tp) for tp in tps):
-            reached = await self._consumer.reached(partition)
-            lags[partition] = max(0, (ends.get(TP(*partition)) or 0) - reached)
+            reached, end = await self._consumer.reached(partition), ends.get(TP(*partition)) or 0
+            lags[partition] = max(0, end - reached)
             self._moved[partition] = self._reached.get(partition) != reached
             self._reached[partition] = reached
+        if tps:
+            await self._consumer.look()
         return lags
 
     def _observe(self, route: str, lags: Mapping[Partition, int]) -> None:

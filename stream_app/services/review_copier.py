@@ -23,7 +23,6 @@ from stream_app.core.headers import (
     ROUTE,
     encoded,
     foreign,
-    origin_id,
 )
 from stream_app.core.messages import Headers, Prediction, Record
 from stream_app.core.metrics import Metrics
@@ -38,20 +37,21 @@ MAX_WAITING_BYTES = 16 * 1024 * 1024
 MAX_WAITING_RECORDS = 1000
 
 
-def wanted(record: Record, prediction: Prediction, route: RouteSettings) -> bool:
-    """Whether a person should look at it: at words that a model could learn from."""
+def wanted(first_id: str, prediction: Prediction, route: RouteSettings) -> bool:
+    """Whether a person should look at the record that had this id first: at words that a model
+    could learn from."""
     if not prediction.scored:
         return False
     if route.review_unsure and prediction.decision == UNSURE:
         return True
-    drawn = hashlib.blake2b(origin_id(record).encode(), digest_size=8).digest()
+    drawn = hashlib.blake2b(first_id.encode(), digest_size=8).digest()
     return int.from_bytes(drawn) < route.review_share * 2**64
 
 
-def review_headers(record: Record, prediction: Prediction, route: str) -> Headers:
+def review_headers(record: Record, first_id: str, prediction: Prediction, route: str) -> Headers:
     """The record's own, the id of its label record, and the model's label and confidence."""
     told = encoded(
-        (ORIGIN_ID, origin_id(record)),
+        (ORIGIN_ID, first_id),
         (ROUTE, route),
         (LABEL, prediction.label),
         (CONFIDENCE, f"{prediction.confidence:.4f}"),
@@ -73,14 +73,16 @@ class ReviewCopier(Service):
         self._connect = connect
         self._metrics = metrics
         self._producer: AIOKafkaProducer | None = None
-        self._waiting: asyncio.Queue[tuple[Record, Prediction]] = asyncio.Queue(MAX_WAITING_RECORDS)
+        self._waiting: asyncio.Queue[tuple[Record, str, Prediction]] = asyncio.Queue(
+            MAX_WAITING_RECORDS
+        )
         self._bytes = 0
 
     def observe(self, works: Sequence[Work]) -> None:
         """Take in works whose labels are confirmed. On the event loop; never waits."""
         for work in works:
-            if work.prediction is not None and wanted(work.record, work.prediction, self._route):
-                self._take(work.record, work.prediction)
+            if work.prediction is not None and wanted(work.id, work.prediction, self._route):
+                self._take(work.record, work.id, work.prediction)
 
     async def on_stop(self) -> None:
         """What still waits is given up."""
@@ -88,21 +90,21 @@ class ReviewCopier(Service):
         if producer is not None:
             await stopped(producer)
 
-    def _take(self, record: Record, prediction: Prediction) -> None:
+    def _take(self, record: Record, first_id: str, prediction: Prediction) -> None:
         if self._waiting.full() or self._bytes + record.size > MAX_WAITING_BYTES:
             self._count("dropped")
             return
         self._bytes += record.size
-        self._waiting.put_nowait((record, prediction))
+        self._waiting.put_nowait((record, first_id, prediction))
 
     @Service.task
     async def _copy(self) -> None:
         while not self.should_stop:
-            record, prediction = await self._waiting.get()
+            record, first_id, prediction = await self._waiting.get()
             self._bytes -= record.size
-            self._count(await self._sent(record, prediction))
+            self._count(await self._sent(record, first_id, prediction))
 
-    async def _sent(self, record: Record, prediction: Prediction) -> str:
+    async def _sent(self, record: Record, first_id: str, prediction: Prediction) -> str:
         """The outcome of one copy."""
         try:
             if self._producer is None:
@@ -112,7 +114,7 @@ class ReviewCopier(Service):
                 record.value,
                 record.key,
                 timestamp_ms=record.timestamp,
-                headers=list(review_headers(record, prediction, self._route.name)),
+                headers=list(review_headers(record, first_id, prediction, self._route.name)),
             )
         except FAILURES as error:
             topic, name = self._route.review_topic, type(error).__name__

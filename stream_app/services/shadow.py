@@ -93,7 +93,9 @@ class Shadow(Service):
             self._models.end(challenger)
             return
         self._bytes += work.record.size
-        self._waiting.put_nowait(Pair(work, Work(work.record, challenger, work.message)))
+        self._waiting.put_nowait(
+            Pair(work, Work(work.record, challenger, work.message, past=work.past))
+        )
 
     async def _chunk(self) -> list[Pair]:
         pairs = [await self._waiting.get()]

@@ -13,14 +13,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
 from stream_app.core.errors import BrokerError
 from stream_app.core.messages import Partition
 from stream_app.pipeline.outgoing import Outgoing
+from stream_app.services.broker import Committed
+from stream_app.services.history.marks import written
 from stream_app.services.send import FAILURES, enqueue, started, stopped
 
 TRANSACTION_TIMEOUT_MS = 15_000  # the broker aborts a transaction that its producer left open
 PATIENCE_SECONDS = 30.0  # longer than that: by then the transaction is over, one way or the other
+
+
+class LogWentBack(KafkaError):  # type: ignore[misc]  # aiokafka has no types
+    """The input lost what this assignment published: the consumer sees it too, and starts again."""
 
 
 @dataclass(slots=True)
@@ -38,11 +46,11 @@ class TransactionalSender:
         self,
         group: str,
         connect: Callable[[Partition], AIOKafkaProducer],
-        committed: Callable[[Partition], Awaitable[int]],
+        committed: Callable[[Partition], Awaitable[Committed]],
     ) -> None:
         self._group = group
         self._connect = connect
-        self._committed = committed  # the group's next offset, 0 where it has none
+        self._committed = committed  # the group's next offset
         self._lanes: dict[Partition, _Lane] = {}
         self._done: dict[Partition, int] = {}  # next offset, of every lane of this assignment
         self._closing: set[asyncio.Task[None]] = set()
@@ -86,7 +94,9 @@ class TransactionalSender:
         after = todo[-1].source.offset + 1
         await lane.producer.begin_transaction()
         deliveries = [await enqueue(lane.producer, out) for out in todo]
-        offsets = {TopicPartition(*partition): after}
+        offsets = {
+            TopicPartition(*partition): OffsetAndMetadata(after, written(todo[-1].source.mark))
+        }
         await asyncio.gather(
             lane.producer.send_offsets_to_transaction(offsets, self._group), *deliveries
         )
@@ -102,12 +112,14 @@ class TransactionalSender:
         except BaseException:
             await stopped(producer)
             raise
-        if committed < self._done.get(partition, 0):
+        if committed.offset < self._done.get(partition, 0):
             await stopped(producer)
+            if committed.went_back:
+                raise LogWentBack
             raise BrokerError(
                 f"partition {partition.number} of {partition.topic}: the group's offset went back "
-                f"to {committed} from {self._done[partition]}; what lies between is not in memory "
-                "any more: start the worker again"
+                f"to {committed.offset} from {self._done[partition]}; what lies between is not in "
+                "memory any more: start the worker again"
             )
-        lane = self._lanes[partition] = _Lane(producer, committed)
+        lane = self._lanes[partition] = _Lane(producer, committed.offset)
         return lane

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable
 from threading import RLock
 
-from stream_app.core.headers import origin_id
 from stream_app.core.messages import Record
 from stream_app.serving.served import ServedModel
 
@@ -92,7 +91,7 @@ class Models:
 
 
 def place(record: Record) -> float:
-    """A number in [0, 1) that depends on the record's key alone; without a key, on its id."""
-    what = record.key if record.key is not None else origin_id(record).encode()
+    """In [0, 1), the same for every record of a key, or of an id without a key."""
+    what = record.key if record.key is not None else record.id.encode()
     digest = hashlib.blake2b(what, digest_size=8).digest()
     return int.from_bytes(digest) / 2**64

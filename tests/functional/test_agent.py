@@ -13,6 +13,7 @@ from stream_app.core.messages import Message, ParseSpec, Partition, Record
 from stream_app.engine.fake import FakeEngine
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.parse import Parse
+from stream_app.pipeline.work import Past
 from tests.fake_route import CARD, PARTITIONS, Words, labels, make_route, run, texts
 
 
@@ -209,8 +210,10 @@ async def test_a_sick_engine_escapes_with_nothing_acked():
 
 async def test_replayed_records_keep_their_id_and_headers_pass_through():
     route = make_route(AckTracker(), FakeEngine(CARD.labels), pass_fields=["mailbox"])
+    route.letters["in.dlq/0/3"] = Past("mail/2/77", 1)
     headers = (
-        ("winnow-origin-id", b"mail/2/77"),
+        ("winnow-origin-id", b"mail/2/78"),  # anybody can write that
+        ("winnow-replay-of", b"in.dlq/0/3"),
         ("traceparent", b"00-abc"),
         ("mailbox", b"sales"),
         ("ce_id", b"theirs"),

@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from kafka import KafkaProducer
 from typer.testing import CliRunner
 
 from stream_app.__main__ import app
@@ -137,3 +138,60 @@ def test_a_record_that_dies_again_and_again_ends_in_a_refusal(stage: Stage, rout
         assert worker.stop() == 0
     first = by_attempts[1]["winnow-source"]
     assert [letter.get("winnow-origin-id", first) for letter in found.dead] == [first] * 3
+
+
+def test_a_replayed_record_keeps_its_id_and_a_forged_one_gets_its_own(stage: Stage, route: str):
+    """Anybody can write headers; nobody but a worker can write dead letters."""
+    stage.routes[0]["max_record_bytes"] = 20
+    long = b"so many words that it is too large at first"
+    with stage.producer(enable_idempotence=False) as producer:
+        sent = producer.send(route, long, b"key", partition=0).get(60)
+    with stage.worker() as worker:
+        stage.collect(route, lambda found: len(found.dead) == 1)
+        assert worker.stop() == 0
+    stage.routes[0]["max_record_bytes"] = 1000
+    assert "1 sent back" in replay(stage)[1]
+    letter = stage.records(f"{route}.dlq")[0]
+    place = f"{route}.dlq/{letter.partition}/{letter.offset}"
+    claims = (
+        place,
+        f"{route}.dlq/0/999",
+        f"{route}.dlq/7/0",
+        f"{route}/0/0",
+        "nonsense",
+        "\0/\n/-1",
+    )
+    with stage.producer(enable_idempotence=False) as producer:
+        places = [_forged(producer, route, claim) for claim in claims]
+    with stage.worker() as worker:
+        found = stage.collect(route, lambda found: len(found.labels) == 1 + len(claims))
+        assert worker.stop() == 0
+    first = f"{route}/{sent.partition}/{sent.offset}"
+    assert sorted(label["id"] for label in found.labels) == sorted([first, *places])
+
+
+def _forged(producer: KafkaProducer, topic: str, claim: str) -> str:
+    """The place of a record that says it was replayed from a letter, and was another's before."""
+    headers = {"replay-of": claim, "origin-id": f"{topic}/0/0", "attempts": "2"}
+    marks = [(f"winnow-{name}", value.encode()) for name, value in headers.items()]
+    meta = producer.send(topic, b"other words", b"key", headers=marks, partition=1).get(60)
+    return f"{topic}/{meta.partition}/{meta.offset}"
+
+
+def test_a_replay_believes_no_stranger_about_what_was_sent(
+    stage: Stage, route: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Records that name a letter, put into the input topic to keep it from being sent back."""
+    bury(stage, route, 4)
+    with monkeypatch.context() as patch:
+        patch.setattr("stream_app.dead_letters.replay.read_topic", _interrupted)
+        replay(stage)
+    claims = [f"{route}.dlq/0/0", f"{route}.dlq/1/1", "nonsense", f"{route}.dlq/x/y"]
+    with stage.producer(enable_idempotence=False) as producer:
+        for claim in claims:
+            producer.send(route, b"forged", headers=[("winnow-replay-of", claim.encode())])
+    assert "4 sent back" in replay(stage)[1]
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -12,18 +12,19 @@ import faust
 import pytest
 from faust.types import TP
 
-from stream_app.core.messages import Partition, Record
+from stream_app.core.messages import Mark, Partition, Record
 from stream_app.core.settings import Settings
 from stream_app.pipeline.ack import AckTracker
 from stream_app.services.consumer import (
-    FETCH_WAIT_MS,
     METADATA_MS,
     NEVER,
     GuardedConsumer,
-    Guards,
     guarded_app,
     records,
 )
+from stream_app.services.consumer_thread import FETCH_WAIT_MS, Guards
+from stream_app.services.history.marks import Marks
+from stream_app.services.history.parting import Parted
 
 P0 = Partition("mail", 0)
 TP0 = TP("mail", 0)
@@ -48,6 +49,9 @@ class Events:
     def revoked(self) -> None:
         self.seen.append("revoked")
 
+    def parted(self, parted: Parted) -> None:
+        self.seen.append(f"parted at {parted.to}")
+
 
 @pytest.fixture
 def events() -> Events:
@@ -61,7 +65,7 @@ def acks() -> AckTracker:
 
 @pytest.fixture
 async def app(tmp_path: Path, acks: AckTracker, events: Events) -> faust.App:
-    guards = Guards(acks, events.settle, events.revoked)
+    guards = Guards(acks, Marks(), events.settle, events.revoked, events.parted)
     app = guarded_app(Settings(routes={"mail": ROUTE}), tmp_path, guards)
     app.finalize()
     return app
@@ -203,7 +207,7 @@ async def test_events_of_an_earlier_generation_are_left_out(app: faust.App):
                     )
                 )  # fmt: skip
 
-    found = [record async for record in records(Stream(), app)]
+    found = [record async for record in records(Stream(), app, Marks())]
     assert [record.offset for record in found] == [1, 3]
     assert found[0].timestamp == 1500
 
@@ -258,15 +262,12 @@ async def test_what_is_dropped_without_a_committed_offset_is_fetched_again(
         consumer.stop_flow()
         return {TP0: [SimpleNamespace(offset=offset) for offset in range(20)]}
 
-    async def nothing_committed() -> dict[TP, None]:
+    async def resume(first: dict[TP, tuple[int, Mark]]) -> dict[TP, None]:
+        sought.append({tp: offset for tp, (offset, _) in first.items()})
         return {TP0: None}
 
-    async def seek_wait(offsets: dict[TP, int]) -> None:
-        sought.append(dict(offsets))
-
     monkeypatch.setattr(consumer, "_getmany", getmany)
-    monkeypatch.setattr(consumer._thread, "seek_to_committed", nothing_committed)
-    monkeypatch.setattr(consumer, "seek_wait", seek_wait)
+    monkeypatch.setattr(consumer._thread, "resume", resume)
     consumer.resume_flow()
     assert [offset async for offset in consumer.getmany(timeout=1.0)] == []
     assert sought == [{TP0: 0}]
@@ -300,6 +301,28 @@ async def test_a_commit_includes_what_was_acked_during_another(
     go_on.set()
     await asyncio.gather(periodic, last)
     assert committed == [{TP0: 1}, {TP0: 2}]
+
+
+async def test_a_commit_that_failed_is_tried_again(
+    consumer: GuardedConsumer, acks: AckTracker, monkeypatch: pytest.MonkeyPatch
+):
+    """Late, after a rebalance, it would hide every position below its own."""
+    committed: list[dict[TP, int]] = []
+
+    async def commit(offsets: dict[TP, int]) -> bool:
+        committed.append(dict(offsets))
+        return len(committed) > 1
+
+    async def flush() -> None:
+        """Faust flushes its own producer, which we do not use."""
+
+    monkeypatch.setattr(consumer, "_commit", commit)
+    monkeypatch.setattr(consumer.app.producer, "flush", flush)
+    record = Record(P0, 0, None, b"")
+    acks.deliver(record)
+    acks.done(record)
+    assert [await consumer.commit() for _ in range(3)] == [False, True, False]
+    assert committed == [{TP0: 1}, {TP0: 1}]
 
 
 async def test_a_recovery_waits_for_its_seek_and_a_request_does_not(consumer: GuardedConsumer):

@@ -14,7 +14,7 @@ from stream_app.cli.review import printable
 from stream_app.core.messages import Partition, Prediction, Record
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import RouteSettings, Settings
-from stream_app.pipeline.work import Work
+from stream_app.pipeline.work import Past, Work
 from stream_app.services.review_copier import (
     MAX_WAITING_RECORDS,
     ReviewCopier,
@@ -38,31 +38,31 @@ def record(offset: int, size: int = 4, *headers: tuple[str, bytes]) -> Record:
 
 def test_nothing_is_copied_unless_asked_for():
     assert route().review_topic == ""
-    assert not any(wanted(record(n), UNSURE, route()) for n in range(100))
+    assert not any(wanted(record(n).id, UNSURE, route()) for n in range(100))
 
 
 def test_a_share_is_drawn_by_id_and_the_unsure_go_with_it():
     tenth = route(review_share=0.1)
-    drawn = [wanted(record(n), SURE, tenth) for n in range(10_000)]
+    drawn = [wanted(record(n).id, SURE, tenth) for n in range(10_000)]
     assert 850 < sum(drawn) < 1150
-    assert drawn == [wanted(record(n), SURE, tenth) for n in range(10_000)]
+    assert drawn == [wanted(record(n).id, SURE, tenth) for n in range(10_000)]
     everything = route(review_share=1)
-    assert all(wanted(record(n), SURE, everything) for n in range(100))
+    assert all(wanted(record(n).id, SURE, everything) for n in range(100))
     unsure = route(review_unsure=True, min_confidence=0.8)
-    assert wanted(record(1), UNSURE, unsure)
-    assert not wanted(record(1), SURE, unsure)
+    assert wanted(record(1).id, UNSURE, unsure)
+    assert not wanted(record(1).id, SURE, unsure)
 
 
 def test_a_replayed_record_is_not_drawn_anew():
     half = route(review_share=0.5)
     for n in range(100):
-        again = record(n + 1000, 4, ("winnow-origin-id", record(n).id.encode()))
-        assert wanted(again, SURE, half) == wanted(record(n), SURE, half)
+        again = Work(record(n + 1000), cast("Any", None), past=Past(record(n).id, 1))
+        assert wanted(again.id, SURE, half) == wanted(record(n).id, SURE, half)
 
 
 def test_a_copy_says_what_the_model_said():
     came = (("traceparent", b"00-1"), ("winnow-attempts", b"2"))
-    assert dict(review_headers(record(7, 4, *came), UNSURE, "mail")) == {
+    assert dict(review_headers(record(7, 4, *came), "in/0/7", UNSURE, "mail")) == {
         "traceparent": b"00-1",
         "winnow-origin-id": b"in/0/7",
         "winnow-route": b"mail",
@@ -104,7 +104,7 @@ class Producer:
 
 
 def works(records: list[Record]) -> list[Work]:
-    found = (SimpleNamespace(record=each, prediction=SURE) for each in records)
+    found = (SimpleNamespace(record=each, id=each.id, prediction=SURE) for each in records)
     return [cast("Work", work) for work in found]
 
 

@@ -14,6 +14,7 @@ from stream_app.core.messages import Partition, Record
 from stream_app.core.settings import KafkaSettings, RouteSettings
 from stream_app.pipeline.outgoing import Outgoing
 from stream_app.pipeline.publisher import Publisher
+from stream_app.services.broker import Committed
 from stream_app.services.delivery import new_sender
 from stream_app.services.transact import TransactionalSender
 
@@ -30,8 +31,10 @@ class Log:
     transactions: int = 0
     fail: Callable[[str], Exception | None] = lambda step: None
 
-    async def offset(self, partition: Partition) -> int:
-        return self.offsets.get(partition, 0)
+    went_back: bool = False  # whether the input's log did
+
+    async def offset(self, partition: Partition) -> Committed:
+        return Committed(self.offsets.get(partition, 0), self.went_back)
 
 
 class Producer:
@@ -80,7 +83,7 @@ class Producer:
     async def send_offsets_to_transaction(self, offsets, group: str) -> None:
         self.step("offsets")
         assert group == "g"
-        self.offsets = {Partition(*tp): offset for tp, offset in offsets.items()}
+        self.offsets = {Partition(*tp): committed.offset for tp, committed in offsets.items()}
         assert all(isinstance(tp, TopicPartition) for tp in offsets)
 
     async def commit_transaction(self) -> None:
@@ -157,6 +160,24 @@ async def test_an_offset_that_went_back_ends_the_worker(log: Log):
     with pytest.raises(BrokerError, match="went back to 4 from 10"):
         await worker.publish([out(P0, 10)])
     assert len(log.committed) == 10
+
+
+async def test_a_log_that_went_back_is_no_reset(log: Log):
+    """The consumer sees it too: until its partition is revoked, nothing more is published."""
+    worker, revoked = publisher(log), False
+    assert await worker.publish([out(P0, n) for n in range(10)])
+    log.offsets[P0], log.went_back = 4, True
+    log.owners.clear()
+
+    def wanted() -> bool:
+        nonlocal revoked
+        revoked = not revoked
+        return revoked  # once
+
+    assert not await worker.publish([out(P0, 10)], wanted)
+    worker.forget()
+    assert await worker.publish([out(P0, 4, b"new")])
+    assert log.committed[10:] == [b"new"]
 
 
 async def test_a_partition_that_comes_back_is_read_again(log: Log):

@@ -88,6 +88,9 @@ class Account:
         self.results: list[Result] = []
         self.commits: list[Commit] = []
         self.places: set[Place] = set()
+        self._gone: set[int] = set()  # numbers of records that the broker lost
+        self._next: dict[tuple[str, int], int] = {}  # where reading the outputs goes on
+        self._life = 0  # of the outputs
         self._moved = threading.Condition()
         self._over = threading.Event()
         self._threads = [
@@ -117,11 +120,31 @@ class Account:
                 self._moved.wait(1)
         return True
 
+    def rewind(self) -> None:
+        """The outputs begin anew: read them from their beginning."""
+        self._next.clear()
+        self._life += 1
+
+    def lose(self, numbers: set[int]) -> None:
+        """The broker lost these records: nobody is owed their results, and their places are free.
+
+        What was committed before this moment says nothing of the log that follows.
+        """
+        with self._moved:
+            self._gone |= numbers
+            self.results = [result for result in self.results if result.number not in self._gone]
+            self.places = {result.place for result in self.results}
+            self.commits.clear()
+
     def _again(self, work: Callable[[KafkaConsumer], None], isolation: str) -> None:
         """Do `work` until the end, whatever becomes of the broker meanwhile."""
         while not self._over.is_set():
             with suppress(Exception):  # a broker that is away says so in many ways
-                consumer = KafkaConsumer(bootstrap_servers=self._address, isolation_level=isolation)
+                consumer = KafkaConsumer(
+                    bootstrap_servers=self._address,
+                    isolation_level=isolation,
+                    auto_offset_reset="earliest",  # of outputs that were made again
+                )
                 try:
                     work(consumer)
                 finally:
@@ -130,15 +153,16 @@ class Account:
 
     def _read(self, consumer: KafkaConsumer) -> None:
         consumer.assign(self._outputs)
-        seen: dict[tuple[str, int], int] = {}
-        for result in self.results:
-            seen[result.topic, result.place.partition] = result.offset + 1
-        for tp in self._outputs:  # an output partition has the number of its input's
-            consumer.seek(tp, seen.get((tp.topic, tp.partition), 0))
-        while not self._over.is_set():
+        for tp in self._outputs:
+            consumer.seek(tp, self._next.get((tp.topic, tp.partition), 0))
+        life = self._life
+        while not self._over.is_set() and life == self._life:
             for records in consumer.poll(timeout_ms=200).values():
-                found = [_result(record) for record in records]
                 with self._moved:
+                    read = [_result(record) for record in records]
+                    last = records[-1]
+                    self._next[last.topic, last.partition] = last.offset + 1
+                    found = [result for result in read if result.number not in self._gone]
                     self.results += found
                     self.places.update(result.place for result in found)
                     self._moved.notify_all()

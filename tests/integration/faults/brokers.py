@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import select
+import shutil
 import signal
 import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Callable
@@ -51,6 +53,20 @@ class Broker:
             apache = self._running.enter_context(apache_kafka(self.folder, self.port, self.options))
             self.process = apache.process
 
+    def cut(self, topic: str, partition: int, offset: int) -> None:
+        """Take a partition's end from the disk of a broker that was killed: what it had not written
+        when the power failed. Whole batches stay."""
+        folder = self.folder / "data" / "log" / f"{topic}-{partition}"
+        [segment] = folder.glob("*.log")
+        with segment.open("r+b") as file:
+            file.truncate(_end_before(segment.read_bytes(), offset))
+        for derived in (*folder.glob("*.*index"), *folder.glob("*.snapshot")):
+            derived.unlink()
+
+    def wipe(self) -> None:
+        """Empty the disk of a broker that was killed."""
+        shutil.rmtree(self.folder / "data")
+
     def kill(self) -> None:
         """SIGKILL."""
         self.process.kill()
@@ -63,6 +79,17 @@ class Broker:
     def go_on(self) -> None:
         """SIGCONT."""
         self.process.send_signal(signal.SIGCONT)
+
+
+def _end_before(segment: bytes, offset: int) -> int:
+    """The size of a segment that ends before the batch with this offset."""
+    at = 0
+    while at + 12 <= len(segment):
+        base, length = struct.unpack_from(">qi", segment, at)
+        if base >= offset:
+            break
+        at += 12 + length
+    return at
 
 
 def mount(folder: Path, size: str) -> Callable[[], object]:

@@ -31,6 +31,7 @@ class Fault:
     share: float = 1.0  # of the messages
     partitions: int = 4
     duplicates: bool = True  # whether at least once may repeat
+    goes_back: bool = False  # whether the input's log does, and what is committed with it
     apart: Mapping[str, str] = field(default_factory=dict)
     route: Mapping[str, Any] = field(default_factory=dict)
 

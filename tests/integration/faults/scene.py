@@ -72,6 +72,21 @@ class Scene:
                 meta = future.get(60)
                 self.sent[Place(meta.partition, meta.offset)] = number
 
+    def lose(self, cut: Mapping[int, int]) -> None:
+        """The broker lost what lies at or above an offset of each partition named."""
+        gone = {
+            place: number
+            for place, number in self.sent.items()
+            if place.offset >= cut.get(place.partition, place.offset + 1)
+        }
+        self.sent = {place: n for place, n in self.sent.items() if place not in gone}
+        self.account.lose(set(gone.values()))
+
+    def forget(self) -> None:
+        """All so far is over: what becomes of it from here on counts for nothing."""
+        gone, self.sent = set(self.sent.values()), {}
+        self.account.lose(gone)
+
     def start(self, ready: bool = True, module: str = BROKEN, **environment: str) -> Worker:
         """A new worker; `ready` waits until it consumes."""
         log = self.folder / f"worker-{uuid.uuid4().hex[:6]}.log"

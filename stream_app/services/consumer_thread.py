@@ -1,0 +1,183 @@
+"""The consumer's own thread and event loop: what it asks of the broker, besides Faust's part."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import CommitFailedError, KafkaError, UnknownTopicOrPartitionError
+from aiokafka.structs import OffsetAndMetadata
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from stream_app.core.messages import UNMARKED, Mark, Partition
+from stream_app.pipeline.ack import AckTracker
+from stream_app.services.history.fetch import GuardedFetch
+from stream_app.services.history.marks import Marks, read, written
+from stream_app.services.history.parting import BrokerLogs, Parted
+
+FETCH_WAIT_MS = 50
+REQUEST_SECONDS = 20.0  # for one answer of the broker, where the session timeout is not longer
+RETRY_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What the consumer asks of the worker."""
+
+    acks: AckTracker
+    marks: Marks
+    settle: Callable[[], Awaitable[None]]  # await deliveries under way
+    revoked: Callable[[], None]  # drop the other records in flight
+    parted: Callable[[Parted], None]  # say that the log is not the one that was read; any thread
+    transactional: frozenset[str] = frozenset()  # topics whose offsets travel with their labels
+
+
+class GuardedThread(driver.AIOKafkaConsumerThread):
+    """Faust's, with a shorter fetch (a constant in its source), a request's own timeout, and an eye
+    on the log."""
+
+    def __init__(self, *args: Any, guards: Guards, **kwargs: Any) -> None:
+        self._guards = guards
+        self._told: set[Partition] = set()  # logs that went back; the next assignment is to follow
+        super().__init__(*args, **kwargs)
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # read when the consumer starts
+        seconds = max(REQUEST_SECONDS, transport.app.conf.broker_session_timeout + 5)
+        # Faust has one setting for a request and for a whole recovery, which must not time out
+        consumer._request_timeout_ms = consumer._client._request_timeout_ms = int(seconds * 1000)
+        self._logs = BrokerLogs(consumer._client)
+        consumer._client.send = GuardedFetch(consumer, self._guards.marks, self._doubted).send
+        return consumer
+
+    async def resume(self, first: Mapping[TP, tuple[int, Mark]]) -> dict[TP, int | None]:
+        """Seek every partition to its committed offset, or without one to the first fetched; where
+        the log is another, to where the two part. Returns where those with an offset went."""
+        found: dict[TP, int | None] = await self.call_thread(self._resume, first)
+        return found
+
+    async def look(self) -> None:
+        """Find topics that are others by now, as a fetch by id does. Raises KafkaError."""
+        await self.call_thread(self._look)
+
+    async def commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit offsets, each with the mark of its log beside it; False if it has to wait."""
+        done: bool = await self.call_thread(self._commit_marked, offsets)
+        return done
+
+    async def _resume(self, first: Mapping[TP, tuple[int, Mark]]) -> dict[TP, int | None]:
+        consumer = self._ensure_consumer()
+        assignment = consumer._subscription.subscription.assignment
+        self._guards.marks.start(assignment)
+        while assignment.active:
+            try:
+                committed = await consumer._coordinator.fetch_committed_offsets(
+                    list(assignment.tps)
+                )
+                ids = await self._logs.topic_ids({tp.topic for tp in assignment.tps})
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            places = {}
+            for tp in assignment.tps:
+                if ids and tp.topic not in ids:
+                    continue  # deleted: once it is back there will be a rebalance
+                start = first.get(TP(*tp))
+                if tp in committed:
+                    start = committed[tp].offset, read(committed[tp].metadata)
+                places[tp] = self._place(assignment, Partition(*tp), start, ids.get(tp.topic))
+            reached = dict(zip(places, await asyncio.gather(*places.values()), strict=True))
+            return {TP(*tp): reached[tp] if tp in committed else None for tp in reached}
+        return {}  # another rebalance took over, and brings its own seek
+
+    async def _place(
+        self,
+        assignment: Any,
+        partition: Partition,
+        start: tuple[int, Mark] | None,
+        topic_id: str | None,
+    ) -> int | None:
+        """Seek to where reading of a partition goes on: `start`, or where its log parts from the
+        one that is there now."""
+        offset, mark = start or (None, UNMARKED)
+        known = self._guards.marks.knows(partition, assignment)
+        parted = None if offset is None else await self._parted(assignment, partition, offset, mark)
+        if not assignment.active:
+            return None
+        if parted is not None:
+            offset, mark = parted.to, UNMARKED
+            if known:  # it was read under this assignment already: only a new one forgets that
+                self._ensure_consumer()._coordinator.request_rejoin()
+            elif partition not in self._told:
+                self._guards.parted(parted)
+        self._told.discard(partition)
+        if not known:
+            self._guards.marks.begin(partition, Mark(topic_id, mark.epoch))
+        if offset is not None:
+            self._ensure_consumer().seek(TopicPartition(*partition), offset)
+        return offset
+
+    async def _parted(
+        self, assignment: Any, partition: Partition, offset: int, mark: Mark
+    ) -> Parted | None:
+        """See BrokerLogs.parted; asks until there is an answer. None for what no longer exists."""
+        while assignment.active:
+            try:
+                return await self._logs.parted(partition, offset, mark)
+            except UnknownTopicOrPartitionError:
+                break  # deleted just now
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+                await self._ensure_consumer()._client.force_metadata_update()
+                await asyncio.sleep(RETRY_SECONDS)
+        return None
+
+    async def _doubted(self, partition: Partition, offset: int) -> None:
+        """A fetch from this offset found another log than before, or nothing there."""
+        consumer, tp = self._ensure_consumer(), TopicPartition(*partition)
+        mark = self._guards.marks.before(partition, offset)
+        parted = await self._logs.parted(partition, offset, mark)
+        if parted is None or not consumer._subscription.is_assigned(tp):
+            return  # the broker has caught up, or the partition is another's
+        self._guards.parted(parted)
+        if parted.went_back:
+            self._told.add(partition)
+            consumer.pause(tp)  # until the next assignment, which forgets what is in flight
+            consumer._coordinator.request_rejoin()
+        else:
+            consumer.seek(tp, parted.to)
+
+    async def _look(self) -> None:
+        partitions = [Partition(*tp) for tp in self.assignment()]
+        ids = await self._logs.topic_ids({partition.topic for partition in partitions})
+        for partition in partitions:
+            mark = self._guards.marks.at(partition, 0)
+            other = ids.get(partition.topic, mark.topic_id) != mark.topic_id
+            if other and mark.topic_id and partition not in self._told:
+                offset = await self._ensure_consumer().position(TopicPartition(*partition))
+                await self._doubted(partition, offset)
+
+    async def _commit_marked(self, offsets: Mapping[TP, int]) -> bool:
+        consumer, marks = self._ensure_consumer(), self._guards.marks
+        assigned = self.assignment()
+        try:
+            await consumer.commit(
+                {
+                    TopicPartition(*tp): OffsetAndMetadata(
+                        offset, written(marks.before(Partition(*tp), offset))
+                    )
+                    for tp, offset in offsets.items()
+                    if tp in assigned
+                }
+            )
+        except CommitFailedError:
+            return False  # the group has rebalanced: what is not committed is read again
+        return True
