@@ -45,7 +45,7 @@ def test_a_record_of_before_is_read_and_so_is_one_of_later():
     old = json.loads(now.model_dump_json())
     assert (old.pop("familiarity"), old.pop("marks")) == (None, [])
     assert LabelRecord.model_validate(old) == now
-    later = {**old, "more": 1, "source": {**old["source"], "epoch": "x"}}
+    later = {**old, "more": 1, "source": {**old["source"], "later": "x"}}
     assert LabelRecord.model_validate(later) == now
     assert {"familiarity", "marks"}.isdisjoint(LabelRecord.model_json_schema()["required"])
 
