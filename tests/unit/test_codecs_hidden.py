@@ -90,7 +90,7 @@ def test_what_forms_show_and_what_is_written_backwards():
 )
 def test_padding_buys_nothing(pad: str, size: int):
     """As far as mark-up is read at all."""
-    most = {"<": 200_000 // len(pad), "&": 60_000}.get(pad[0], size)
+    most = {"<": 200_000 // len(pad), "&": 50_000}.get(pad[0], size)
     count = min(size // len(pad), most)
     html = f"<p>Hi Bob, the minutes are attached.</p>{pad * count}<pre>{SPAM}</pre>"
     expected = words(f"hello Hi Bob, the minutes are attached. {SPAM}")
