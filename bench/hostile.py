@@ -1,8 +1,9 @@
 """The dearest records of up to 10 MiB, found by search: what one costs a worker that it reaches.
 
 `python -m bench.hostile [CODEC …]`. Each goes the whole way of the host thread: codec, preparation,
-tokenizer, n-grams. Of each kind the size and mixture is searched for that takes longest. Told are
-CPU seconds of the thread, the longest that it held the interpreter lock, and MiB beyond the record.
+tokenizer, n-grams. A first look at all kinds finds the dearest, a closer one the size and mixture
+of each that costs most. Told are CPU seconds of the thread, the longest time that it held the
+interpreter lock, and MiB beyond the record.
 
 The lock is watched by a second thread that asks for it all the time: the CPU time that passes
 between two of its turns is time in which nobody else got it, but for 0.1 ms. Each figure is the
@@ -19,10 +20,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.hostile_kinds import KINDS, SIZE, Kind
+from bench.hostile_kinds import KINDS, SIZE
 from stream_app.codecs import CODECS
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import ParseSpec
@@ -36,10 +37,8 @@ SPEC = ParseSpec({}, ("id", "a", "link", "dc:creator", "Content-Type", "Received
 MODELS = {"rfc822": "builtin:spam", "text": "builtin:spam", "json": "builtin:reviews"}
 MODELS |= {"feed": "builtin:news"}
 MOST_SECONDS, MOST_LOCKED = 0.25, 0.05
-SIZES = (SIZE // 128, SIZE // 8, SIZE)
-SHARES = (0.02, 0.3, 0.9)
-ROUNDS = 2  # of looking closer
-RUNS = 3
+SIZES, SHARES = (SIZE // 16, SIZE), (0.1, 0.6)  # of the first look
+SHOWN, RUNS = 8, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,20 @@ class Cost:
     locked: float
     outcome: str
 
+    @property
+    def burden(self) -> float:
+        """1 where it is as much as may be."""
+        return max(self.seconds / MOST_SECONDS, self.locked / MOST_LOCKED)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A record of the kind of that number."""
+
+    number: int
+    size: int
+    share: float
+
 
 @dataclass(frozen=True, slots=True)
 class Worst:
@@ -57,7 +70,6 @@ class Worst:
 
     name: str
     size: int
-    share: float
     cost: Cost
     mib: float
 
@@ -122,16 +134,40 @@ class Host:
         return "labelled"
 
 
-def worst(number: int) -> Worst:
-    """The dearest record of the kind of that number. In a process of its own, forked from here."""
+def first_look(codec: str) -> list[Place]:
+    """Of each kind the place that costs most, of a few; the dearest kind first."""
     sys.setswitchinterval(0.0001)
-    kind, host = _kinds[number], _hosts[0]
+    host, found = Host(codec), []
     host.cost(b"Subject: warm\n\nup")
-    size, share = _search(kind, host)
-    value = kind.record(size, share)
+    for number, kind in enumerate(KINDS[codec]()):
+        shares = SHARES if len(kind.pieces) > 1 else (1.0,)
+        tried = [
+            (host.cost(kind.record(size, share)), Place(number, size, share))
+            for size in SIZES
+            for share in shares
+        ]
+        found.append(max(tried, key=lambda each: each[0].burden))
+        print(codec, kind.name, *found[-1], file=sys.stderr, flush=True)
+    found.sort(key=lambda each: -each[0].burden)
+    return [place for _, place in found]
+
+
+def closer_look(codec: str, place: Place) -> Worst:
+    """The dearest record near a place. In a process of its own, so that its memory is seen."""
+    sys.setswitchinterval(0.0001)
+    kind, host = list(KINDS[codec]())[place.number], Host(codec)
+    tried = {place: host.cost(kind.record(place.size, place.share), 2)}
+    for factor in (0.5, 0.75, 1.3):
+        best = max(tried, key=lambda each: tried[each].burden)
+        size, share = min(int(best.size * factor), SIZE), min(best.share * factor, 1.0)
+        for near in (replace(best, size=size), replace(best, share=share)):
+            if near not in tried and (near.share == best.share or len(kind.pieces) > 1):
+                tried[near] = host.cost(kind.record(near.size, near.share), 2)
+    best = max(tried, key=lambda each: tried[each].burden)
+    value = kind.record(best.size, best.share)
     before = _peak_mib(reset=True)
     cost = host.cost(value, RUNS)
-    return Worst(kind.name, size, share, cost, _peak_mib() - before)
+    return Worst(kind.name, len(value), cost, _peak_mib() - before)
 
 
 def _peak_mib(reset: bool = False) -> float:
@@ -142,65 +178,25 @@ def _peak_mib(reset: bool = False) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-def _search(kind: Kind, host: Host) -> tuple[int, float]:
-    """Size and share of the record that costs most, of a grid and then nearer to its best."""
-    mixed = len(kind.pieces) > 1
-    tried: dict[tuple[int, float], float] = {}
-
-    def attempt(size: int, share: float) -> None:
-        place = min(max(size, 64), SIZE), min(max(share, 0.0), 1.0) if mixed else 1.0
-        if place not in tried:
-            cost = host.cost(kind.record(*place))
-            tried[place] = max(cost.seconds / MOST_SECONDS, cost.locked / MOST_LOCKED)
-
-    for size in SIZES:
-        for share in SHARES:
-            attempt(size, share)
-    for step in range(1, ROUNDS + 1):
-        size, share = max(tried, key=lambda place: tried[place])
-        for factor in (0.5, 2.0):
-            attempt(int(size * factor ** (1 / step)), share)
-            attempt(size, share * factor)
-    return max(tried, key=lambda place: tried[place])
-
-
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--all", action="store_true", help="every kind, not the ten worst")
     parser.add_argument("codecs", nargs="*", metavar="CODEC", help="default: every one")
     options = parser.parse_args()
-    context = multiprocessing.get_context("fork")
-    for codec in options.codecs or KINDS:
-        _kinds[:], _hosts[:] = KINDS[codec](), [Host(codec)]
-        found = []
-        for number in range(len(_kinds)):
-            with context.Pool(1) as pool:  # so that its memory is its own
-                found.append(pool.apply(worst, (number,)))
-            print(f"{codec} {number + 1}/{len(_kinds)}: {found[-1]}", file=sys.stderr, flush=True)
-        _print(codec, found, len(found) if options.all else 10)
+    limits = f"at most {MOST_SECONDS} s, {MOST_LOCKED * 1000:.0f} ms of them locked"
+    print(f"| codec | kind ({limits}) | bytes | seconds | locked, ms | MiB | outcome |")
+    print("|---|---|---|---|---|---|---|")
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for codec in options.codecs or KINDS:
+            places = pool.apply(first_look, (codec,))
+            for place in places[:SHOWN]:
+                _print(codec, pool.apply(closer_look, (codec, place)))
 
 
-# what a child finds here as it was when it was forked: neither can be sent to it
-_kinds: list[Kind] = []
-_hosts: list[Host] = []
-
-
-def _print(codec: str, found: list[Worst], shown: int) -> None:
-    over = [w for w in found if w.cost.seconds > MOST_SECONDS or w.cost.locked > MOST_LOCKED]
-    limits = f"{MOST_SECONDS} s or {MOST_LOCKED} s locked"
-    print(f"\n{codec}: {len(found)} kinds; {len(over)} over {limits}")
-    print("| kind | bytes | seconds | locked, ms | MiB | outcome |\n|---|---|---|---|---|---|")
-    by_seconds = sorted(found, key=lambda w: -w.cost.seconds)[:shown]
-    by_lock = sorted(found, key=lambda w: -w.cost.locked)[: shown // 3]
-    for w in dict.fromkeys((*by_seconds, *by_lock)):
-        name = w.name.replace("|", "\\|")
-        cost, milliseconds = w.cost, w.cost.locked * 1000
-        print(
-            f"| {name} | {w.size:,} | {cost.seconds:.3f} | {milliseconds:.0f} | {w.mib:.0f} "
-            f"| {cost.outcome} |",
-            flush=True,
-        )
+def _print(codec: str, worst: Worst) -> None:
+    cost, name = worst.cost, worst.name.replace("|", "\\|")
+    figures = f"{cost.seconds:.3f} | {cost.locked * 1000:.0f} | {worst.mib:.0f}"
+    print(f"| {codec} | {name} | {worst.size:,} | {figures} | {cost.outcome} |", flush=True)
 
 
 if __name__ == "__main__":

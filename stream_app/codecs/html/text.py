@@ -16,8 +16,8 @@ _RAW_BUT_SHOWN = {"textarea", "xmp", "plaintext"}  # their content is text, but 
 _SAYS_MORE = {"bdo", "/bdo", "input"}
 _WITH_A_VALUE = {"", "button", "email", "reset", "search", "submit", "tel", "text", "url"}
 _RIGHT_TO_LEFT, _AS_BEFORE = "\u202e", "\u202c"
-_ENTITIES_A_TOKEN, _CHARS_A_TOKEN = 8, 64  # by the time they take
-_TOKENS_A_TAG, _TOKENS_A_RULE = 4, 2  # of different attributes; of a style sheet
+_ENTITIES_A_TOKEN, _CHARS_A_TOKEN = 6, 64  # by the time they take
+_TOKENS_A_TAG, _TOKENS_A_RULE = 6, 2  # of different attributes; of a style sheet
 _SHORT, _MUCH = 8, 1 << 15  # characters, among which there may be padding
 
 
