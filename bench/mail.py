@@ -35,7 +35,7 @@ from tests.integration.harness import Stage, mails
 from tests.mail.mail_server import DOMAIN, MailServer, mail_server, someone
 
 DEADLINE_SECONDS = 2.0
-GRACE_SECONDS = 1.0
+LATE_SECONDS = DEADLINE_SECONDS + 1.0 + 0.1  # Postfix waits 3 s for a filter that hangs, and a bit
 MODEL = "builtin:spam"
 SIGNALS = {
     "filter told to stop": signal.SIGTERM,
@@ -63,7 +63,7 @@ class Flow:
     @property
     def late(self) -> int:
         """Those that waited longer than the deadline and a second."""
-        return sum(each > DEADLINE_SECONDS + GRACE_SECONDS for each in self.seconds)
+        return sum(each > LATE_SECONDS for each in self.seconds)
 
 
 class Sender:
@@ -215,7 +215,7 @@ def main() -> None:
             _print_costs(Bench(server, sender, folder).costs(given.peers))
         if given.only != "costs":
             sender = Sender(server, found[: given.fault_mails], given.connections)
-            _print_faults(given.fault_mails, Bench(server, sender, folder).faults())
+            _print_faults(Bench(server, sender, folder).faults())
 
 
 def _print_costs(rows: Iterator[tuple[str, Flow]]) -> None:
@@ -231,10 +231,11 @@ def _print_costs(rows: Iterator[tuple[str, Flow]]) -> None:
         print("|", " | ".join([name, *cells]), "|", flush=True)
 
 
-def _print_faults(sent: int, rows: Iterator[tuple[str, Flow]]) -> None:
+def _print_faults(rows: Iterator[tuple[str, Flow]]) -> None:
     print("\n| fault | in | delivered | twice | lost | late | labelled | longest ms |")
     print("|---|---|---|---|---|---|---|---|")
     for name, flow in rows:
+        sent = len(flow.seconds)  # all were accepted
         counts = [sent, flow.delivered, flow.twice, sent - flow.delivered, flow.late, flow.labelled]
         longest = f"{flow.milliseconds(100):.0f}"
         print("|", " | ".join([name, *map(str, counts), longest]), "|", flush=True)

@@ -52,7 +52,7 @@ minimal_backoff_time = 5s
 queue_run_delay = 5s
 """
 MASTER_CF = """
-127.0.0.1:{filtered} inet n - n - - smtpd
+127.0.0.1:{filtered} inet n - y - - smtpd
 127.0.0.1:{unfiltered} inet n - n - - smtpd -o smtpd_milters=
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
