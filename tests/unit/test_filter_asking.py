@@ -108,7 +108,12 @@ async def test_a_message_whose_time_is_up_as_it_is_told_to_stop_is_no_trouble():
     expired = loop.time() + 0.2
     while loop.time() < expired:  # the loop is busy, so its timers are behind
         pass
-    loop.call_soon(loop.call_soon, front.stop)  # a turn after the timer, before the task
+
+    async def stop() -> None:
+        await asyncio.sleep(0)  # a turn after the timer, and before the task that waits
+        front.stop()
+
+    await asyncio.create_task(stop())
     assert isinstance(await waiting, NoLabel)
 
 
