@@ -60,7 +60,10 @@ class FailOpen:
         """The label of a message, or why there is none."""
         started = time.monotonic()
         answer = await self._answer(route, value)
-        outcome = answer.reason if isinstance(answer, NoLabel) else LABELLED
+        outcome = LABELLED
+        if isinstance(answer, NoLabel):
+            outcome = answer.reason
+            log.warning("route %s: a message passes: %s", route.name, answer)
         self._metrics.filtered.labels(route.name, outcome).inc()
         self._metrics.filter_seconds.labels(route.name).observe(time.monotonic() - started)
         return answer
@@ -68,8 +71,10 @@ class FailOpen:
     def stop(self) -> None:
         """Answer all who wait, and all who come, at once and without a label."""
         self._stopping = True
+        now = asyncio.get_running_loop().time()
         for timeout in self._waiting:
-            timeout.reschedule(asyncio.get_running_loop().time())
+            if not timeout.expired():
+                timeout.reschedule(now)
 
     async def _answer(self, route: RouteSettings, value: bytes) -> LabelRecord | NoLabel:
         if self._stopping:

@@ -55,7 +55,9 @@ async def in_process(
         for route in settings.routes:
             model = await asyncio.to_thread(_load, route, settings, metrics)
             stack.callback(model.engine.close)
-            labellers[route.name] = await stack.enter_async_context(Labeller(route, model, metrics))
+            at_once = route.model_copy(update={"max_batch_delay_seconds": 0.0})  # someone waits
+            labeller = Labeller(at_once, model, metrics)
+            labellers[route.name] = await stack.enter_async_context(labeller)
         yield InProcess(labellers, sick)
 
 

@@ -96,7 +96,8 @@ class Stream:
         if isinstance(answer, NoLabel):
             raise answer
         try:
-            return LabelRecord.model_validate_json(answer)
+            # a worker may be newer than we are, and say more
+            return LabelRecord.model_validate_json(answer, extra="ignore")
         except ValidationError as error:  # anyone may write to a topic
             raise NoLabel("failed") from error
 

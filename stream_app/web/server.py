@@ -14,6 +14,8 @@ from stream_app.core.health import Health
 
 log = logging.getLogger(__name__)
 
+STOP_SECONDS = 2.0  # for answers under way
+
 
 class WebServer:
     """Serves until stopped. `key` is the setting that the address comes from."""
@@ -44,7 +46,7 @@ class WebServer:
         app.router.add_get("/healthz", self._status(self._health.stuck))
         app.router.add_get("/readyz", self._status(self._health.not_ready))
         app.router.add_routes(self._more)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_SECONDS)
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self._host, self._port).start()

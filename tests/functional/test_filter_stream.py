@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -157,6 +158,19 @@ async def test_what_others_write_to_the_topics_is_no_answer_and_no_trouble(scene
         await scene.sent(2)
         await asyncio.to_thread(scene.label, 1)
         assert (await after).id == scene.id(1)
+
+
+async def test_a_worker_may_say_more_than_the_filter_knows(scene: Scene):
+    label = labelled("spam", id=scene.id(0)).model_dump(mode="json")
+    label |= {"added": 1, "source": label["source"] | {"epoch": "x"}}
+    async with scene.stream() as stream:
+        await scene.ready()
+        asked = asyncio.create_task(stream.ask(scene.route, b"0", None))
+        await scene.sent(1)
+        value = json.dumps(label).encode()
+        output = scene.route.output_topic
+        await asyncio.to_thread(scene.answer, output, value, ("ce_id", scene.id(0)))
+        assert (await asked).decision == "spam"
 
 
 async def test_without_a_broker_the_answer_is_no_at_once_and_it_is_looked_for():

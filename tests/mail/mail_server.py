@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email import message_from_bytes
@@ -23,7 +23,6 @@ from tests.conftest import ROOT, free_port
 
 PROGRAMS = ("/usr/sbin/postfix", "/usr/sbin/dovecot", "/usr/bin/sievec")
 LMTP = "/usr/lib/dovecot/lmtp"
-SMTP = ("filtered", "patient", "unfiltered")
 DOMAIN = "example.test"
 PATIENCE = 120.0
 
@@ -53,8 +52,7 @@ minimal_backoff_time = 5s
 queue_run_delay = 5s
 """
 MASTER_CF = """
-127.0.0.1:{filtered} inet n - n - - smtpd
-127.0.0.1:{patient} inet n - n - - smtpd -o {{ smtpd_milters = {patient_milter} }}
+127.0.0.1:{filtered} inet n - y - - smtpd
 127.0.0.1:{unfiltered} inet n - n - - smtpd -o smtpd_milters=
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -130,9 +128,22 @@ class MailServer:
     """A running one."""
 
     folder: Path
-    filtered: int  # SMTP port whose mail goes through the filter, with the time-outs of deploy/
-    patient: int  # with time-outs that no busy machine reaches
-    unfiltered: int
+    ports: Mapping[str, int]  # of SMTP, by the milter that mail goes through
+
+    @property
+    def filtered(self) -> int:
+        """The filter, with the time-outs of deploy/."""
+        return self.ports["filtered"]
+
+    @property
+    def patient(self) -> int:
+        """The filter, with time-outs that no busy machine reaches."""
+        return self.ports["patient"]
+
+    @property
+    def unfiltered(self) -> int:
+        """No milter."""
+        return self.ports["unfiltered"]
 
     @property
     def listen(self) -> str:
@@ -190,18 +201,22 @@ def skip_without_programs() -> None:
 
 
 @contextmanager
-def mail_server() -> Iterator[MailServer]:
-    """Postfix and Dovecot, until the end of the block."""
+def mail_server(others: Mapping[str, str] | None = None) -> Iterator[MailServer]:
+    """Postfix and Dovecot, until the end of the block. `others` are milters besides Winnow's: each
+    has a port of its own."""
     skip_without_programs()
-    ports = {name: free_port() for name in (*SMTP, "lmtp")}
+    ours = (ROOT / "deploy" / "postfix" / "main.cf").read_text()
+    patient = re.sub(r"timeout=\ds", "timeout=90s", ours.split("smtpd_milters = ")[1].strip())
+    milters = {"patient": patient, **(others or {})}
+    ports = {name: free_port() for name in ("filtered", "unfiltered", "lmtp", *milters)}
     folder = Path(tempfile.mkdtemp(prefix="winnow-mail-"))
     try:
-        _write(folder, ports)
+        _write(folder, ports, ours, milters)
         _run("dovecot", "-c", folder / "dovecot.conf")
         try:
             _run("postfix", "-c", folder / "postfix", "start")
             try:
-                yield MailServer(folder, *(ports[name] for name in SMTP))
+                yield MailServer(folder, ports)
             finally:
                 _run("postfix", "-c", folder / "postfix", "stop")
         finally:
@@ -210,18 +225,20 @@ def mail_server() -> Iterator[MailServer]:
         shutil.rmtree(folder)
 
 
-def _write(folder: Path, ports: dict[str, int]) -> None:
+def _write(folder: Path, ports: Mapping[str, int], ours: str, milters: Mapping[str, str]) -> None:
     """The configuration of both; the lines about Winnow are the ones that users are given."""
     folder.chmod(0o755)  # users of the servers' own must come through
-    ours = (ROOT / "deploy" / "postfix" / "main.cf").read_text()
-    patient = re.sub(r"timeout=\ds", "timeout=90s", ours.split("smtpd_milters = ")[1].strip())
-    given = {"folder": folder, "domain": DOMAIN, "patient_milter": patient, **ports}
+    given = {"folder": folder, "domain": DOMAIN, **ports}
+    services = "".join(
+        f"127.0.0.1:{ports[name]} inet n - n - - smtpd -o {{ smtpd_milters = {milter} }}\n"
+        for name, milter in milters.items()
+    )
     for name in ("postfix", "spool", "data", "run", "mail"):
         (folder / name).mkdir()
     shutil.chown(folder / "data", "postfix")
     shutil.chown(folder / "mail", "nobody", "nogroup")
     (folder / "postfix" / "main.cf").write_text(MAIN_CF.format(**given) + ours)
-    (folder / "postfix" / "master.cf").write_text(MASTER_CF.format(**given))
+    (folder / "postfix" / "master.cf").write_text(MASTER_CF.format(**given) + services)
     (folder / "dovecot.conf").write_text(DOVECOT_CONF.format(**given))
     shutil.copy(ROOT / "deploy" / "dovecot" / "winnow.sieve", folder)
     socket_folder = folder / "spool" / "winnow"

@@ -20,7 +20,7 @@ from stream_app.__main__ import app
 from stream_app.configuration import load_settings
 from stream_app.core.health import Health
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings import Settings
+from stream_app.core.settings import FilterSettings, Settings
 from stream_app.web.server import WebServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,6 +119,28 @@ class TestImage:
 
     async def test_its_health_check_fails_where_nobody_listens(self, unused_tcp_port: int):
         assert await check_health(unused_tcp_port) == 1
+
+
+class TestMailServer:
+    UNIT = DEPLOY / "systemd" / "winnow-filter.service"
+
+    def test_systemd_accepts_the_unit(self, tmp_path: Path):
+        copy = tmp_path / self.UNIT.name
+        text = self.UNIT.read_text(encoding="utf-8")
+        copy.write_text(text.replace("/opt/winnow/bin/winnow", shutil.which("true") or ""))
+        run("systemd-analyze", "verify", str(copy))
+
+    def test_its_command_exists(self):
+        text = self.UNIT.read_text(encoding="utf-8")
+        [command] = re.findall(r"^ExecStart=\S+ (.+)$", text, re.MULTILINE)
+        done = CliRunner().invoke(app, [*command.split(), "--help"])
+        assert done.exit_code == 0, done.output
+
+    def test_postfix_waits_longer_than_the_filter_and_accepts_whatever_happens(self):
+        text = (DEPLOY / "postfix" / "main.cf").read_text(encoding="utf-8")
+        [seconds] = re.findall(r"content_timeout=(\d+)s", text)
+        assert int(seconds) >= FilterSettings().deadline_seconds + 1
+        assert "default_action=accept" in text
 
 
 class TestPrometheus:

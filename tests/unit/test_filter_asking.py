@@ -97,6 +97,26 @@ async def test_who_waits_when_it_is_told_to_stop_gets_an_answer_and_so_do_later_
         assert found.reason == "stopping"
 
 
+async def test_a_message_whose_time_is_up_as_it_is_told_to_stop_is_no_trouble():
+    """Its time-out has expired, and its task has not run yet."""
+    asker = Answers(labelled())
+    asker.open.clear()
+    front = FailOpen(asker, FilterSettings(deadline_seconds=0.1), Metrics())
+    waiting = asyncio.create_task(front.ask(mail_route(), b"x"))
+    await asker.arrived.acquire()
+    loop = asyncio.get_running_loop()
+    expired = loop.time() + 0.2
+    while loop.time() < expired:  # the loop is busy, so its timers are behind
+        pass
+
+    async def stop() -> None:
+        await asyncio.sleep(0)  # a turn after the timer, and before the task that waits
+        front.stop()
+
+    await asyncio.create_task(stop())
+    assert isinstance(await waiting, NoLabel)
+
+
 @pytest.mark.parametrize(
     ("mail", "key"),
     [
