@@ -52,8 +52,23 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
         # Faust has one setting for a request and for a whole recovery, which must not time out
         consumer._request_timeout_ms = consumer._client._request_timeout_ms = int(seconds * 1000)
         self._logs = BrokerLogs(consumer._client)
-        consumer._client.send = GuardedFetch(consumer, self._guards.marks, self._doubted).send
+        self._fetch = GuardedFetch(consumer, self._guards.marks, self._doubted)
+        consumer._client.send = self._fetch.send
         return consumer
+
+    async def _fetch_records(self, consumer: AIOKafkaConsumer, *args: Any, **how: Any) -> Any:
+        """Faust's. Where aiokafka ends on a header's name, all is fetched again, made readable."""
+        assignment = consumer._subscription.subscription.assignment
+        states = {tp: assignment.state_value(tp) for tp in assignment.tps}
+        before = {tp: state.position for tp, state in states.items() if state.has_valid_position}
+        try:
+            return await super()._fetch_records(consumer, *args, **how)
+        except UnicodeDecodeError:
+            if assignment.active:
+                for tp, position in before.items():
+                    self._fetch.unreadable.add(Partition(*tp))
+                    consumer.seek(tp, position)  # what other partitions gave is lost with it
+            return {}
 
     async def resume(self, first: Mapping[TP, tuple[int, Mark]]) -> dict[TP, int | None]:
         """Seek every partition to its committed offset, or without one to the first fetched; where
