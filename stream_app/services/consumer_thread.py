@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import CommitFailedError, KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    IllegalGenerationError,
+    KafkaError,
+    RebalanceInProgressError,
+    TopicAuthorizationFailedError,
+    UnknownMemberIdError,
+    UnknownTopicOrPartitionError,
+)
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -22,6 +30,15 @@ from stream_app.services.history.parting import BrokerLogs, Parted
 FETCH_WAIT_MS = 50
 REQUEST_SECONDS = 20.0  # for one answer of the broker, where the session timeout is not longer
 RETRY_SECONDS = 0.2
+# a commit that is no longer ours, or cannot be now: what is not committed is read again, or later
+NOT_NOW = (
+    UnknownMemberIdError,
+    IllegalGenerationError,
+    RebalanceInProgressError,
+    UnknownTopicOrPartitionError,
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,17 +199,26 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
 
     async def _commit_marked(self, offsets: Mapping[TP, int]) -> bool:
         consumer, marks = self._ensure_consumer(), self._guards.marks
-        assigned = self.assignment()
-        try:
-            await consumer.commit(
-                {
-                    TopicPartition(*tp): OffsetAndMetadata(
-                        offset, written(marks.before(Partition(*tp), offset))
-                    )
-                    for tp, offset in offsets.items()
-                    if tp in assigned
-                }
+        coordinator, assigned = consumer._coordinator, self.assignment()
+        marked = {
+            TopicPartition(*tp): OffsetAndMetadata(
+                offset, written(marks.before(Partition(*tp), offset))
             )
-        except CommitFailedError:
-            return False  # the group has rebalanced: what is not committed is read again
-        return True
+            for tp, offset in offsets.items()
+            if tp in assigned
+        }
+        # aiokafka's own way would wait for a deleted topic for ever, and a rebalance for it
+        while True:
+            await coordinator.ensure_coordinator_known()
+            try:
+                async with coordinator._commit_lock:
+                    assignment = consumer._subscription.subscription.assignment
+                    await asyncio.shield(coordinator._do_commit_offsets(assignment, marked))
+            except NOT_NOW:
+                return False
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return True
