@@ -209,8 +209,8 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
         }
         # aiokafka's own way would wait for a deleted topic for ever, and a rebalance for it
         while True:
-            await coordinator.ensure_coordinator_known()
             try:
+                await coordinator.ensure_coordinator_known()
                 async with coordinator._commit_lock:
                     assignment = consumer._subscription.subscription.assignment
                     await asyncio.shield(coordinator._do_commit_offsets(assignment, marked))
