@@ -75,7 +75,10 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
 
     async def _fetch_records(self, consumer: AIOKafkaConsumer, *args: Any, **how: Any) -> Any:
         """Faust's. Where aiokafka ends on a header's name, all is fetched again, made readable."""
-        assignment = consumer._subscription.subscription.assignment
+        subscription = consumer._subscription.subscription
+        assignment = None if subscription is None else subscription.assignment
+        if assignment is None:
+            return await super()._fetch_records(consumer, *args, **how)
         states = {tp: assignment.state_value(tp) for tp in assignment.tps}
         before = {tp: state.position for tp, state in states.items() if state.has_valid_position}
         try:
