@@ -186,6 +186,9 @@ class Worker:
             if route.delivery == "effectively_once"
         )
         routes = {route.input_topic: route.name for route in self._settings.routes}
+        for name in routes.values():  # from 0 on, so that an alert sees the first
+            self._metrics.log_reverted.labels(name)
+            self._metrics.missed.labels(name)
         parted = partial(report_parted, routes, self._metrics)
         guards = Guards(self._acks, self._marks, self._settle, self._forget, parted, transactional)
         app = guarded_app(self._settings, folder, guards)

@@ -44,6 +44,11 @@ def config_option(text: str) -> Any:
 def run_app(app: typer.Typer, program: str) -> None:
     """Run a command. A WinnowError is a line on stderr and exit code 1; a ConfigError's is 2."""
     try:
+        if sys.flags.optimize:
+            raise ConfigError(
+                "Python runs without asserts (PYTHONOPTIMIZE or -O), and kafka-python then reads "
+                "answers of brokers wrongly: unset it"
+            )
         app(prog_name=program)
     except WinnowError as error:
         typer.echo(f"{program}: {error}", err=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from datetime import UTC, datetime
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Feedback(BaseModel):
@@ -28,6 +30,14 @@ class Feedback(BaseModel):
         min_length=1, max_length=200, description="a person, rule or system: the source"
     )
     when: AwareDatetime = Field(description="with a time zone")
+
+    @field_validator("when")
+    @classmethod
+    def _in_utc(cls, when: datetime) -> datetime:
+        try:
+            return when.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("is before year 1 or after year 9999 in UTC") from None
 
     @model_validator(mode="after")
     def _one_text(self) -> Feedback:

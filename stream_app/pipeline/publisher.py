@@ -11,7 +11,16 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from aiokafka.errors import InvalidTimestampError, MessageSizeTooLargeError, ProducerFenced
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTimestampError,
+    InvalidTxnState,
+    MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
+    ProducerFenced,
+    UnknownProducerId,
+)
 from prometheus_client import Counter
 
 from stream_app.core.messages import Partition
@@ -23,6 +32,14 @@ RETRY_SECONDS = 1.0
 MISSING = "If the topic is missing, make it: winnow topics create"
 CLOCK = "This machine's clock is ahead of what the broker takes: set it"
 SLOW_SECONDS = 10.0
+# the broker lost what it knew of a producer, or forgot it: a new one begins from nothing
+FORGOTTEN = (
+    OutOfOrderSequenceNumber,
+    UnknownProducerId,
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTxnState,
+)
 
 
 class Publisher:
@@ -41,6 +58,7 @@ class Publisher:
         self._sleep = sleep
         self._idle = asyncio.Event()
         self._idle.set()
+        self._renewed = False  # whether a new producer was tried for what is not confirmed
         self.failing: str | None = None  # why the last delivery failed; None once one succeeds
 
     async def publish(
@@ -76,7 +94,7 @@ class Publisher:
                 pending = await self._one_by_one(pending)
             else:
                 await self._pause(failed[0], pending[0].topic)
-        self.failing = None  # all is delivered, or no longer ours to deliver
+        self.failing, self._renewed = None, False  # delivered, or no longer ours to deliver
         return not pending
 
     async def _send(self, batch: list[Outgoing]) -> list[BaseException | None]:
@@ -102,6 +120,16 @@ class Publisher:
 
     async def _pause(self, error: BaseException, topic: str) -> None:
         self._failures.inc()
+        if isinstance(error, FORGOTTEN) and not self._renewed:  # no outage
+            self._renewed = True
+            log.warning(
+                "route %s: the broker no longer knows our producer (%s); a new one sends again "
+                "what is not confirmed",
+                self._route,
+                type(error).__name__,
+            )
+            await self._sender.close()
+            return
         self.failing = f"topic {topic}: {type(error).__name__}"
         if isinstance(error, ProducerFenced):
             log.warning(

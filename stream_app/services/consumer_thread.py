@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import CommitFailedError, KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    IllegalGenerationError,
+    KafkaError,
+    RebalanceInProgressError,
+    TopicAuthorizationFailedError,
+    UnknownMemberIdError,
+    UnknownTopicOrPartitionError,
+)
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -22,6 +30,15 @@ from stream_app.services.history.parting import BrokerLogs, Parted
 FETCH_WAIT_MS = 50
 REQUEST_SECONDS = 20.0  # for one answer of the broker, where the session timeout is not longer
 RETRY_SECONDS = 0.2
+# a commit that is no longer ours, or cannot be now: what is not committed is read again, or later
+NOT_NOW = (
+    UnknownMemberIdError,
+    IllegalGenerationError,
+    RebalanceInProgressError,
+    UnknownTopicOrPartitionError,
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +69,26 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
         # Faust has one setting for a request and for a whole recovery, which must not time out
         consumer._request_timeout_ms = consumer._client._request_timeout_ms = int(seconds * 1000)
         self._logs = BrokerLogs(consumer._client)
-        consumer._client.send = GuardedFetch(consumer, self._guards.marks, self._doubted).send
+        self._fetch = GuardedFetch(consumer, self._guards.marks, self._doubted)
+        consumer._client.send = self._fetch.send
         return consumer
+
+    async def _fetch_records(self, consumer: AIOKafkaConsumer, *args: Any, **how: Any) -> Any:
+        """Faust's. Where aiokafka ends on a header's name, all is fetched again, made readable."""
+        subscription = consumer._subscription.subscription
+        assignment = None if subscription is None else subscription.assignment
+        if assignment is None:
+            return await super()._fetch_records(consumer, *args, **how)
+        states = {tp: assignment.state_value(tp) for tp in assignment.tps}
+        before = {tp: state.position for tp, state in states.items() if state.has_valid_position}
+        try:
+            return await super()._fetch_records(consumer, *args, **how)
+        except UnicodeDecodeError:
+            if assignment.active:
+                for tp, position in before.items():
+                    self._fetch.unreadable.add(Partition(*tp))
+                    consumer.seek(tp, position)  # what other partitions gave is lost with it
+            return {}
 
     async def resume(self, first: Mapping[TP, tuple[int, Mark]]) -> dict[TP, int | None]:
         """Seek every partition to its committed offset, or without one to the first fetched; where
@@ -167,17 +202,26 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
 
     async def _commit_marked(self, offsets: Mapping[TP, int]) -> bool:
         consumer, marks = self._ensure_consumer(), self._guards.marks
-        assigned = self.assignment()
-        try:
-            await consumer.commit(
-                {
-                    TopicPartition(*tp): OffsetAndMetadata(
-                        offset, written(marks.before(Partition(*tp), offset))
-                    )
-                    for tp, offset in offsets.items()
-                    if tp in assigned
-                }
+        coordinator, assigned = consumer._coordinator, self.assignment()
+        marked = {
+            TopicPartition(*tp): OffsetAndMetadata(
+                offset, written(marks.before(Partition(*tp), offset))
             )
-        except CommitFailedError:
-            return False  # the group has rebalanced: what is not committed is read again
-        return True
+            for tp, offset in offsets.items()
+            if tp in assigned
+        }
+        # aiokafka's own way would wait for a deleted topic for ever, and a rebalance for it
+        while True:
+            try:
+                await coordinator.ensure_coordinator_known()
+                async with coordinator._commit_lock:
+                    assignment = consumer._subscription.subscription.assignment
+                    await asyncio.shield(coordinator._do_commit_offsets(assignment, marked))
+            except NOT_NOW:
+                return False
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return True

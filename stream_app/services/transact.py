@@ -27,7 +27,7 @@ TRANSACTION_TIMEOUT_MS = 15_000  # the broker aborts a transaction that its prod
 PATIENCE_SECONDS = 30.0  # longer than that: by then the transaction is over, one way or the other
 
 
-class LogWentBack(KafkaError):  # type: ignore[misc]  # aiokafka has no types
+class InputWentBack(KafkaError):  # type: ignore[misc]  # aiokafka has no types
     """The input lost what this assignment published: the consumer sees it too, and starts again."""
 
 
@@ -115,7 +115,7 @@ class TransactionalSender:
         if committed.offset < self._done.get(partition, 0):
             await stopped(producer)
             if committed.went_back:
-                raise LogWentBack
+                raise InputWentBack
             raise BrokerError(
                 f"partition {partition.number} of {partition.topic}: the group's offset went back "
                 f"to {committed.offset} from {self._done[partition]}; what lies between is not in "

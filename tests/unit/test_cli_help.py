@@ -105,3 +105,13 @@ def test_no_broker_is_said_with_its_address(
     result = CliRunner().invoke(app, command)
     assert isinstance(result.exception, BrokerError)
     assert "the Kafka broker at 127.0.0.1:1 does not answer" in str(result.exception)
+
+
+@pytest.mark.parametrize("program", ["stream_app", "training"])
+def test_without_asserts_nothing_runs(program: str) -> None:
+    """kafka-python decodes wrongly then: a worker would wait for a broker that answers."""
+    done = subprocess.run(
+        [sys.executable, "-OO", "-m", program, "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "PYTHONOPTIMIZE" in done.stderr

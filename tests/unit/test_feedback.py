@@ -36,6 +36,8 @@ def test_it_is_about_a_labelled_record_or_a_text() -> None:
         {"text": ""},
         {"text": "the words", "when": "2026-03-01T10:00:00"},
         {"text": "the words", "mood": "angry"},
+        {"text": "the words", "when": "0001-01-01T00:00:00+14:00"},
+        {"text": "the words", "when": "9999-12-31T23:59:59-14:00"},
     ],
 )
 def test_anything_else_is_refused(wrong: dict[str, Any]) -> None:

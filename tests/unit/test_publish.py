@@ -13,7 +13,7 @@ from stream_app.core.errors import RecordError
 from stream_app.core.messages import Partition, Record
 from stream_app.pipeline.dead_letter import dead_letter
 from stream_app.pipeline.outgoing import Outgoing
-from stream_app.pipeline.publisher import Publisher
+from stream_app.pipeline.publisher import FORGOTTEN, Publisher
 from stream_app.services.send import IdempotentSender
 
 
@@ -152,3 +152,32 @@ async def test_idle_is_awaited(publisher: Publisher, topic: Topic):
     await publisher.wait_idle()
     assert sending.done() or topic.delivered
     assert await sending
+
+
+@pytest.mark.parametrize("error", FORGOTTEN)
+async def test_a_producer_that_the_broker_forgot_is_no_outage(
+    publisher: Publisher, topic: Topic, error: type[Exception]
+):
+    said: list[str | None] = []
+
+    def refuse(value: bytes | None) -> Exception | None:
+        said.append(publisher.failing)
+        return error() if len(said) == 1 else None
+
+    topic.refuse = refuse
+    assert await publisher.publish([out(b"a")])
+    assert said[:2] == [None, None], "a new one sends it at once"
+    assert [o.value for o in topic.delivered] == [b"a"]
+
+
+async def test_a_broker_that_forgets_every_producer_is_one(publisher: Publisher, topic: Topic):
+    said: list[str | None] = []
+
+    def refuse(value: bytes | None) -> Exception | None:
+        said.append(publisher.failing)
+        return FORGOTTEN[0]() if len(said) < 4 else None
+
+    topic.refuse = refuse
+    assert await publisher.publish([out(b"a")])
+    assert said == [None, None, *[f"topic mail.labels: {FORGOTTEN[0].__name__}"] * 2]
+    assert publisher.failing is None

@@ -155,7 +155,7 @@ def _correction(record: Record, feedback: Feedback, message: Message) -> Correct
         body=message.body,
         label=feedback.label,
         who=feedback.who,
-        when=feedback.when.astimezone(UTC),
+        when=feedback.when,
         logged=record.timestamp or 0,
         partition=record.partition.number,
         offset=record.offset,

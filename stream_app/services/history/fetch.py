@@ -20,6 +20,7 @@ from aiokafka.protocol.api import Request
 from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v11
 
 from stream_app.core.messages import Partition
+from stream_app.services.header_names import readable
 from stream_app.services.history.marks import Marks
 from stream_app.services.history.protocol import EPOCH_API, NONE, TAGS, FetchRequestById
 
@@ -47,6 +48,7 @@ class GuardedFetch:
         self._subscriptions = consumer._subscription
         self._marks = marks
         self._doubted = doubted
+        self.unreadable: set[Partition] = set()  # with a header name that is not UTF-8
 
     async def send(
         self,
@@ -90,6 +92,9 @@ class GuardedFetch:
         _, error, *_, records = answered
         if not error and not isinstance(records, _Diverged):
             self._marks.fetched(partition, _epochs(records or b""))
+            if records and partition in self.unreadable:
+                self.unreadable.discard(partition)
+                return (*answered[:-1], readable(records))
             return answered
         if error and error not in (OUT_OF_RANGE, UNKNOWN_TOPIC_ID, OTHER_TOPIC_ID):
             return answered

@@ -54,20 +54,19 @@ class BrokerLogs:
 
     async def topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
         """The ids of the topics that exist; none where the broker has no ids. Raises KafkaError."""
-        return {name: topic.topic_id for name, topic in (await self._topics(topics)).items()}
+        found = await self._topics(topics)
+        return {name: topic.topic_id for name, topic in (found or {}).items()}
 
     async def leader(self, partition: Partition) -> int:
         """The broker to ask about a partition. Raises KafkaError."""
-        topics = await self._topics([partition.topic])
-        return self._leader(partition, topics.get(partition.topic))
+        return self._leader(partition, await self._topics([partition.topic]))
 
     async def parted(self, partition: Partition, offset: int, mark: Mark) -> Parted | None:
         """Where reading has to go on, if not at the offset. Raises KafkaError."""
         topics = await self._topics([partition.topic])
-        topic = topics.get(partition.topic)
-        leader = self._leader(partition, topic)
+        leader = self._leader(partition, topics)
         start = await self._offset(partition, EARLIEST, leader)
-        if topic is not None and mark.topic_id not in (None, topic.topic_id):
+        if topics and mark.topic_id not in (None, topics[partition.topic].topic_id):
             return Parted(partition, offset, start, True, missed=start)
         if offset < start:
             return Parted(partition, offset, start, False, start - offset)
@@ -84,23 +83,25 @@ class BrokerLogs:
             return Parted(partition, offset, max(reached, start), True, max(0, start - reached))
         return None
 
-    async def _topics(self, names: Iterable[str]) -> dict[str, _Topic]:
+    async def _topics(self, names: Iterable[str]) -> dict[str, _Topic] | None:
+        """Those that exist; None where the broker gives topics no ids."""
         node = self._client.get_random_node()
         try:
             answer = await self._client.send(node, TopicIds(sorted(names)))
         except LACKING:
-            return {}
+            return None
         found = {}
         for error, name, topic_id, _, partitions, *_ in answer.topics:
             if not error:
                 found[name] = _Topic(topic_id, {number: lead for _, number, lead, *_ in partitions})
         return found
 
-    def _leader(self, partition: Partition, topic: _Topic | None) -> int:
-        if topic is None:
+    def _leader(self, partition: Partition, topics: dict[str, _Topic] | None) -> int:
+        if topics is None:
             leader = self._client.cluster.leader_for_partition(TopicPartition(*partition))
         else:
-            leader = topic.leaders.get(partition.number)
+            topic = topics.get(partition.topic)
+            leader = None if topic is None else topic.leaders.get(partition.number)
         if leader is None:
             raise UnknownTopicOrPartitionError(str(partition))
         if leader == NONE:

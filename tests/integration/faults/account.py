@@ -80,6 +80,7 @@ class Account:
     ) -> None:
         self._address, self._topic, self._group = address, topic, group
         self._knows_ends = knows_ends
+        self._partitions = partitions  # of the outputs
         self._outputs = [
             TopicPartition(name, number)
             for name in (f"{topic}.labels", f"{topic}.dlq")
@@ -240,7 +241,8 @@ class Account:
             for partition, offset in commit.offsets.items():
                 covered = [reach for at, reach in needed[partition] if at < offset][-1:]
                 for topic, end in covered[0].items() if covered else ():
-                    wrong += commit.ends[TopicPartition(topic, partition)] < end
+                    output = TopicPartition(topic, partition % self._partitions)
+                    wrong += commit.ends[output] < end
         return wrong
 
     def _until_next(self, struck: float | None) -> float | None:

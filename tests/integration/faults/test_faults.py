@@ -19,6 +19,7 @@ from tests.integration.faults import (
     on_logs,
     on_outputs,
     on_producers,
+    on_settings,
     on_workers,
 )
 from tests.integration.faults.registry import (
@@ -39,6 +40,7 @@ SOURCES = (
     on_input,
     on_logs,
     on_producers,
+    on_settings,
 )  # they fill FAULTS
 SEEDS = [
     Fault(
