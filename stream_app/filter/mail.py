@@ -71,7 +71,10 @@ def headers_of(label: LabelRecord) -> Iterator[tuple[str, str]]:
 
 
 def _is_ours(name: str) -> bool:
+    """Whether only we may give it; a name too long for an answer is nobody's."""
     lower = name.strip().lower()
+    if len(lower) > MAX_CHARS:
+        return False
     return lower.startswith(PREFIX.lower()) or lower == SPAM_FLAG.lower()
 
 

@@ -218,6 +218,13 @@ class TestWhatIsAnswered:
             ("x-winnow-other", 1),
         ]
 
+    async def test_a_name_without_end_does_not_keep_a_mail_from_its_label(self, milter: Running):
+        names = ["X-Winnow-" + "x" * 60_000, "X-Winnow-" + "x" * 191]
+        async with milter.mail_server() as client:
+            outcome = await client.filtered([(name, b" 1") for name in names])
+        assert outcome.removed == [(names[1].lower(), 1)]
+        assert outcome.added
+
     async def test_a_flood_of_them_is_removed_up_to_a_bound(self, milter: Running):
         async with milter.mail_server() as client:
             outcome = await client.filtered([("X-Spam-Flag", b"")] * (MAX_REMOVED + 5))
