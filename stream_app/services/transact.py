@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import InvalidTxnState, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from stream_app.core.errors import BrokerError
@@ -93,7 +93,7 @@ class TransactionalSender:
             return  # a transaction of unknown outcome was committed after all
         after = todo[-1].source.offset + 1
         await lane.producer.begin_transaction()
-        deliveries = [await enqueue(lane.producer, out) for out in todo]
+        deliveries = await _enqueued(lane.producer, todo)
         offsets = {
             TopicPartition(*partition): OffsetAndMetadata(after, written(todo[-1].source.mark))
         }
@@ -123,3 +123,18 @@ class TransactionalSender:
             )
         lane = self._lanes[partition] = _Lane(producer, committed.offset)
         return lane
+
+
+async def _enqueued(
+    producer: AIOKafkaProducer, outs: Sequence[Outgoing]
+) -> list[Awaitable[object]]:
+    """Hand items to a producer in a transaction. Raises what ended the transaction meanwhile."""
+    deliveries: list[Awaitable[object]] = []
+    try:
+        for out in outs:
+            deliveries.append(await enqueue(producer, out))
+    except AssertionError:  # aiokafka's way to say that the transaction has failed
+        results = await asyncio.gather(*deliveries, return_exceptions=True)
+        errors = (result for result in results if isinstance(result, BaseException))
+        raise next(errors, InvalidTxnState()) from None
+    return deliveries

@@ -45,7 +45,7 @@ class Producer:
         self.partition = partition
         self.pending: list[bytes | None] = []
         self.offsets: dict[Partition, int] = {}
-        self.stopped = False
+        self.stopped = self.failed = False
 
     def step(self, name: str) -> None:
         if self.log.owners.get(self.partition) is not self:
@@ -140,6 +140,29 @@ async def test_a_failed_transaction_is_tried_again_whole(log: Log, step: str):
     assert await publisher(log).publish([out(P0, 0), out(P0, 1)])
     assert log.committed == [b"0:0", b"0:1"]
     assert log.offsets == {P0: 2}
+
+
+async def test_a_transaction_that_fails_before_all_is_handed_over_is_tried_again(log: Log):
+    """aiokafka then ends a send with an AssertionError; the delivery before it knows why."""
+    failed: list[Exception] = [KafkaTimeoutError()]
+
+    def fail(step: str) -> Exception | None:
+        return failed[0] if step == "send" and len(failed) == 1 else None
+
+    send = Producer.send
+
+    async def broken(self: Producer, *args: object, **how: object) -> object:
+        if len(failed) == 1 and self.failed:
+            failed.append(AssertionError())
+            raise failed[1]
+        self.failed = True
+        return await send(self, *args, **how)
+
+    log.fail = fail
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Producer, "send", broken)
+        assert await publisher(log).publish([out(P0, 0), out(P0, 1)])
+    assert log.committed == [b"0:0", b"0:1"]
 
 
 async def test_a_zombie_repeats_nothing(log: Log):
