@@ -81,7 +81,7 @@ def build(job: FitJob) -> Artifact | None:
             "training": _training(job, encoder, len(corpus.train), minutes),
         }
     )
-    return seal(job.out, with_head(job.out, card, corpus, job.recipe), corpus)
+    return seal(job.out, with_head(job.out, card, corpus, job.recipe), corpus, job.recipe)
 
 
 def add_ngrams(model: Artifact, recipe: Recipe, data: Path) -> Artifact:
@@ -103,7 +103,7 @@ def add_ngrams(model: Artifact, recipe: Recipe, data: Path) -> Artifact:
             "data": corpus.lineage,
         }
     )
-    return seal(model.path, with_head(model.path, card, corpus, recipe), corpus)
+    return seal(model.path, with_head(model.path, card, corpus, recipe), corpus, recipe)
 
 
 def with_head(out: Path, card: ModelCard, corpus: Corpus, recipe: Recipe) -> ModelCard:

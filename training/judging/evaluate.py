@@ -15,6 +15,7 @@ from stream_app.engine.native_library import find_kernels
 from stream_app.engine.protocol import TokenIds
 from stream_app.model.artifact import Artifact, ModelCard
 from stream_app.model.decision import Lengths, lengths
+from stream_app.model.familiarity import load_familiarity
 from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
 from training.data.corpus import Example
@@ -26,8 +27,8 @@ _BATCH_TOKENS = 8_192
 @dataclass(frozen=True, slots=True)
 class Scored:
     """Raw logits [rows, labels] of examples, their true labels [rows, labels], their lengths [rows]
-    in tokens that the model reads, what it took, and by which properties (length, language, source)
-    the rows may be sliced."""
+    in tokens that the model reads, what it took, by which properties (length, language, source) the
+    rows may be sliced, and their familiarities [rows], None where the model measures none."""
 
     logits: NDArray[np.float32]
     truth: NDArray[np.bool_]
@@ -35,6 +36,7 @@ class Scored:
     tokens: int
     seconds: float
     slices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    familiarities: NDArray[np.float64] | None = None
 
 
 def score(
@@ -47,23 +49,25 @@ def score(
 ) -> Scored:
     """Run the model over the examples. Raises ModelError for a label the model does not have."""
     truth = true_labels(examples, artifact.card)
-    ids = Tokenizer(artifact).encode([example.text for example in examples])
-    head = load_head(artifact)
+    texts = [example.text for example in examples]
+    ids = Tokenizer(artifact).encode(texts)
+    head, familiarity = load_head(artifact), load_familiarity(artifact)
     loaded = load_engine(engine, artifact, device, precision, early_exit=early_exit)
     loaded.warm_up()
     started = time.perf_counter()
     logits = np.zeros(truth.shape, dtype=np.float32)
     for rows in _batches(ids):
-        prior = head.logits([examples[row].text for row in rows]) if head else None
+        prior = head.logits([texts[row] for row in rows]) if head else None
         logits[rows] = loaded.logits([ids[row] for row in rows], prior)
     seconds = time.perf_counter() - started
     loaded.close()
+    known = np.array(familiarity.scores(texts, ids)) if familiarity else None
     slices = {
-        "length": metrics.length_slices([len(example.text.split()) for example in examples]),
+        "length": metrics.length_slices([len(text.split()) for text in texts]),
         "language": [example.language for example in examples],
         "source": [example.source for example in examples],
     }
-    return Scored(logits, truth, lengths(ids), sum(map(len, ids)), seconds, slices)
+    return Scored(logits, truth, lengths(ids), sum(map(len, ids)), seconds, slices, known)
 
 
 def true_labels(examples: Sequence[Example], card: ModelCard) -> NDArray[np.bool_]:

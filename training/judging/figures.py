@@ -174,6 +174,26 @@ def ranking(judged: Judged) -> Figures:
     return metrics.ranking(judged.scores[:, 1], judged.truth == 1)
 
 
+def decisions(judged: Judged) -> Figures:
+    """Shares of all texts: decided and of those right, and left `unsure` though the label was right
+    or because it was wrong; where the card has anything to leave them unsure by."""
+    card, best = judged.card, judged.scores.argmax(axis=1)
+    if not judged.single_label or not (card.decide_at or card.familiar_at):
+        return {}
+    bars = np.array([card.decide_at.get(label, 0.0) for label in card.labels])
+    sure = judged.scores.max(axis=1) >= bars[best]
+    if judged.scored.familiarities is not None and card.familiar_at is not None:
+        sure &= judged.scored.familiarities >= card.familiar_at
+    right = best == judged.truth
+    found = {
+        "decided": sure.mean(),
+        "right_of_decided": right[sure].mean() if sure.any() else 0.0,
+        "unsure_though_right": (right & ~sure).mean(),
+        "unsure_and_wrong": (~right & ~sure).mean(),
+    }
+    return {"decisions": {name: metrics.rounded(share) for name, share in found.items()}}
+
+
 def recall_at_fpr(judged: Judged) -> Figures:
     if not judged.two_labels:
         return {}
@@ -200,6 +220,7 @@ FIGURES: Sequence[Callable[[Judged], Figures]] = (
     accuracy_among_present,
     ranking,
     recall_at_fpr,
+    decisions,
     speed,
 )
 
