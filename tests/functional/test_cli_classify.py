@@ -7,7 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from stream_app.__main__ import app
 from stream_app.core.errors import SourceError
+from stream_app.model.artifact import load_artifact, write_card
 from tests.tiny_model import RARE, add_tiny_head, save_tiny_albert
 
 
@@ -98,6 +99,68 @@ def test_below_min_confidence_the_decision_is_unsure(model: Path, tmp_path: Path
     (tmp_path / "a.txt").write_bytes(b"good")
     [line] = lines(classify(model, "--min-confidence", "0.99", str(tmp_path / "a.txt")))
     assert line["decision"] == "unsure"
+    assert line["label"] in {"ham", "spam"}
+
+
+@pytest.fixture
+def strict(tmp_path: Path) -> Path:
+    """A model that must be surer than the fake engine ever is."""
+    folder = save_tiny_albert(tmp_path / "strict")
+    card = load_artifact(folder).card.model_copy(
+        update={"decide_at": {"ham": 0.99, "spam": 0.99}, "evidence": 5.0}
+    )
+    write_card(folder, card)
+    return folder
+
+
+def test_the_models_own_thresholds_decide_unless_others_are_given(
+    strict: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_bytes(b"good\n" + b"good " * 60 + b"\n")
+    short, long = lines(classify(strict, str(tmp_path / "a.txt")))
+    assert short["decision"] == long["decision"] == "unsure"
+    assert 0.5 < short["confidence"] < long["confidence"], "the fake's logits are alike"
+    for line in lines(classify(strict, "--min-confidence", "0", str(tmp_path / "a.txt"))):
+        assert line["decision"] == line["label"]
+
+
+def test_a_mail_of_pictures_only_is_no_error(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.eml").write_bytes(b"Message-ID: <1@x>\nContent-Type: image/png\n\n\x89PNG")
+    result = classify(model, str(tmp_path / "a.eml"))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert lines(result) == [
+        {
+            "source": str(tmp_path / "a.eml"),
+            "id": "<1@x>",
+            "label": "unsure",
+            "confidence": 0.0,
+            "scores": {},
+            "decision": "unsure",
+            "marks": ["no_text"],
+        }
+    ]
+
+
+class Strange:
+    """A measure to which no text is familiar."""
+
+    def scores(self, texts: Sequence[str], tokens: Sequence[Sequence[int]]) -> list[float]:
+        return [0.25] * len(texts)
+
+
+def test_familiarity_is_shown_where_the_model_measures_it(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream_app.serving.served.load_familiarity", lambda _: Strange())
+    (tmp_path / "a.txt").write_bytes(b"good")
+    [line] = lines(classify(model, str(tmp_path / "a.txt")))
+    assert (line["familiarity"], line["decision"]) == (0.25, line["label"])
+    assert "marks" not in line
+    folder = save_tiny_albert(tmp_path / "choosy")
+    card = load_artifact(folder).card.model_copy(update={"familiar_at": 0.5})
+    write_card(folder, card)
+    [line] = lines(classify(folder, str(tmp_path / "a.txt")))
+    assert (line["marks"], line["decision"]) == (["unfamiliar"], "unsure")
     assert line["label"] in {"ham", "spam"}
 
 

@@ -163,7 +163,7 @@ def test_a_topic_that_does_not_exist_is_not_made_up(place: Place, tmp_path: Path
     assert f"{place.name}.typo" in str(result.exception)
 
 
-def label(place: Place, number: int, decision: str = "spam") -> bytes:
+def label(place: Place, number: int, decision: str = "spam", *marks: str) -> bytes:
     record = LabelRecord(
         id=f"{place.name}/0/{number}",
         route="mail",
@@ -172,6 +172,7 @@ def label(place: Place, number: int, decision: str = "spam") -> bytes:
         confidence=0.91,
         scores={"ham": 0.09, "spam": 0.91},
         decision=decision,
+        marks=list(marks),
         model=ModelVersion(name="spam", version="1", digest="0" * 64),
         source=LabelSource(
             topic=place.name, partition=0, offset=number, timestamp=1, fields={"box": "[red]a"}
@@ -182,12 +183,13 @@ def label(place: Place, number: int, decision: str = "spam") -> bytes:
 
 
 def test_watch_shows_labels_one_a_line(place: Place) -> None:
-    values = [label(place, 0), label(place, 1, "unsure"), b"something else", label(place, 3)]
+    unsure = label(place, 1, "unsure", "unfamiliar")
+    values = [label(place, 0), unsure, b"something else", label(place, 3)]
     place.send(f"{place.name}.labels", *({"value": value} for value in values))
     result = place.winnow("watch", "--from-beginning", "--count", "4")
     first, second, other, _ = result.output.splitlines()
     assert first.split() == ["03:04:05", "mail", "spam", "91.0%", f"{place.name}/0/0", "box=[red]a"]
-    assert "unsure" in second
+    assert second.split()[5:7] == ["unsure", "unfamiliar"]
     assert "not a label" in other
     raw = place.winnow("watch", "--json", "--from-beginning", "--count", "4")
     assert raw.stdout.encode().splitlines() == values

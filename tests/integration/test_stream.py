@@ -136,6 +136,33 @@ def test_bad_records_go_to_the_dead_letters_with_a_reason(stage: Stage, tiny_mod
     assert any(r.key == b"tombstone" and r.value is None for r in originals)
 
 
+@pytest.mark.parametrize("on_no_text", ["label", "dead_letter"])
+def test_a_mail_of_pictures_only_is_unsure_or_a_dead_letter(
+    stage: Stage, tiny_model: Path, on_no_text: str, broker_kind: str
+):
+    delivery = "effectively_once" if broker_kind == "apache" else "at_least_once"
+    stage.sections["engine"] = {"backend": "fake"}
+    how = {"on_no_text": on_no_text, "delivery": delivery}
+    topic = stage.route("mail", "rfc822", str(tiny_model), **how)
+    stage.create_topics()
+    picture = b"Message-ID: <1@x>\nContent-Type: image/png\n\n\x89PNG"
+    values = [b"Subject: fine\n\nwords", picture, b"Subject: fine again\n\nwords"]
+    with stage.producer() as producer:
+        send(producer, topic, values, 1)
+    with stage.worker() as worker:
+        found = stage.collect(topic, distinct(3))
+        assert worker.stop() == 0
+    assert sum(stage.committed(topic).values()) == 3
+    assert (found.disorder, found.duplicates) == (0, 0)
+    if on_no_text == "dead_letter":
+        assert found.errors == {"no_text": 1}
+        return
+    _, label, _ = found.labels
+    assert (label["label"], label["decision"], label["marks"]) == ("unsure", "unsure", ["no_text"])
+    assert (label["labels"], label["confidence"], label["scores"]) == ([], 0.0, {})
+    assert label["source"]["message_id"] == "<1@x>"
+
+
 @pytest.mark.parametrize("compression", ["gzip", "snappy", "lz4", "zstd"])
 def test_compressed_batches_are_read(stage: Stage, tiny_model: Path, compression: str):
     stage.sections["engine"] = {"backend": "fake"}

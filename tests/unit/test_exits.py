@@ -16,6 +16,7 @@ from stream_app.engine import load_engine
 from stream_app.engine.compiled import CompiledEngine
 from stream_app.engine.native_library import PRECISIONS
 from stream_app.model.artifact import EXITS, Artifact, load_artifact, write_card
+from stream_app.model.decision import lengths, probabilities
 from stream_app.model.exits import Exits, load_exits
 from tests.kernels import needs_kernels
 from tests.unit.test_engines import KERNELS, MIXED, random_model, texts, tolerance
@@ -25,14 +26,15 @@ NEAR = 0.02  # of the confidence asked for: rounding may decide
 Array = NDArray[np.float32]
 
 
-def with_exits(folder: Path, confidence: float) -> tuple[Artifact, Exits]:
+def with_exits(folder: Path, confidence: float, evidence: float = 0) -> tuple[Artifact, Exits]:
     artifact = random_model(folder, num_hidden_layers=LAYERS, num_labels=LABELS)
     rng = np.random.default_rng(7)
     weight = rng.standard_normal((LAYERS - 1, LABELS, HIDDEN)).astype(np.float32) / 2
     bias = rng.standard_normal((LAYERS - 1, LABELS)).astype(np.float32)
     exits = Exits(weight, bias, confidence)
     exits.save(folder)
-    card = artifact.card.model_copy(update={"exit_confidence": confidence, "temperature": 1.5})
+    how = {"exit_confidence": confidence, "temperature": 1.5, "evidence": evidence}
+    card = artifact.card.model_copy(update=how)
     write_card(folder, card)
     return load_artifact(folder), exits
 
@@ -52,8 +54,8 @@ def _leaves(
     for step in range(LAYERS - 1):
         cls = out.hidden_states[step + 1][0, 0].numpy()
         logits = exits.weight[step] @ cls + exits.bias[step]
-        scores = np.exp((logits - logits.max()) / artifact.card.temperature)
-        confidence = 1 / scores.sum()
+        scores = probabilities(logits[None, :], artifact.card, lengths([ids]))
+        confidence = scores.max()
         if confidence > exits.confidence - NEAR:
             may.append(logits)
         if confidence > exits.confidence + NEAR:
@@ -64,10 +66,11 @@ def _leaves(
 @needs_kernels
 @pytest.mark.parametrize("confidence", [0.34, 0.6, 0.8, 0.999999])
 @pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("evidence", [0.0, 5.0])
 def test_a_text_leaves_with_the_first_exit_that_is_sure(
-    tmp_path: Path, precision: str, confidence: float
+    tmp_path: Path, evidence: float, precision: str, confidence: float
 ):
-    artifact, exits = with_exits(tmp_path, confidence)
+    artifact, exits = with_exits(tmp_path, confidence, evidence)
     batch = texts(MIXED)
     may = expected(artifact, exits, batch)
     for kernels in KERNELS.values():

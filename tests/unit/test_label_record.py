@@ -16,7 +16,7 @@ SCHEMA = Path(__file__).parents[2] / "docs" / "label-record.schema.json"
 PREDICTION = Prediction("spam", ("spam",), 0.9, {"ham": 0.1, "spam": 0.9}, "spam")
 
 
-def example(**changes: object) -> LabelRecord:
+def example() -> LabelRecord:
     record = Record(Partition("mail", 2), 41, b"k", b"secret words", timestamp=1000)
     message = Message("secret", "words", "<1@example.org>", {"mailbox": "sales"})
     model = ModelVersion(name="spam", version="1", digest="d" * 64)
@@ -38,6 +38,16 @@ def test_it_round_trips_and_holds_no_text():
     assert "secret" not in text
     assert label.id == "mail/2/41"
     assert label.source.fields == {"mailbox": "sales"}
+
+
+def test_a_record_of_before_is_read_and_so_is_one_of_later():
+    now = example()
+    old = json.loads(now.model_dump_json())
+    assert (old.pop("familiarity"), old.pop("marks")) == (None, [])
+    assert LabelRecord.model_validate(old) == now
+    later = {**old, "more": 1, "source": {**old["source"], "epoch": "x"}}
+    assert LabelRecord.model_validate(later) == now
+    assert {"familiarity", "marks"}.isdisjoint(LabelRecord.model_json_schema()["required"])
 
 
 def test_cloud_event_headers_replace_the_inputs_own_and_keep_the_rest():
