@@ -2,12 +2,13 @@
 
 A text is measured by k / (n + 4): of its n distinct words the model's training texts have k, in two
 of them or more. Four words more that nobody knows keep a text of a word or two from being familiar.
-Its familiarity is the share of the model's held-out texts that measure no more: a p-value that
-texts of the model's own kind fall below as often as it says. Vovk, Gammerman, Shafer, "Algorithmic
-Learning in a Random World", 2005, section 2.2; no other kind of text is needed to fit it.
+Its familiarity is the share of the training texts that measure no more, each by the words of the
+others: a p-value, below which texts of the model's own kinds fall as often as it says. No other
+kind of text is needed to fit it. Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World",
+2005, section 2.2.
 
 The file `familiarity.safetensors` holds `known` uint8 [2^17], a bit a hashed word, and `quantiles`
-float32 [1001] of the measure of held-out texts.
+float32 [1001] of the training texts' measure.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ _WORD = re.compile(r"[^\W\d_]+")
 _MOST_WORDS = 200  # of a text: more say nothing more of its language
 _STRANGE_WORDS = 4
 _BITS = 20  # of a word's hash: with 40,000 words known, 4 % of all others seem to be
-_QUANTILES = 1_001
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +44,9 @@ class Familiarity:
     known: NDArray[np.bool_]
     quantiles: NDArray[np.float32]
 
-    @classmethod
-    def of(cls, words: Iterable[str], held_out: Sequence[str]) -> Familiarity:
-        """A measure that knows `words`, by the texts `held_out`, which none of them comes from."""
-        known = np.zeros(1 << _BITS, dtype=bool)
-        known[[_bucket(word) for word in words]] = True
-        found = [_measure(text, known) for text in held_out]
-        shares = np.linspace(0, 1, _QUANTILES)
-        quantiles = np.quantile(found, shares, method="inverted_cdf").astype(np.float32)
-        return cls(known, quantiles)
-
     def scores(self, texts: Sequence[str], tokens: Sequence[Sequence[int]]) -> list[float]:
         """In [0, 1], one a text; `tokens` are its ids, which this measure does not need."""
-        found = np.array([_measure(text, self.known) for text in texts], dtype=np.float32)
+        found = np.array([measure(text, self.known) for text in texts], dtype=np.float32)
         no_more = np.searchsorted(self.quantiles, found, side="right")
         return [float(count) for count in no_more / len(self.quantiles)]
 
@@ -88,7 +78,15 @@ def distinct_words(text: str) -> set[str]:
     return {match[0].lower() for match in islice(found, _MOST_WORDS)}
 
 
-def _measure(text: str, known: NDArray[np.bool_]) -> float:
+def table(words: Iterable[str]) -> NDArray[np.bool_]:
+    """bool [2^20], true where the hash of one of the words points."""
+    known = np.zeros(1 << _BITS, dtype=bool)
+    known[[_bucket(word) for word in words]] = True
+    return known
+
+
+def measure(text: str, known: NDArray[np.bool_]) -> float:
+    """In [0, 1): how much of a text, and of four words more, is known."""
     buckets = [_bucket(word) for word in distinct_words(text)]
     return int(known[buckets].sum()) / (len(buckets) + _STRANGE_WORDS) if buckets else 0.0
 

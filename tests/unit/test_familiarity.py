@@ -10,10 +10,15 @@ import pytest
 
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import FAMILIARITY, Artifact, load_artifact, write_card
-from stream_app.model.familiarity import Familiarity, distinct_words, load_familiarity
+from stream_app.model.familiarity import (
+    Familiarity,
+    distinct_words,
+    load_familiarity,
+    measure,
+)
 from tests.tiny_model import save_tiny_albert
 from training.data.corpus import Corpus, Example
-from training.fitting.familiarity import known_words, write_familiarity
+from training.fitting.familiarity import fit_familiarity, write_familiarity
 
 KNOWN = [f"word{letter}{other}" for letter in "abcdefghij" for other in "klmnopqrst"]
 OWN = " ".join(KNOWN[:40])
@@ -31,7 +36,7 @@ def texts(count: int, seed: int) -> list[str]:
 
 @pytest.fixture
 def familiarity() -> Familiarity:
-    return Familiarity.of(KNOWN, texts(2_000, seed=1))
+    return fit_familiarity(texts(2_000, seed=1))
 
 
 def score(familiarity: Familiarity, text: str) -> float:
@@ -78,8 +83,16 @@ def test_repeating_a_word_makes_no_evidence(familiarity: Familiarity) -> None:
 
 
 def test_a_word_is_known_that_two_training_texts_have() -> None:
-    learnt = [Example(text, ("ham",)) for text in ("Good morning all", "good night", "Good Night!")]
-    assert known_words(learnt) == ["good", "night"]
+    found = fit_familiarity(["Good morning all", "good night", "Good Night!"])
+    assert measure("GOOD night", found.known) == pytest.approx(2 / 6)
+    assert measure("morning", found.known) == 0
+
+
+def test_a_training_text_counts_by_the_words_of_the_others() -> None:
+    """Else its own words would make each of them familiar, and new texts of the kind strange."""
+    alone = [f"{word} {word}x" for word in KNOWN]
+    found = fit_familiarity([text for text in alone for _ in range(2)])
+    assert found.quantiles.max() == 0
 
 
 def test_digits_and_signs_are_no_words_and_long_texts_are_cut() -> None:
@@ -92,7 +105,7 @@ def artifact(tmp_path: Path) -> Artifact:
     """A tiny model with a measure."""
     folder = save_tiny_albert(tmp_path)
     examples = [Example(text, ("ham",)) for text in texts(50, seed=3)]
-    write_familiarity(folder, Corpus(train=examples, validation=examples[:10]))
+    write_familiarity(folder, Corpus(train=examples))
     return write_card(folder, load_artifact(folder).card)
 
 
@@ -106,7 +119,7 @@ def test_the_file_comes_back_as_it_was_and_the_digest_covers_it(artifact: Artifa
         load_artifact(artifact.path)
 
 
-def test_without_validation_texts_there_is_none(artifact: Artifact) -> None:
+def test_without_training_texts_there_is_none(artifact: Artifact) -> None:
     write_familiarity(artifact.path, Corpus())
     assert load_familiarity(artifact) is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -38,6 +39,20 @@ def test_figures_of_two_labels() -> None:
     assert spam.items() <= found["per_label"]["spam"].items()
     assert (found["texts_per_second"], found["tokens_per_second"]) == (2.0, 50)
     assert "accuracy_among_present" not in found
+
+
+def test_what_is_left_unsure_is_counted_as_right_and_as_wrong() -> None:
+    logits = [[5, 0], [5, 0], [0, 5], [0, 5], [0.2, 0], [0, 5]]
+    judged = scored(logits, [0, 1, 1, 0, 0, 1])
+    assert "decisions" not in measure(judged, TWO)
+    card = TWO.model_copy(update={"decide_at": {"ham": 0.9}, "familiar_at": 0.1})
+    known = dataclasses.replace(judged, familiarities=np.array([1, 1, 0.05, 0.05, 1, 0.1]))
+    assert measure(known, card)["decisions"] == {
+        "decided": 0.5,
+        "right_of_decided": pytest.approx(2 / 3, abs=1e-4),
+        "unsure_though_right": pytest.approx(2 / 6, abs=1e-4),
+        "unsure_and_wrong": pytest.approx(1 / 6, abs=1e-4),
+    }
 
 
 def test_a_label_that_is_never_true_counts_as_wrong_and_can_be_left_out() -> None:
