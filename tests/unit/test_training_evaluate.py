@@ -18,7 +18,7 @@ from training.data.corpus import Example
 from training.judging import figures
 from training.judging.card import write_readme
 from training.judging.evaluate import Scored, score
-from training.judging.figures import measure
+from training.judging.figures import measure, measure_short
 
 THREE = ModelCard(name="t", version="1", labels=("positive", "neutral", "negative"))
 TWO = ModelCard(name="t", version="1", labels=("ham", "spam"))
@@ -53,6 +53,17 @@ def test_what_is_left_unsure_is_counted_as_right_and_as_wrong() -> None:
         "unsure_though_right": pytest.approx(2 / 6, abs=1e-4),
         "unsure_and_wrong": pytest.approx(1 / 6, abs=1e-4),
     }
+
+
+def test_short_texts_have_figures_of_their_own() -> None:
+    judged = scored([[2, 0], [2, 0], [9, 0]], [0, 1, 1])
+    mixed = dataclasses.replace(judged, lengths=np.array([4, 4, 100]))
+    found = measure_short(mixed, TWO.model_copy(update={"evidence": 4.0}))
+    assert (found["rows"], found["accuracy"]) == (2, 0.5)
+    assert found["calibration_error"] == pytest.approx(0.2311, abs=1e-4)  # said 1 / (1 + e^-1)
+    assert found["calibration_error_without_evidence"] == pytest.approx(0.3808, abs=1e-4)
+    long = dataclasses.replace(judged, lengths=np.full(3, 17))
+    assert measure_short(long, TWO) == {}
 
 
 def test_a_label_that_is_never_true_counts_as_wrong_and_can_be_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.metrics import precision_recall_curve
 from stream_app.model.artifact import EXITS, Artifact, ModelCard
 from stream_app.model.decision import probabilities
 from training.data.augment import shortened
-from training.data.corpus import Corpus
+from training.data.corpus import Corpus, Example
 from training.fitting.drift_reference import write_reference
 from training.fitting.familiarity import write_familiarity
 from training.fitting.model_files import unsealed
@@ -19,7 +20,7 @@ from training.judging.calibrate import Outcomes, temperature_and_evidence
 from training.judging.card import write_cards
 from training.judging.decisions import decided
 from training.judging.evaluate import Scored, int8_agreement, score
-from training.judging.figures import measure
+from training.judging.figures import measure, measure_short
 from training.recipe import Recipe
 
 ENGINE = "auto"  # what `winnow worker` serves with
@@ -38,19 +39,23 @@ def seal(out: Path, card: ModelCard, corpus: Corpus, recipe: Recipe) -> Artifact
     card = card.model_copy(update={"int8_agreement": agreement})
     write_familiarity(out, corpus)
     validation = score(unsealed(out, card), corpus.validation, ENGINE)
-    card = calibrated(card, validation, short_texts(unsealed(out, card), corpus))
+    card = calibrated(card, validation, cut_and_scored(unsealed(out, card), corpus.validation))
     model = unsealed(out, card)
     write_reference(model, corpus.validation, validation.logits)
     scored = {name: score(model, examples, ENGINE) for name, examples in tests.items()}
     card, evaluation = decided(card, recipe.decide, [validation, *scored.values()])
     figures = {name: measure(test, card) for name, test in scored.items()}
-    evaluation = {"engine": ENGINE, "test": figures, **evaluation}
+    short = {
+        name: measure_short(cut_and_scored(model, examples), card)
+        for name, examples in tests.items()
+    }
+    evaluation = {"engine": ENGINE, "test": figures, "short": short, **evaluation}
     return write_cards(out, card.model_copy(update={"evaluation": evaluation, "files": {}}))
 
 
-def short_texts(model: Artifact, corpus: Corpus) -> Scored:
-    """The validation texts cut short, scored."""
-    return score(model, shortened(corpus.validation, 1, _SEED), ENGINE)
+def cut_and_scored(model: Artifact, examples: Sequence[Example]) -> Scored:
+    """Copies of the examples cut short, scored."""
+    return score(model, shortened(examples, 1, _SEED), ENGINE)
 
 
 def _without_exits(out: Path, card: ModelCard) -> ModelCard:

@@ -65,6 +65,7 @@ def _evaluation(card: ModelCard) -> Iterator[str]:
         "temperature scaling."
     )
     yield from _figures(tests)
+    yield from _short(card.evaluation.get("short", {}))
     if card.int8_agreement is not None:
         share = f"{card.int8_agreement:.2%}"
         yield from (
@@ -130,6 +131,18 @@ def _figures(tests: Mapping[str, Any]) -> Iterator[str]:
         )
     for name, found in tests.items():
         yield from _per_label(name, found)
+
+
+def _short(tests: Mapping[str, Any]) -> Iterator[str]:
+    """Of the test texts cut to their title or first words."""
+    if any(tests.values()):
+        yield from ("", "| cut to 16 tokens or fewer | texts | accuracy | calibration error |")
+        yield "|---|---|---|---|"
+    for name, found in tests.items():
+        if found:
+            yield (
+                f"| {name} | {found['rows']} | {found['accuracy']} | {found['calibration_error']} |"
+            )
 
 
 def _targets(card: ModelCard) -> Iterator[str]:

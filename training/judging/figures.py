@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from training.judging import metrics
 from training.judging.calibrate import calibration_error
 from training.judging.evaluate import Scored
 
+SHORT = 16  # tokens
 _SMALLEST_SLICE = 20  # rows: fewer say nothing
 
 
@@ -68,6 +69,24 @@ def reported(
         **about,
         "test": {name: measure(part, card) for name, part in scored.items()},
         "plots": {name: plots(part, card) for name, part in scored.items()},
+    }
+
+
+def measure_short(scored: Scored, card: ModelCard) -> dict[str, Any]:
+    """Accuracy and calibration error of the texts of up to 16 tokens, also without the card's
+    `evidence`; of a single-label model."""
+    rows = scored.lengths <= SHORT
+    if card.problem == "multi_label" or not rows.any():
+        return {}
+    short = replace(scored, **{n: getattr(scored, n)[rows] for n in ("logits", "truth", "lengths")})
+    (confidence, right), (flat, _) = (
+        _confidence(short, how) for how in (card, card.model_copy(update={"evidence": 0.0}))
+    )
+    return {
+        "rows": int(rows.sum()),
+        "accuracy": metrics.rounded(right.mean()),
+        "calibration_error": metrics.rounded(calibration_error(confidence, right)),
+        "calibration_error_without_evidence": metrics.rounded(calibration_error(flat, right)),
     }
 
 
