@@ -4,7 +4,7 @@
   and a long text delays one thread only.
 - Activations are rounded per token, so the logits of a text are bitwise the same whatever else is
   in its batch: a replay gives the same label.
-- int8 computes a text again in float32 where rounding may have decided its label.
+- int8 computes a text again in float32 where rounding may have decided its label or decision.
 - Nothing here imports torch: the engine is ready in a fraction of a second.
 """
 
@@ -65,7 +65,7 @@ class CompiledEngine:
         Texts that are computed again in float32 go through every layer. Raises ModelError for the
         exits of another model.
         """
-        self._weights.open_exits(exits, self._card)
+        self._weights.open_exits(exits, self._card.temperature, self._card.evidence)
 
     def warm_up(self) -> None:
         """Run one full micro-batch a thread, so that weights and workspaces are in memory."""

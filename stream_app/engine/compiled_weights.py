@@ -17,7 +17,6 @@ from stream_app.core.errors import ModelError
 from stream_app.engine.native_library import PRECISIONS, Kernels, Layer, Linear, Model, Norm
 from stream_app.engine.packing import Packed
 from stream_app.model.albert import AlbertShape, Weights
-from stream_app.model.artifact import ModelCard
 from stream_app.model.exits import Exits
 
 PANEL, LANES = 32, 64  # kPanel and kLanes of native/panels.h
@@ -48,9 +47,9 @@ class CompiledWeights:
         self.outputs = int(self._struct.classifier.out)  # columns of the logits, with the padding
         del self._weights
 
-    def open_exits(self, exits: Exits, card: ModelCard) -> None:
-        """Let texts take these exits, calibrated as the card has it. Raises ModelError for the
-        exits of another model."""
+    def open_exits(self, exits: Exits, temperature: float, evidence: float) -> None:
+        """Let texts take these exits, calibrated by a card's `temperature` and `evidence`. Raises
+        ModelError for the exits of another model."""
         model, layers = self._struct, self._struct.layer_count
         if exits.weight.shape != (layers - 1, model.labels, model.hidden) or (
             model.classifier.out > EXIT_ROWS * model.mapping.out
@@ -61,9 +60,9 @@ class CompiledWeights:
             for weight, bias in zip(exits.weight, exits.bias, strict=True)
         ]
         model.exits = (Linear * len(linears))(*linears)
-        model.inverse_temperature = 1 / card.temperature
+        model.inverse_temperature = 1 / temperature
         model.inverse_confidence = 1 / exits.confidence
-        model.evidence = card.evidence
+        model.evidence = evidence
 
     def workspace(self, texts: Packed) -> int:
         """Bytes that `forward` needs for such a batch."""

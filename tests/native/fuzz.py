@@ -92,7 +92,7 @@ class Case:
         """How far the logits are off, relative to the largest. Raises AssertionError."""
         weights = ExactWeights(self.model.shape, self.model.weights, kernels, precision)
         if self.exits is not None:
-            weights.open_exits(self.exits, 1.0)
+            weights.open_exits(self.exits, temperature=1.0, evidence=3.0)
         together = kernel_logits(weights, self.texts)
         for row, (_, text) in zip(together, self.texts.runs(0), strict=True):
             alone = kernel_logits(weights, text)

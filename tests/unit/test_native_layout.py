@@ -19,6 +19,7 @@ from stream_app.engine.native_library import (
     Model,
     Norm,
 )
+from stream_app.model.decision import SPECIAL_TOKENS
 
 STRUCTURES = (Linear, Norm, Layer, Model, Kernel, Kernels)
 ROWS = {"float32": "Float32Row", "bfloat16": "Bfloat16Row", "int8": "Int8Row<127>"}
@@ -77,6 +78,7 @@ def test_python_lays_out_structures_as_the_compiler_does(tmp_path: Path):
 
 def test_python_pads_and_orders_as_the_kernels_expect(tmp_path: Path):
     same = {"kPanel": PANEL, "kLanes": LANES, "kExitRows": EXIT_ROWS}
+    same["kSpecialTokens"] = SPECIAL_TOKENS
     for index, precision in enumerate(PRECISIONS):
         row, table = ROWS[precision], gelu_table("tanh", precise=precision == "float32")
         same |= {f"k{precision.capitalize()}": index, f"{row}::kGroup": GROUP[precision]}
