@@ -106,6 +106,18 @@ def add_ngrams(model: Artifact, recipe: Recipe, data: Path) -> Artifact:
     return seal(model.path, with_head(model.path, card, corpus, recipe), corpus, recipe)
 
 
+def add_decisions(model: Artifact, recipe: Recipe, data: Path) -> Artifact:
+    """The model calibrated and evaluated again, with the recipe's bars and its familiarity.
+
+    Raises ConfigError when the recipe has other labels than the model.
+    """
+    if recipe.labels != model.card.labels:
+        raise ConfigError(f"recipe {recipe.name} is not for the labels {model.card.labels}")
+    corpus = load_corpus(recipe, data)
+    known = {"version": recipe.version, "description": recipe.description, "data": corpus.lineage}
+    return seal(model.path, model.card.model_copy(update=known), corpus, recipe)
+
+
 def with_head(out: Path, card: ModelCard, corpus: Corpus, recipe: Recipe) -> ModelCard:
     """The card, with what is to be known of the n-gram head that now lies in `out`."""
     if recipe.ngrams is None:
