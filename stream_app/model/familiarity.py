@@ -1,9 +1,9 @@
 """How familiar a text is: whether its words are ones that the model learnt from.
 
-A text is measured by k / (n + 4): of its n distinct words the model's training texts have k, in two
-of them or more. Four words more that nobody knows keep a text of a word or two from being familiar.
-Its familiarity is the share of the training texts that measure no more, each by the words of the
-others: a p-value, below which texts of the model's own kinds fall as often as it says. No other
+A text is measured by k / (n + 20): of its n distinct words the model's training texts have k, in
+two of them or more. Twenty words more that nobody knows make short texts strange to a model of long
+ones. Its familiarity is the share of the training texts that measure no more, each by the words of
+the others: a p-value, below which texts of the model's own kinds fall as often as it says. No other
 kind of text is needed to fit it. Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World",
 2005, section 2.2.
 
@@ -30,7 +30,7 @@ from stream_app.model.artifact import FAMILIARITY, Artifact
 
 _WORD = re.compile(r"[^\W\d_]+")
 _MOST_WORDS = 200  # of a text: more say nothing more of its language
-_STRANGE_WORDS = 4
+_STRANGE_WORDS = 20
 _BITS = 20  # of a word's hash: with 40,000 words known, 4 % of all others seem to be
 
 
@@ -86,7 +86,7 @@ def table(words: Iterable[str]) -> NDArray[np.bool_]:
 
 
 def measure(text: str, known: NDArray[np.bool_]) -> float:
-    """In [0, 1): how much of a text, and of four words more, is known."""
+    """In [0, 1): how much of a text, and of twenty words more, is known."""
     buckets = [_bucket(word) for word in distinct_words(text)]
     return int(known[buckets].sum()) / (len(buckets) + _STRANGE_WORDS) if buckets else 0.0
 

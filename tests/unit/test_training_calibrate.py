@@ -37,16 +37,25 @@ def test_the_evidence_undoes_the_confidence_of_short_texts(evidence: float) -> N
     short = lengths < 100
     whole = Outcomes(every.logits[~short], lengths[~short], truth[~short])
     cut = Outcomes(every.logits[short], lengths[short], truth[short])
-    divisor, found = temperature_and_evidence(whole, cut)
+    divisor, found = temperature_and_evidence(whole, [cut])
     assert found == pytest.approx(evidence, rel=0.5)
     assert divisor == pytest.approx(2, rel=0.15)
 
 
+def test_a_small_source_counts_as_much_as_a_large_one() -> None:
+    logits, truth = drawn(12_000, 1)
+    lengths = np.full(12_000, 4)
+    sure = Outcomes(logits, lengths, truth)
+    wrong = Outcomes(np.full((100, 3), [5, 0, 0], np.float32), lengths[:100], truth[:100])
+    whole = Outcomes(logits, np.full(12_000, 1_000), truth)
+    assert temperature_and_evidence(whole, [sure])[1] == 0
+    assert temperature_and_evidence(whole, [sure, wrong])[1] > 0
+
+
 def test_without_short_texts_length_does_not_count() -> None:
     logits, truth = drawn(2_000, 2)
-    none = Outcomes(np.zeros((0, 3), np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64))
     whole = Outcomes(logits, np.full(2_000, 7), truth)
-    assert temperature_and_evidence(whole, none) == (temperature(logits, truth), 0.0)
+    assert temperature_and_evidence(whole, []) == (temperature(logits, truth), 0.0)
 
 
 def test_without_rows_nothing_is_scaled() -> None:

@@ -19,7 +19,7 @@ from training.fitting.model_files import unsealed
 from training.judging.calibrate import Outcomes, temperature_and_evidence
 from training.judging.card import write_cards
 from training.judging.decisions import decided
-from training.judging.evaluate import Scored, int8_agreement, score
+from training.judging.evaluate import Scored, int8_agreement, rows_of, score
 from training.judging.figures import measure, measure_short
 from training.recipe import Recipe
 
@@ -68,7 +68,9 @@ def _without_exits(out: Path, card: ModelCard) -> ModelCard:
 def calibrated(card: ModelCard, whole: Scored, short: Scored) -> ModelCard:
     """The card with the temperature, and for multi-label the thresholds, that fit `whole` texts,
     and the evidence that fits `short` ones."""
-    divisor, evidence = temperature_and_evidence(_outcomes(whole, card), _outcomes(short, card))
+    source = np.asarray(short.slices["source"], dtype=np.str_)
+    sources = [_outcomes(rows_of(short, source == name), card) for name in np.unique(source)]
+    divisor, evidence = temperature_and_evidence(_outcomes(whole, card), sources)
     card = card.model_copy(update={"temperature": divisor, "evidence": evidence})
     if card.problem == "single_label":
         return card

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,18 @@ def score(
         "source": [example.source for example in examples],
     }
     return Scored(logits, truth, lengths(ids), sum(map(len, ids)), seconds, slices, known)
+
+
+def rows_of(scored: Scored, rows: NDArray[np.bool_]) -> Scored:
+    """Some of the texts, `rows` [rows], without slices or familiarities."""
+    return replace(
+        scored,
+        logits=scored.logits[rows],
+        truth=scored.truth[rows],
+        lengths=scored.lengths[rows],
+        slices={},
+        familiarities=None,
+    )
 
 
 def true_labels(examples: Sequence[Example], card: ModelCard) -> NDArray[np.bool_]:

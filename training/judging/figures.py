@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from stream_app.model.artifact import ModelCard
 from stream_app.model.decision import probabilities
 from training.judging import metrics
 from training.judging.calibrate import calibration_error
-from training.judging.evaluate import Scored
+from training.judging.evaluate import Scored, rows_of
 
 SHORT = 16  # tokens
 _SMALLEST_SLICE = 20  # rows: fewer say nothing
@@ -78,7 +78,7 @@ def measure_short(scored: Scored, card: ModelCard) -> dict[str, Any]:
     rows = scored.lengths <= SHORT
     if card.problem == "multi_label" or not rows.any():
         return {}
-    short = replace(scored, **{n: getattr(scored, n)[rows] for n in ("logits", "truth", "lengths")})
+    short = rows_of(scored, rows)
     (confidence, right), (flat, _) = (
         _confidence(short, how) for how in (card, card.model_copy(update={"evidence": 0.0}))
     )
