@@ -22,7 +22,7 @@ from training.judging import metrics
 from training.judging.evaluate import Scored
 from training.recipe import Decide
 
-_STEP = 1e-6  # of a score in a label record
+_DIGITS = 6  # of a score in a label record, by which it is decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Held:
     another's is higher or the text is unfamiliar, whether it is `right`, and the text's `source`.
     All are [rows]."""
 
-    scores: NDArray[np.float32]
+    scores: NDArray[np.float64]
     right: NDArray[np.bool_]
     source: NDArray[np.str_]
 
@@ -72,7 +72,8 @@ def held_out(card: ModelCard, label: str, parts: Sequence[Scored]) -> Held:
         speaks = scores.argmax(axis=1) == column
         if part.familiarities is not None and card.familiar_at is not None:
             speaks &= part.familiarities >= card.familiar_at
-        found.append(np.where(speaks, scores[:, column], 0))
+        said = scores[:, column].astype(np.float64).round(_DIGITS)
+        found.append(np.where(speaks, said, 0))
     return Held(
         np.concatenate(found),
         np.concatenate([part.truth[:, column] for part in parts]),
@@ -90,9 +91,9 @@ def bar(held: Held, most: float) -> float:
     return max(each, default=0.0)
 
 
-def _passed_by(scores: NDArray[np.float32], most: float) -> float:
-    stopped = np.sort(scores)[::-1][int(most * len(scores))]
-    return min(1.0, round(float(np.floor(stopped / _STEP) + 1) * _STEP, 6)) if stopped else 0.0
+def _passed_by(scores: NDArray[np.float64], most: float) -> float:
+    stopped = float(np.sort(scores)[::-1][int(most * len(scores))])
+    return min(1.0, round(stopped + 10**-_DIGITS, _DIGITS)) if stopped else 0.0
 
 
 def _halves(held: Held) -> NDArray[np.int64]:
