@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,8 @@ class Familiarity:
 
     def save(self, folder: Path) -> None:
         """Write the file beside the weights of the model in `folder`."""
-        tensors = {"known": np.packbits(self.known), "quantiles": self.quantiles}
+        known: NDArray[np.uint8] = np.packbits(self.known)
+        tensors: dict[str, NDArray[Any]] = {"known": known, "quantiles": self.quantiles}
         save_file(tensors, folder / FAMILIARITY)
         (folder / FAMILIARITY).chmod(0o644)  # safetensors writes for its owner only
 

@@ -67,15 +67,19 @@ def _without_exits(out: Path, card: ModelCard) -> ModelCard:
 
 def calibrated(card: ModelCard, whole: Scored, short: Scored) -> ModelCard:
     """The card with the temperature, and for multi-label the thresholds, that fit `whole` texts,
-    and the evidence that fits `short` ones."""
-    source = np.asarray(short.slices["source"], dtype=np.str_)
-    sources = [_outcomes(rows_of(short, source == name), card) for name in np.unique(source)]
-    divisor, evidence = temperature_and_evidence(_outcomes(whole, card), sources)
+    and the evidence that fits those and `short` ones."""
+    kinds = [_outcomes(kind, card) for scored in (whole, short) for kind in _by_source(scored)]
+    divisor, evidence = temperature_and_evidence(_outcomes(whole, card), kinds)
     card = card.model_copy(update={"temperature": divisor, "evidence": evidence})
     if card.problem == "single_label":
         return card
     scores = probabilities(whole.logits, card, whole.lengths)
     return card.model_copy(update={"thresholds": _thresholds(scores, whole.truth, card)})
+
+
+def _by_source(scored: Scored) -> list[Scored]:
+    source = np.asarray(scored.slices["source"], dtype=np.str_)
+    return [rows_of(scored, source == name) for name in np.unique(source)]
 
 
 def _outcomes(scored: Scored, card: ModelCard) -> Outcomes:

@@ -27,18 +27,18 @@ class Outcomes:
         return (self.logits / (1 + evidence / self.lengths)[:, None]).astype(np.float32)
 
 
-def temperature_and_evidence(whole: Outcomes, short: Sequence[Outcomes]) -> tuple[float, float]:
+def temperature_and_evidence(whole: Outcomes, kinds: Sequence[Outcomes]) -> tuple[float, float]:
     """What the logits are divided by, and the tokens at which they count half.
 
     Each evidence has the temperature that fits `whole` texts; of these pairs the one is taken that
-    has the least negative log-likelihood on `short` texts, on the mean of their sources: each kind
-    of text counts the same. Evidence is 0 without those.
+    has the least negative log-likelihood on the mean of the `kinds`, such as a source's texts and
+    its texts cut short: each counts the same, however many it has. Evidence is 0 without those.
     """
-    if not short:
+    if not kinds:
         return temperature(whole.logits, whole.truth), 0.0
     pairs = [(temperature(whole.at(each), whole.truth), each) for each in _EVIDENCES]
     losses = [
-        np.mean([_loss(of.at(each).astype(np.float64) / divisor, of.truth) for of in short])
+        np.mean([_loss(of.at(each).astype(np.float64) / divisor, of.truth) for of in kinds])
         for divisor, each in pairs
     ]
     return pairs[int(np.argmin(losses))]
