@@ -128,7 +128,18 @@ def test_a_file_that_is_no_measure_is_refused(artifact: Artifact) -> None:
     (artifact.path / FAMILIARITY).write_bytes(b"no safetensors")
     with pytest.raises(ModelError, match="measures no familiarity"):
         load_familiarity(artifact)
-    narrow = Familiarity(np.zeros(64, dtype=bool), np.zeros(3, np.float32))
-    narrow.save(artifact.path)
-    with pytest.raises(ModelError, match="another shape"):
+    far = Familiarity(np.ones(1 << 21, dtype=bool), np.zeros(3, np.float32))
+    far.save(artifact.path)
+    with pytest.raises(ModelError, match="measures no familiarity"):
         load_familiarity(artifact)
+
+
+@pytest.mark.parametrize("at", [[], [0], [0, 1], [254], [255], [256, 1_000], [7, 1 << 19]])
+def test_what_is_known_survives_the_file(at: list[int], tmp_path: Path) -> None:
+    known = np.zeros(1 << 20, dtype=bool)
+    known[at] = True
+    folder = save_tiny_albert(tmp_path)
+    Familiarity(known, np.zeros(3, np.float32)).save(folder)
+    loaded = load_familiarity(load_artifact(folder))
+    assert loaded is not None
+    assert (loaded.known == known).all()
