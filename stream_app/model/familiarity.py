@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,10 @@ class Familiarity:
 
     def save(self, folder: Path) -> None:
         """Write the file beside the weights of the model in `folder`."""
-        tensors = {"gaps": _gaps(self.known), "quantiles": self.quantiles}
+        tensors: dict[str, NDArray[Any]] = {
+            "gaps": _gaps(self.known),
+            "quantiles": self.quantiles,
+        }
         save_file(tensors, folder / FAMILIARITY)
         (folder / FAMILIARITY).chmod(0o644)  # safetensors writes for its owner only
 
