@@ -150,6 +150,23 @@ class Ngrams(BaseModel):
     by_contrast: float = Field(
         0, ge=0, le=1, description="an n-gram counts by this power of how unevenly labels have it"
     )
+    short_copies: float = Field(
+        0, ge=0, le=1, description="share of the texts that it also learns cut short"
+    )
+
+
+class Decide(BaseModel):
+    """When a model's label may be acted on, see `training.judging.decisions`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    false_positives: dict[str, float] = Field(
+        default_factory=dict,
+        description="label -> share of the texts of other labels that may be decided to have it",
+    )
+    unfamiliar: float = Field(
+        0.01, ge=0, lt=1, description="share of the model's own kinds of text left undecided"
+    )
 
 
 class Gates(BaseModel):
@@ -218,6 +235,7 @@ class Recipe(BaseModel):
     hyper: Hyper
     augmentation: Augmentation | None = None
     ngrams: Ngrams | None = None
+    decide: Decide = Decide()
     refresh: Refresh = Refresh()
     gates: Gates = Gates()
     sources: tuple[Source, ...] = Field(min_length=1)

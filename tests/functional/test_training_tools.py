@@ -14,9 +14,10 @@ from tokenizers import Tokenizer
 from typer.testing import CliRunner
 
 from stream_app.core.errors import ModelError
-from stream_app.model.artifact import load_artifact, write_card
+from stream_app.model.artifact import FAMILIARITY, WEIGHTS, load_artifact, write_card
 from stream_app.model.drift_reference import load_drift
 from stream_app.model.exits import load_exits
+from stream_app.model.familiarity import load_familiarity
 from tests.tiny_model import save_tiny_albert
 from tests.training_data import words, write_data, write_rows
 from training.__main__ import app
@@ -122,6 +123,32 @@ def test_a_model_is_given_a_drift_reference(folder: Path, tmp_path: Path) -> Non
     told = train("add", "drift-reference", model, *data)
     assert told == {"texts": sum(d["rows"]["validation"] for d in fitted.card.data if "rows" in d)}
     assert load_artifact(model) == dataclasses.replace(fitted, path=model)
+
+
+def test_a_model_from_before_is_given_bars_and_familiarity(folder: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(folder / "one", model)
+    fitted = load_artifact(model)
+    (model / FAMILIARITY).unlink()
+    older = {"files": {}, "familiar_at": None, "evidence": 0.0}
+    write_card(model, fitted.card.model_copy(update=older))
+    assert load_familiarity(load_artifact(model)) is None
+    recipe = tmp_path / "bars.toml"
+    decide = "\n[decide]\nfalse_positives = { spam = 0.1 }\nunfamiliar = 0.02\n"
+    recipe.write_text((folder / "tiny.toml").read_text() + decide)
+    told = train("add", "decisions", model, "--recipe", recipe, "--data", folder)
+    after = load_artifact(model)
+    assert load_familiarity(after) is not None
+    assert (set(after.card.decide_at), after.card.familiar_at) == ({"spam"}, 0.02)
+    assert (after.card.temperature, after.card.evidence) == (
+        fitted.card.temperature,
+        fitted.card.evidence,
+    )
+    assert after.card.files[WEIGHTS] == fitted.card.files[WEIGHTS]
+    found = told["decisions"]["spam"]
+    assert found["decide_at"] == after.card.decide_at["spam"]
+    assert set(found["every_second_text"]) == set(found["source_never_seen"])
+    assert "## Decisions" in (model / "README.md").read_text()
 
 
 def test_a_search_proposes_prunes_and_goes_on_where_it_ended(folder: Path, tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from stream_app.model.ngrams import Features, NgramHead, load_head
 from stream_app.model.tokenizer import Tokenizer
 from tests.kernels import COMPILED
 from tests.tiny_model import save_tiny_albert
-from training.data.corpus import Example
-from training.fitting.ngrams import balanced, fit_head, matrix
+from training.data.corpus import Corpus, Example
+from training.fitting.ngrams import add_head, balanced, fit_head, matrix
 from training.judging.evaluate import score
 from training.recipe import Ngrams
 
@@ -101,6 +101,21 @@ def test_by_contrast_a_word_that_every_label_has_counts_less():
 
     shared, own = (told(contrast, text) / told(plain, text) for text in ("please", "cheap"))
     assert shared < own / 2
+
+
+def test_who_learns_short_texts_is_less_sure_of_one_word(tmp_path: Path):
+    """A word that tells nothing by itself: `offer` begins every text, ham or spam."""
+    ham = Example("offer of the meeting on monday with all of the team " * 3, ("ham",))
+    spam = Example("offer pills " * 12, ("spam",))
+    corpus = Corpus(train=[ham, spam, spam] * 30, validation=[ham, spam] * 10)
+    told = []
+    for share in (0.0, 1.0):
+        artifact = load_artifact(save_tiny_albert(tmp_path / str(share)))
+        add_head(artifact, corpus, SMALL.model_copy(update={"short_copies": share}), "reference")
+        head = load_head(artifact)
+        assert head is not None
+        told.append(float(np.ptp(head.logits(["offer"])) / np.ptp(head.logits([spam.text]))))
+    assert told[1] < told[0] / 2
 
 
 def test_a_label_without_texts_does_not_win():

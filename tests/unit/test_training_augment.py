@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from stream_app.model.preparation import Preparation, prepare
-from training.data.augment import augmented, obfuscated
+from training.data.augment import augmented, obfuscated, shortened
 from training.data.corpus import Example
 from training.recipe import Augmentation
 
@@ -40,3 +40,21 @@ def test_obfuscation_survives_the_text_preparation_of_the_service() -> None:
 def test_no_word_is_too_short_for_a_trick() -> None:
     assert all(obfuscated("a b", 1.0, random.Random(seed)) for seed in range(50))
     assert augmented([Example("a", ("spam",))], Augmentation(drop_words=0.99), 1)[0].text == "a"
+
+
+def test_short_copies_are_the_start_of_a_text_or_its_title() -> None:
+    mail = Example("Cheap pills\n" + TEXT, ("spam",), "en", "a")
+    found = shortened([mail] * 400, 1.0, seed=1)
+    assert found == shortened([mail] * 400, 1.0, seed=1)
+    assert {(e.labels, e.language, e.source) for e in found} == {(("spam",), "en", "a")}
+    words = mail.text.split()
+    assert all(words[: len(e.text.split())] == e.text.split() for e in found)
+    lengths = [len(example.text.split()) for example in found]
+    assert min(lengths) == 1
+    assert max(lengths) < len(words)
+    assert sum(example.text == "Cheap pills" for example in found) > 80
+
+
+def test_a_text_that_is_short_already_has_no_copy() -> None:
+    assert shortened([Example("hello", ("ham",))] * 20, 1.0, seed=1) == []
+    assert len(shortened([SPAM] * 20, 0.0, seed=1)) == 0

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.judging.calibrate import calibration_error, temperature
+from training.judging.calibrate import (
+    Outcomes,
+    calibration_error,
+    temperature,
+    temperature_and_evidence,
+)
 
 
 def drawn(rows: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
@@ -20,6 +25,37 @@ def drawn(rows: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
 def test_the_temperature_undoes_too_much_or_too_little_confidence(scale: float) -> None:
     assert temperature(*drawn(6_000, scale)) == pytest.approx(scale, rel=0.08)
+
+
+@pytest.mark.parametrize("evidence", [0.0, 4.0, 16.0])
+def test_the_evidence_undoes_the_confidence_of_short_texts(evidence: float) -> None:
+    """Logits that are right times 1 + evidence / length, where it is scaled by that at all."""
+    logits, truth = drawn(12_000, 1)
+    lengths = np.random.default_rng(2).choice([1, 2, 4, 8, 16, 128], 12_000)
+    too_sure = (logits * (1 + evidence / lengths)[:, None] * 2).astype(np.float32)
+    every = Outcomes(too_sure, lengths, truth)
+    short = lengths < 100
+    whole = Outcomes(every.logits[~short], lengths[~short], truth[~short])
+    cut = Outcomes(every.logits[short], lengths[short], truth[short])
+    divisor, found = temperature_and_evidence(whole, [cut])
+    assert found == pytest.approx(evidence, rel=0.5)
+    assert divisor == pytest.approx(2, rel=0.15)
+
+
+def test_a_small_source_counts_as_much_as_a_large_one() -> None:
+    logits, truth = drawn(12_000, 1)
+    lengths = np.full(12_000, 4)
+    sure = Outcomes(logits, lengths, truth)
+    wrong = Outcomes(np.full((100, 3), [5, 0, 0], np.float32), lengths[:100], truth[:100])
+    whole = Outcomes(logits, np.full(12_000, 1_000), truth)
+    assert temperature_and_evidence(whole, [sure])[1] == 0
+    assert temperature_and_evidence(whole, [sure, wrong])[1] > 0
+
+
+def test_without_short_texts_length_does_not_count() -> None:
+    logits, truth = drawn(2_000, 2)
+    whole = Outcomes(logits, np.full(2_000, 7), truth)
+    assert temperature_and_evidence(whole, []) == (temperature(logits, truth), 0.0)
 
 
 def test_without_rows_nothing_is_scaled() -> None:

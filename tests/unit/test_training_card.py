@@ -45,6 +45,35 @@ def test_it_says_where_the_model_falls_short(tmp_path: Path) -> None:
     assert "| mail.jsonl, never seen | accuracy | 0.95 | 0.91 | **falls short** |" in said
 
 
+def test_it_says_when_a_label_is_decided_and_what_that_was_counted_on(tmp_path: Path) -> None:
+    rate = {"share": 0.0005, "interval": (0.0001, 0.0019), "texts": 1, "of": 2000}
+    rates = {"mail": {"false_positive_rate": rate, "recall": {**rate, "share": 0.9}}}
+    spam = {
+        "decide_at": 0.987,
+        "most_false_positives": 0.001,
+        "every_second_text": rates,
+        "source_never_seen": {},
+    }
+    card = ModelCard(
+        name="m",
+        version="1",
+        labels=("ham", "spam"),
+        evidence=2,
+        decide_at={"spam": 0.987},
+        familiar_at=0.01,
+        evaluation={"decisions": {"spam": spam}},
+    )
+    write_readme(tmp_path, card)
+    said = (tmp_path / "README.md").read_text()
+    assert "count by n / (n + 2)" in said
+    assert "familiarity is below 0.01" in said
+    assert "`spam` is decided from a score of 0.987, chosen so that at most 0.1%" in said
+    assert (
+        "| mail | every other text | 1 of 2000, 0.05% (0.01% to 0.19%) | 1 of 2000, 90.00%" in said
+    )
+    assert "the other sources" not in said
+
+
 @pytest.mark.parametrize("name", BUILTIN)
 def test_the_shipped_ones_are_what_the_cards_make_and_hold_the_recipes_targets(
     name: str, tmp_path: Path

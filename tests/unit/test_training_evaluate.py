@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from training.data.corpus import Example
 from training.judging import figures
 from training.judging.card import write_readme
 from training.judging.evaluate import Scored, score
-from training.judging.figures import measure
+from training.judging.figures import measure, measure_short
 
 THREE = ModelCard(name="t", version="1", labels=("positive", "neutral", "negative"))
 TWO = ModelCard(name="t", version="1", labels=("ham", "spam"))
@@ -38,6 +39,31 @@ def test_figures_of_two_labels() -> None:
     assert spam.items() <= found["per_label"]["spam"].items()
     assert (found["texts_per_second"], found["tokens_per_second"]) == (2.0, 50)
     assert "accuracy_among_present" not in found
+
+
+def test_what_is_left_unsure_is_counted_as_right_and_as_wrong() -> None:
+    logits = [[5, 0], [5, 0], [0, 5], [0, 5], [0.2, 0], [0, 5]]
+    judged = scored(logits, [0, 1, 1, 0, 0, 1])
+    assert "decisions" not in measure(judged, TWO)
+    card = TWO.model_copy(update={"decide_at": {"ham": 0.9}, "familiar_at": 0.1})
+    known = dataclasses.replace(judged, familiarities=np.array([1, 1, 0.05, 0.05, 1, 0.1]))
+    assert measure(known, card)["decisions"] == {
+        "decided": 0.5,
+        "right_of_decided": pytest.approx(2 / 3, abs=1e-4),
+        "unsure_though_right": pytest.approx(2 / 6, abs=1e-4),
+        "unsure_and_wrong": pytest.approx(1 / 6, abs=1e-4),
+    }
+
+
+def test_short_texts_have_figures_of_their_own() -> None:
+    judged = scored([[2, 0], [2, 0], [9, 0]], [0, 1, 1])
+    mixed = dataclasses.replace(judged, lengths=np.array([4, 4, 100]))
+    found = measure_short(mixed, TWO.model_copy(update={"evidence": 4.0}))
+    assert (found["rows"], found["accuracy"]) == (2, 0.5)
+    assert found["calibration_error"] == pytest.approx(0.2311, abs=1e-4)  # said 1 / (1 + e^-1)
+    assert found["calibration_error_without_evidence"] == pytest.approx(0.3808, abs=1e-4)
+    long = dataclasses.replace(judged, lengths=np.full(3, 17))
+    assert measure_short(long, TWO) == {}
 
 
 def test_a_label_that_is_never_true_counts_as_wrong_and_can_be_left_out() -> None:

@@ -1,4 +1,4 @@
-"""Altered copies of training texts: words dropped, swapped, or obfuscated as spammers do it.
+"""Altered copies of training texts: cut short, or words dropped, swapped or obfuscated.
 
 Dropping and swapping: Wei and Zou, "EDA: Easy Data Augmentation", 2019, section 2. No kept library
 knows the tricks of spam, which are those of the SpamAssassin rules for obfuscated words.
@@ -31,6 +31,8 @@ _LOOK_ALIKES = {
     "y": "уý",
 }
 _BETWEEN = ".-_*'"
+_MOST_WORDS = 32  # of a text cut short
+_TITLES = 0.25  # of those are the first line
 
 
 def augmented(examples: Sequence[Example], how: Augmentation, seed: int) -> list[Example]:
@@ -38,6 +40,18 @@ def augmented(examples: Sequence[Example], how: Augmentation, seed: int) -> list
     chance = random.Random(seed)
     count = round(how.share * len(examples))
     return [_altered(example, how, chance) for example in chance.sample(list(examples), count)]
+
+
+def shortened(examples: Sequence[Example], share: float, seed: int) -> list[Example]:
+    """Copies of a share of the examples that keep the title or the first words, of which there are
+    1 to 32, few as often as many; the same for the same seed.
+
+    A text that is as short already has no copy.
+    """
+    chance = random.Random(seed)
+    count = round(share * len(examples))
+    chosen = ((ex, _start(ex.text, chance)) for ex in chance.sample(list(examples), count))
+    return [replace(example, text=text) for example, text in chosen if text != example.text]
 
 
 def obfuscated(text: str, share: float, chance: random.Random) -> str:
@@ -57,6 +71,14 @@ def _altered(example: Example, how: Augmentation, chance: random.Random) -> Exam
     if set(example.labels) & set(how.obfuscate_labels):
         text = obfuscated(text, how.obfuscate_words, chance)
     return replace(example, text=text or example.text)
+
+
+def _start(text: str, chance: random.Random) -> str:
+    """The first line, which in a mail is its subject, or some of the first words."""
+    if chance.random() < _TITLES:
+        return text.partition("\n")[0]
+    words, count = text.split(), round(_MOST_WORDS ** chance.random())
+    return " ".join(words[:count]) if count < len(words) else text
 
 
 def _look_alike(word: str, chance: random.Random) -> str:

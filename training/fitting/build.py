@@ -81,7 +81,7 @@ def build(job: FitJob) -> Artifact | None:
             "training": _training(job, encoder, len(corpus.train), minutes),
         }
     )
-    return seal(job.out, with_head(job.out, card, corpus, job.recipe), corpus)
+    return seal(job.out, with_head(job.out, card, corpus, job.recipe), corpus, job.recipe)
 
 
 def add_ngrams(model: Artifact, recipe: Recipe, data: Path) -> Artifact:
@@ -103,7 +103,19 @@ def add_ngrams(model: Artifact, recipe: Recipe, data: Path) -> Artifact:
             "data": corpus.lineage,
         }
     )
-    return seal(model.path, with_head(model.path, card, corpus, recipe), corpus)
+    return seal(model.path, with_head(model.path, card, corpus, recipe), corpus, recipe)
+
+
+def add_decisions(model: Artifact, recipe: Recipe, data: Path) -> Artifact:
+    """The model calibrated and evaluated again, with the recipe's bars and its familiarity.
+
+    Raises ConfigError when the recipe has other labels than the model.
+    """
+    if recipe.labels != model.card.labels:
+        raise ConfigError(f"recipe {recipe.name} is not for the labels {model.card.labels}")
+    corpus = load_corpus(recipe, data)
+    known = {"version": recipe.version, "description": recipe.description, "data": corpus.lineage}
+    return seal(model.path, model.card.model_copy(update=known), corpus, recipe)
 
 
 def with_head(out: Path, card: ModelCard, corpus: Corpus, recipe: Recipe) -> ModelCard:

@@ -22,6 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import Artifact
 from stream_app.model.ngrams import Features, Logits, NgramHead
+from training.data.augment import shortened
 from training.data.corpus import Corpus
 from training.judging.calibrate import cross_entropy
 from training.judging.evaluate import Scored, score
@@ -33,6 +34,7 @@ _POWERS = (0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
 _SHARES = np.concatenate([[0.0], np.geomspace(0.05, 20, 79)])  # each about 8 % above the last
 _LEAST_TEXTS = 2  # a bucket that fewer texts have says nothing of others
 _ITERATIONS = 100
+_SEED = 1
 
 
 def add_head(artifact: Artifact, corpus: Corpus, how: Ngrams, engine: str) -> dict[str, Any]:
@@ -43,6 +45,7 @@ def add_head(artifact: Artifact, corpus: Corpus, how: Ngrams, engine: str) -> di
     """
     card = artifact.card
     learnt = [ex for ex in (*corpus.train, *corpus.more) for _ in range(ex.times)]
+    learnt += shortened(learnt, how.short_copies, _SEED)
     if card.problem != "single_label" or not corpus.validation:
         raise ConfigError("an n-gram head is for single-label models, and needs validation texts")
     truth = np.array([card.labels.index(example.label) for example in learnt])

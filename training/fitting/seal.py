@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +11,23 @@ from sklearn.metrics import precision_recall_curve
 
 from stream_app.model.artifact import EXITS, Artifact, ModelCard
 from stream_app.model.decision import probabilities
-from training.data.corpus import Corpus
+from training.data.augment import shortened
+from training.data.corpus import Corpus, Example
 from training.fitting.drift_reference import write_reference
+from training.fitting.familiarity import write_familiarity
 from training.fitting.model_files import unsealed
-from training.judging.calibrate import temperature
+from training.judging.calibrate import Outcomes, temperature_and_evidence
 from training.judging.card import write_cards
-from training.judging.evaluate import Scored, int8_agreement, score
-from training.judging.figures import measure
+from training.judging.decisions import decided
+from training.judging.evaluate import Scored, int8_agreement, rows_of, score
+from training.judging.figures import measure, measure_short
+from training.recipe import Recipe
 
 ENGINE = "auto"  # what `winnow worker` serves with
+_SEED = 1
 
 
-def seal(out: Path, card: ModelCard, corpus: Corpus) -> Artifact:
+def seal(out: Path, card: ModelCard, corpus: Corpus, recipe: Recipe) -> Artifact:
     """Calibrate and evaluate the files in `out` as they will be served, and write their cards.
 
     All is measured on a card in memory; the files are hashed once, when it is written.
@@ -31,15 +37,25 @@ def seal(out: Path, card: ModelCard, corpus: Corpus) -> Artifact:
     # first, because the engine takes int8 or not by what the card says of it
     agreement = int8_agreement(unsealed(out, card), tests.values())
     card = card.model_copy(update={"int8_agreement": agreement})
+    write_familiarity(out, corpus)
     validation = score(unsealed(out, card), corpus.validation, ENGINE)
-    card = calibrated(card, validation)
+    card = calibrated(card, validation, cut_and_scored(unsealed(out, card), corpus.validation))
     model = unsealed(out, card)
     write_reference(model, corpus.validation, validation.logits)
-    figures = {
-        name: measure(score(model, examples, ENGINE), card) for name, examples in tests.items()
+    scored = {name: score(model, examples, ENGINE) for name, examples in tests.items()}
+    card, evaluation = decided(card, recipe.decide, [validation, *scored.values()])
+    figures = {name: measure(test, card) for name, test in scored.items()}
+    short = {
+        name: measure_short(cut_and_scored(model, examples), card)
+        for name, examples in tests.items()
     }
-    evaluation = {"engine": ENGINE, "test": figures}
+    evaluation = {"engine": ENGINE, "test": figures, "short": short, **evaluation}
     return write_cards(out, card.model_copy(update={"evaluation": evaluation, "files": {}}))
+
+
+def cut_and_scored(model: Artifact, examples: Sequence[Example]) -> Scored:
+    """Copies of the examples cut short, scored."""
+    return score(model, shortened(examples, 1, _SEED), ENGINE)
 
 
 def _without_exits(out: Path, card: ModelCard) -> ModelCard:
@@ -49,18 +65,30 @@ def _without_exits(out: Path, card: ModelCard) -> ModelCard:
     return card.model_copy(update={"exit_confidence": None, "training": training})
 
 
-def calibrated(card: ModelCard, scored: Scored) -> ModelCard:
-    """The card with the temperature, and for multi-label the thresholds, that fit scored texts."""
+def calibrated(card: ModelCard, whole: Scored, short: Scored) -> ModelCard:
+    """The card with the temperature, and for multi-label the thresholds, that fit `whole` texts,
+    and the evidence that fits those and `short` ones."""
+    kinds = [_outcomes(kind, card) for scored in (whole, short) for kind in _by_source(scored)]
+    divisor, evidence = temperature_and_evidence(_outcomes(whole, card), kinds)
+    card = card.model_copy(update={"temperature": divisor, "evidence": evidence})
     if card.problem == "single_label":
-        truth = scored.truth.argmax(axis=1)
-        return card.model_copy(update={"temperature": temperature(scored.logits, truth)})
-    # a sigmoid is a softmax over the logit and 0
-    logits = np.stack([np.zeros_like(scored.logits), scored.logits], axis=-1).reshape(-1, 2)
-    card = card.model_copy(
-        update={"temperature": temperature(logits, scored.truth.ravel().astype(np.int64))}
-    )
-    scores = probabilities(scored.logits, card, scored.lengths)
-    return card.model_copy(update={"thresholds": _thresholds(scores, scored.truth, card)})
+        return card
+    scores = probabilities(whole.logits, card, whole.lengths)
+    return card.model_copy(update={"thresholds": _thresholds(scores, whole.truth, card)})
+
+
+def _by_source(scored: Scored) -> list[Scored]:
+    source = np.asarray(scored.slices["source"], dtype=np.str_)
+    return [rows_of(scored, source == name) for name in np.unique(source)]
+
+
+def _outcomes(scored: Scored, card: ModelCard) -> Outcomes:
+    """Multi-label: one of two a label, since a sigmoid is a softmax over the logit and 0."""
+    if card.problem == "single_label":
+        return Outcomes(scored.logits, scored.lengths, scored.truth.argmax(axis=1))
+    pairs = np.stack([np.zeros_like(scored.logits), scored.logits], axis=-1).reshape(-1, 2)
+    counts = np.repeat(scored.lengths, scored.logits.shape[1])
+    return Outcomes(pairs, counts, scored.truth.ravel().astype(np.int64))
 
 
 def _thresholds(

@@ -52,7 +52,7 @@ def average(models: Sequence[Artifact], recipe: Recipe, data: Path, out: Path) -
             "data": corpus.lineage,
         }
     )
-    return seal(out, card, corpus)
+    return seal(out, card, corpus, recipe)
 
 
 def _check_alike(models: Sequence[Artifact]) -> None:

@@ -13,6 +13,10 @@ from typing import Any
 from stream_app.model.artifact import Artifact, ModelCard, write_card
 
 README = "README.md"
+_WAYS = {  # how texts were held back from the choice of a bar -> what it was chosen on
+    "every_second_text": "every other text",
+    "source_never_seen": "the other sources",
+}
 UNSEEN = ", never seen"  # after a source's name: in training, by models for cross-validation
 
 
@@ -35,11 +39,19 @@ def _lines(card: ModelCard) -> Iterator[str]:
     yield (
         f"Labels: {', '.join(card.labels)} ({card.problem.replace('_', '-')}). Reads up to "
         f"{card.max_tokens} tokens (`{card.truncation}`). Confidence is calibrated with a "
-        f"temperature of {card.temperature}. `winnow.json` has all figures and digests."
+        f"temperature of {card.temperature}{_by_length(card)}. `winnow.json` has all figures and "
+        "digests."
     )
     yield from _evaluation(card)
+    yield from _decisions(card)
     yield from _data(card)
     yield from _training(card.training)
+
+
+def _by_length(card: ModelCard) -> str:
+    if not card.evidence:
+        return ""
+    return f"; the logits of a text of n tokens count by n / (n + {card.evidence:g})"
 
 
 def _evaluation(card: ModelCard) -> Iterator[str]:
@@ -53,11 +65,13 @@ def _evaluation(card: ModelCard) -> Iterator[str]:
         "temperature scaling."
     )
     yield from _figures(tests)
+    yield from _short(card.evaluation.get("short", {}))
     if card.int8_agreement is not None:
         share = f"{card.int8_agreement:.2%}"
         yield from (
             "",
-            f"int8 gives the label of float32 for {share} or more of each test's texts.",
+            f"int8 gives the label of float32 for {share} or more of each test's texts (a thousand "
+            "of a long test were compared).",
         )
     unseen = _unseen(card)
     if unseen:
@@ -69,6 +83,35 @@ def _evaluation(card: ModelCard) -> Iterator[str]:
         )
         yield from _figures(unseen)
     yield from _targets(card)
+
+
+def _decisions(card: ModelCard) -> Iterator[str]:
+    """The bars, and what passes them of texts that had no part in choosing them."""
+    if card.decide_at or card.familiar_at:
+        yield from ("", "## Decisions", "")
+    if card.familiar_at:
+        yield (
+            f"A text is `unsure` whose familiarity is below {card.familiar_at:g}, as that share of "
+            "its own kinds of text is."
+        )
+    told: Mapping[str, Any] = card.evaluation.get("decisions", {})
+    for label, found in told.items():
+        yield ""
+        yield (
+            f"`{label}` is decided from a score of {found['decide_at']}, chosen so that at most "
+            f"{found['most_false_positives']:.1%} of each source's other texts reach it. "
+            "Counted on texts that did not choose it, with exact 95 % intervals:"
+        )
+        yield from ("", "| texts | bar chosen on | false positives | found |", "|---|---|---|---|")
+        for way, said in _WAYS.items():
+            for source, rates in found[way].items():
+                wrong, right = (_share(rates[name]) for name in ("false_positive_rate", "recall"))
+                yield f"| {source} | {said} | {wrong} | {right} |"
+
+
+def _share(rate: Mapping[str, Any]) -> str:
+    low, high = rate["interval"]
+    return f"{rate['texts']} of {rate['of']}, {rate['share']:.2%} ({low:.2%} to {high:.2%})"
 
 
 def _unseen(card: ModelCard) -> dict[str, Any]:
@@ -88,6 +131,18 @@ def _figures(tests: Mapping[str, Any]) -> Iterator[str]:
         )
     for name, found in tests.items():
         yield from _per_label(name, found)
+
+
+def _short(tests: Mapping[str, Any]) -> Iterator[str]:
+    """Of the test texts cut to their title or first words."""
+    if any(tests.values()):
+        yield from ("", "| cut to 16 tokens or fewer | texts | accuracy | calibration error |")
+        yield "|---|---|---|---|"
+    for name, found in tests.items():
+        if found:
+            yield (
+                f"| {name} | {found['rows']} | {found['accuracy']} | {found['calibration_error']} |"
+            )
 
 
 def _targets(card: ModelCard) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +15,21 @@ from stream_app.engine.native_library import find_kernels
 from stream_app.engine.protocol import TokenIds, scores
 from stream_app.model.artifact import Artifact, ModelCard
 from stream_app.model.decision import Lengths, lengths
+from stream_app.model.familiarity import load_familiarity
 from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
 from training.data.corpus import Example
 from training.judging import metrics
 
 _BATCH_TOKENS = 8_192
+_COMPARED = 1_000  # texts of a test, at most: float32 takes twice as long, for each of them
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
     """Raw logits [rows, labels] of examples, their true labels [rows, labels], their lengths [rows]
-    in tokens that the model reads, what it took, and by which properties (length, language, source)
-    the rows may be sliced."""
+    in tokens that the model reads, what it took, by which properties (length, language, source) the
+    rows may be sliced, and their familiarities [rows], None where the model measures none."""
 
     logits: NDArray[np.float32]
     truth: NDArray[np.bool_]
@@ -35,6 +37,7 @@ class Scored:
     tokens: int
     seconds: float
     slices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    familiarities: NDArray[np.float64] | None = None
 
 
 def score(
@@ -50,23 +53,37 @@ def score(
     Raises ModelError for a label the model does not have, EngineError for scores not finite.
     """
     truth = true_labels(examples, artifact.card)
-    ids = Tokenizer(artifact).encode([example.text for example in examples])
-    head = load_head(artifact)
+    texts = [example.text for example in examples]
+    ids = Tokenizer(artifact).encode(texts)
+    head, familiarity = load_head(artifact), load_familiarity(artifact)
     loaded = load_engine(engine, artifact, device, precision, early_exit=early_exit)
     loaded.warm_up()
     started = time.perf_counter()
     logits = np.zeros(truth.shape, dtype=np.float32)
     for rows in _batches(ids):
-        prior = head.logits([examples[row].text for row in rows]) if head else None
+        prior = head.logits([texts[row] for row in rows]) if head else None
         logits[rows] = scores(loaded, [ids[row] for row in rows], prior)
     seconds = time.perf_counter() - started
     loaded.close()
+    known = np.array(familiarity.scores(texts, ids)) if familiarity else None
     slices = {
-        "length": metrics.length_slices([len(example.text.split()) for example in examples]),
+        "length": metrics.length_slices([len(text.split()) for text in texts]),
         "language": [example.language for example in examples],
         "source": [example.source for example in examples],
     }
-    return Scored(logits, truth, lengths(ids), sum(map(len, ids)), seconds, slices)
+    return Scored(logits, truth, lengths(ids), sum(map(len, ids)), seconds, slices, known)
+
+
+def rows_of(scored: Scored, rows: NDArray[np.bool_]) -> Scored:
+    """Some of the texts, `rows` [rows], without slices or familiarities."""
+    return replace(
+        scored,
+        logits=scored.logits[rows],
+        truth=scored.truth[rows],
+        lengths=scored.lengths[rows],
+        slices={},
+        familiarities=None,
+    )
 
 
 def true_labels(examples: Sequence[Example], card: ModelCard) -> NDArray[np.bool_]:
@@ -84,14 +101,16 @@ def true_labels(examples: Sequence[Example], card: ModelCard) -> NDArray[np.bool
 def int8_agreement(artifact: Artifact, tests: Iterable[Sequence[Example]]) -> float | None:
     """The least share of a test's texts that the compiled engine labels in int8 as in float32.
 
-    None where the kernels were not compiled.
+    Of a long test about a thousand are compared, spread over it. None where the kernels were not
+    compiled.
     """
     if not find_kernels():
         return None
     shares = []
     for examples in tests:
+        some = examples[:: -(-len(examples) // _COMPARED)]
         int8, exact = (
-            score(artifact, examples, "compiled", "cpu", precision).logits.argmax(axis=1)
+            score(artifact, some, "compiled", "cpu", precision).logits.argmax(axis=1)
             for precision in ("int8", "float32")
         )
         shares.append(float((int8 == exact).mean()))

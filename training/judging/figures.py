@@ -15,8 +15,9 @@ from stream_app.model.artifact import ModelCard
 from stream_app.model.decision import probabilities
 from training.judging import metrics
 from training.judging.calibrate import calibration_error
-from training.judging.evaluate import Scored
+from training.judging.evaluate import Scored, rows_of
 
+SHORT = 16  # tokens
 _SMALLEST_SLICE = 20  # rows: fewer say nothing
 
 
@@ -72,6 +73,24 @@ def reported(
         **about,
         "test": {name: measure(part, card) for name, part in scored.items()},
         "plots": {name: plots(part, card) for name, part in scored.items()},
+    }
+
+
+def measure_short(scored: Scored, card: ModelCard) -> dict[str, Any]:
+    """Accuracy and calibration error of the texts of up to 16 tokens, also without the card's
+    `evidence`; of a single-label model."""
+    rows = scored.lengths <= SHORT
+    if card.problem == "multi_label" or not rows.any():
+        return {}
+    short = rows_of(scored, rows)
+    (confidence, right), (flat, _) = (
+        _confidence(short, how) for how in (card, card.model_copy(update={"evidence": 0.0}))
+    )
+    return {
+        "rows": int(rows.sum()),
+        "accuracy": metrics.rounded(right.mean()),
+        "calibration_error": metrics.rounded(calibration_error(confidence, right)),
+        "calibration_error_without_evidence": metrics.rounded(calibration_error(flat, right)),
     }
 
 
@@ -178,6 +197,26 @@ def ranking(judged: Judged) -> Figures:
     return metrics.ranking(judged.scores[:, 1], judged.truth == 1)
 
 
+def decisions(judged: Judged) -> Figures:
+    """Shares of all texts: decided and of those right, and left `unsure` though the label was right
+    or because it was wrong; where the card has anything to leave them unsure by."""
+    card, best = judged.card, judged.scores.argmax(axis=1)
+    if not judged.single_label or not (card.decide_at or card.familiar_at):
+        return {}
+    bars = np.array([card.decide_at.get(label, 0.0) for label in card.labels])
+    sure = judged.scores.max(axis=1) >= bars[best]
+    if judged.scored.familiarities is not None and card.familiar_at is not None:
+        sure &= judged.scored.familiarities >= card.familiar_at
+    right = best == judged.truth
+    found = {
+        "decided": sure.mean(),
+        "right_of_decided": right[sure].mean() if sure.any() else 0.0,
+        "unsure_though_right": (right & ~sure).mean(),
+        "unsure_and_wrong": (~right & ~sure).mean(),
+    }
+    return {"decisions": {name: metrics.rounded(share) for name, share in found.items()}}
+
+
 def recall_at_fpr(judged: Judged) -> Figures:
     if not judged.two_labels:
         return {}
@@ -204,6 +243,7 @@ FIGURES: Sequence[Callable[[Judged], Figures]] = (
     accuracy_among_present,
     ranking,
     recall_at_fpr,
+    decisions,
     speed,
 )
 

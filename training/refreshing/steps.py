@@ -157,7 +157,7 @@ class Steps:
 
     def seal(self) -> dict[str, Any]:
         card = ModelCard.model_validate((self._run.done("head") or {})["card"])
-        sealed = seal(self._model, card, self._corpus)
+        sealed = seal(self._model, card, self._corpus, self._job.recipe)
         return {"version": sealed.card.version, "digest": sealed.digest}
 
     def gates(self) -> dict[str, Any]:

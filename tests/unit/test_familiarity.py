@@ -1,0 +1,145 @@
+"""Familiarity: which words a model knows, and that texts of its own kinds are seldom strange."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream_app.core.errors import ModelError
+from stream_app.model.artifact import FAMILIARITY, Artifact, load_artifact, write_card
+from stream_app.model.familiarity import (
+    Familiarity,
+    distinct_words,
+    load_familiarity,
+    measure,
+)
+from tests.tiny_model import save_tiny_albert
+from training.data.corpus import Corpus, Example
+from training.fitting.familiarity import fit_familiarity, write_familiarity
+
+KNOWN = [f"word{letter}{other}" for letter in "abcdefghij" for other in "klmnopqrst"]
+OWN = " ".join(KNOWN[:40])
+
+
+def texts(count: int, seed: int) -> list[str]:
+    """Texts of 10 to 80 of the known words, now and then one that is not known."""
+    chance = np.random.default_rng(seed)
+    lengths = chance.integers(10, 80, count)
+    return [
+        " ".join([*chance.choice(KNOWN, length), *["odd"] * int(chance.random() < 0.2)])
+        for length in lengths
+    ]
+
+
+@pytest.fixture
+def familiarity() -> Familiarity:
+    return fit_familiarity(texts(2_000, seed=1))
+
+
+def score(familiarity: Familiarity, text: str) -> float:
+    [found] = familiarity.scores([text], [[2, 3]])
+    return found
+
+
+def test_its_own_texts_fall_below_a_share_as_often_as_it_says(familiarity: Familiarity) -> None:
+    own = texts(4_000, seed=2)
+    found = np.array(familiarity.scores(own, [[]] * len(own)))
+    for share in (0.01, 0.1, 0.5):
+        assert (found < share).mean() == pytest.approx(share, abs=0.6 * share)
+    assert found.min() >= 0
+    assert found.max() <= 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "worda",
+        "worda wordb",
+        "12345 67890 !!! 42",
+        "lauter fremde Wörter in einem Satz, den das Modell nicht kennt",
+        "これは日本語の文章です。モデルは知りません。",
+        OWN[:40] + " pero casi todo lo que sigue no lo ha visto nunca en ningún texto",
+    ],
+)
+def test_a_word_another_language_and_another_script_are_unfamiliar(
+    familiarity: Familiarity, text: str
+) -> None:
+    assert score(familiarity, text) < 0.01
+
+
+def test_more_known_words_never_make_it_less_familiar(familiarity: Familiarity) -> None:
+    found = [score(familiarity, " ".join(KNOWN[:count])) for count in range(1, 100)]
+    assert found == sorted(found)
+    assert found[0] < 0.01
+    assert found[-1] > 0.5
+
+
+def test_repeating_a_word_makes_no_evidence(familiarity: Familiarity) -> None:
+    assert score(familiarity, KNOWN[0]) == score(familiarity, f"{KNOWN[0]} " * 50)
+
+
+def test_a_word_is_known_that_two_training_texts_have() -> None:
+    found = fit_familiarity(["Good morning all", "good night", "Good Night!"])
+    assert measure("GOOD night", found.known) == pytest.approx(2 / 22)
+    assert measure("morning", found.known) == 0
+
+
+def test_a_training_text_counts_by_the_words_of_the_others() -> None:
+    """Else its own words would make each of them familiar, and new texts of the kind strange."""
+    alone = [f"{word} {word}x" for word in KNOWN]
+    found = fit_familiarity([text for text in alone for _ in range(2)])
+    assert found.quantiles.max() == 0
+
+
+def test_digits_and_signs_are_no_words_and_long_texts_are_cut() -> None:
+    assert distinct_words("Ab ab_c 12 d3 ü") == {"ab", "c", "d", "ü"}
+    assert len(distinct_words(" ".join(KNOWN * 10))) <= 200
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    """A tiny model with a measure."""
+    folder = save_tiny_albert(tmp_path)
+    examples = [Example(text, ("ham",)) for text in texts(50, seed=3)]
+    write_familiarity(folder, Corpus(train=examples))
+    return write_card(folder, load_artifact(folder).card)
+
+
+def test_the_file_comes_back_as_it_was_and_the_digest_covers_it(artifact: Artifact) -> None:
+    loaded = load_familiarity(load_artifact(artifact.path))
+    assert loaded is not None
+    assert FAMILIARITY in artifact.card.files
+    assert score(loaded, OWN) > score(loaded, "unfamiliar words")
+    dataclasses.replace(loaded, known=~loaded.known).save(artifact.path)
+    with pytest.raises(ModelError, match="does not match its digest"):
+        load_artifact(artifact.path)
+
+
+def test_without_training_texts_there_is_none(artifact: Artifact) -> None:
+    write_familiarity(artifact.path, Corpus())
+    assert load_familiarity(artifact) is None
+
+
+def test_a_file_that_is_no_measure_is_refused(artifact: Artifact) -> None:
+    (artifact.path / FAMILIARITY).write_bytes(b"no safetensors")
+    with pytest.raises(ModelError, match="measures no familiarity"):
+        load_familiarity(artifact)
+    far = Familiarity(np.ones(1 << 21, dtype=bool), np.zeros(3, np.float32))
+    far.save(artifact.path)
+    with pytest.raises(ModelError, match="measures no familiarity"):
+        load_familiarity(artifact)
+
+
+@pytest.mark.parametrize("at", [[], [0], [0, 1], [254], [255], [256, 1_000], [7, 1 << 19]])
+def test_what_is_known_survives_the_file(at: list[int], tmp_path: Path) -> None:
+    known = np.zeros(1 << 20, dtype=bool)
+    known[at] = True
+    folder = save_tiny_albert(tmp_path)
+    Familiarity(known, np.zeros(3, np.float32)).save(folder)
+    loaded = load_familiarity(load_artifact(folder))
+    assert loaded is not None
+    assert (loaded.known == known).all()

@@ -1,0 +1,39 @@
+"""Makes a model's `familiarity.safetensors` from the texts that it learnt from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from stream_app.model.artifact import FAMILIARITY
+from stream_app.model.familiarity import Familiarity, distinct_words, measure, table
+from training.data.corpus import Corpus
+
+_LEAST_TEXTS = 2  # a word that fewer texts have may be a slip
+_SHARES = np.linspace(0, 1, 1_001)
+
+
+def write_familiarity(out: Path, corpus: Corpus) -> None:
+    """Write the measure into the model's folder `out`; without training texts there is none.
+
+    The card has to be sealed again afterwards.
+    """
+    (out / FAMILIARITY).unlink(missing_ok=True)
+    learnt = [example.text for example in (*corpus.train, *corpus.more)]
+    if learnt:
+        fit_familiarity(learnt).save(out)
+
+
+def fit_familiarity(texts: Sequence[str]) -> Familiarity:
+    """The measure of `texts`, each compared with all the others."""
+    seen = Counter(word for text in texts for word in distinct_words(text))
+    known, elsewhere = (
+        table(word for word, count in seen.items() if count >= least)
+        for least in (_LEAST_TEXTS, _LEAST_TEXTS + 1)  # a text's own words are in itself, too
+    )
+    found = [measure(text, elsewhere) for text in texts]
+    quantiles = np.quantile(found, _SHARES, method="inverted_cdf")
+    return Familiarity(known, quantiles.astype(np.float32))
