@@ -10,10 +10,12 @@ import pytest
 from aiokafka.errors import LeaderNotAvailableError, UnknownTopicOrPartitionError
 from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v11
 from aiokafka.protocol.offset import OffsetRequest
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy as Builder
+from aiokafka.record.memory_records import MemoryRecords
 
 from stream_app.core.messages import UNMARKED, Mark, Partition
 from stream_app.services.header_names import readable
-from stream_app.services.history.fetch import GuardedFetch
+from stream_app.services.history.fetch import GuardedFetch, _epochs
 from stream_app.services.history.marks import Marks, read, written
 from stream_app.services.history.parting import BrokerLogs, Parted
 from stream_app.services.history.protocol import (
@@ -240,6 +242,35 @@ async def test_nothing_is_fetched_before_its_log_was_looked_at() -> None:
     assert (answer.topics, consumer.asked) == ([], [])
 
 
+class Unreadable(str):
+    def encode(self, *_: object) -> bytes:
+        return b"\xff\xfe"
+
+
+def test_a_header_name_that_is_not_utf8_is_replaced_and_nothing_else() -> None:
+    builder = Builder(2, 0, 0, -1, -1, -1, 2**20)
+    for offset in (0, 3):
+        builder.append(offset, 1000 + offset, b"k", None, [(Unreadable("x"), b"v"), ("y", None)])
+    builder._last_offset = 9  # those behind were compacted away
+    bad = bytearray(builder.build())
+    struct.pack_into(">q", bad, 0, 700)
+    struct.pack_into(">i", bad, 12, 4)
+    good = readable(bytes(bad) + b"cut off")
+    [(offset, epoch)] = _epochs(good)
+    assert (offset, epoch) == (700, 4)
+    batch = MemoryRecords(good).next_batch()
+    assert batch.validate_crc()
+    assert batch.next_offset == 710
+    found = [(r.offset, r.timestamp, r.key, r.value, list(r.headers)) for r in batch]
+    name = "\N{REPLACEMENT CHARACTER}" * 2
+    headers = [(name, b"v"), ("y", None)]
+    assert found == [(700, 1000, b"k", None, headers), (703, 1003, b"k", None, headers)]
+
+
 def test_batches_that_can_be_read_stay_as_they_are() -> None:
+    builder = Builder(2, 0, 0, -1, -1, -1, 2**20)
+    builder.append(0, 1000, b"k", b"v", [("name", b"v")])
+    whole = bytes(builder.build())
+    assert readable(whole * 2) == whole * 2
     assert readable(b"") == b""
     assert readable(b"\0" * 11) == b""

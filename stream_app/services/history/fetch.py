@@ -9,7 +9,6 @@ would start again by `auto_offset_reset`, without a word.
 from __future__ import annotations
 
 import asyncio
-import logging
 import struct
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -25,11 +24,7 @@ from stream_app.services.header_names import readable
 from stream_app.services.history.marks import Marks
 from stream_app.services.history.protocol import EPOCH_API, NONE, TAGS, FetchRequestById
 
-log = logging.getLogger(__name__)
-
 OUT_OF_RANGE, UNKNOWN_TOPIC, UNKNOWN_TOPIC_ID, OTHER_TOPIC_ID = 1, 3, 100, 103  # error codes
-FORBIDDEN = 29
-RIGHT_SECONDS = 1.0  # before the next fetch
 WAIT_SECONDS = 0.05  # before the next fetch, where this one cannot bring anything
 _BATCH = struct.Struct(">qiib")  # base offset, length, partition leader epoch, magic
 _OVERHEAD = 12  # bytes of a batch before those that its length counts
@@ -101,10 +96,6 @@ class GuardedFetch:
                 self.unreadable.discard(partition)
                 return (*answered[:-1], readable(records))
             return answered
-        if error == FORBIDDEN:  # aiokafka would end the worker; a right may come back
-            log.error("topic %s: we have no right to read it any more", partition.topic)
-            await asyncio.sleep(RIGHT_SECONDS)
-            return (partition.number, 0, *answered[2:-1], b"")
         if error and error not in (OUT_OF_RANGE, UNKNOWN_TOPIC_ID, OTHER_TOPIC_ID):
             return answered
         try:

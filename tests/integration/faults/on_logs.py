@@ -71,7 +71,7 @@ def log_truncated_and_short(scene: Scene) -> None:
     scene.finish(worker)
 
 
-@fault(own_broker=True, apart=DISK, modes=BOTH, share=0.5, goes_back=True, quick={"apache": ONCE})
+@fault(own_broker=True, apart=DISK, modes=BOTH, share=0.5, goes_back=True)
 def log_truncated_without_a_worker(scene: Scene) -> None:
     """As before, while no worker runs: the next one finds an offset of another log."""
     kept, lost, new = half(scene, 0, 5), half(scene, 5, 10), half(scene, 10, 20)
@@ -138,7 +138,7 @@ def _done(action: Callable[[], object]) -> bool:
 
 @fault(
     own_broker=True,
-    apart={"tansu": "the embedded broker has no topic ids"},
+    apart=DISK,
     modes=BOTH,
     share=0.5,
     goes_back=True,
@@ -156,7 +156,7 @@ def topic_made_again(scene: Scene) -> None:
 
 @fault(
     own_broker=True,
-    apart={"tansu": "the embedded broker has no topic ids"},
+    apart=DISK,
     modes=BOTH,
     share=0.5,
     goes_back=True,
@@ -179,7 +179,7 @@ def topic_made_again_behind_its_back(scene: Scene) -> None:
 
 @fault(
     own_broker=True,
-    apart={"tansu": "the embedded broker has no topic ids"},
+    apart=DISK,
     modes=BOTH,
     share=0.5,
     goes_back=True,
@@ -196,7 +196,7 @@ def topic_made_again_without_a_worker(scene: Scene) -> None:
 
 @fault(
     own_broker=True,
-    apart={"tansu": "the embedded broker has no topic ids"},
+    apart=DISK,
     modes=BOTH,
     share=0.5,
     goes_back=True,
@@ -219,7 +219,6 @@ def topic_made_again_smaller(scene: Scene) -> None:
     modes=BOTH,
     share=0.5,
     duplicates=False,
-    quick={"apache": TWICE},
 )
 def deleted_before_they_were_read(scene: Scene) -> None:
     """Retention overtakes a worker that is not there: what it missed is said and counted."""

@@ -41,7 +41,7 @@ def output_truncated(scene: Scene) -> None:
     scene.finish(worker)
 
 
-@fault(own_broker=True, apart=DISK, modes=BOTH, share=0.3, options=EXPIRES, quick={"apache": ONCE})
+@fault(own_broker=True, apart=DISK, modes=BOTH, share=0.3, options=EXPIRES)
 def producer_expired(scene: Scene) -> None:
     """Idle for longer than the broker remembers a producer, or a transactional id."""
     before, after = half(scene, 0, 10), half(scene, 10, 20)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import resource
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaAdminClient, OffsetAndMetadata, TopicPartition
@@ -120,22 +121,38 @@ def append_time_and_compaction(scene: Scene) -> None:
     scene.finish(scene.start())
 
 
+@contextmanager
+def _without(
+    scene: Scene, kind: ResourceType, name: str, operation: ACLOperation
+) -> Iterator[None]:
+    """Everybody's right is gone, until the end of the block."""
+    pattern = ResourcePattern(kind, name)
+    acl = ACL("User:ANONYMOUS", "*", operation, ACLPermissionType.DENY, pattern)
+    _admin(scene, lambda admin: admin.create_acls([acl]))
+    yield
+    gone = ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, pattern)
+    _admin(scene, lambda admin: admin.delete_acls([gone]))
+
+
 @fault(own_broker=True, modes=BOTH, share=0.5, apart=LIMITS, options=RIGHTS)
-def rights_taken_away(scene: Scene) -> None:
-    """The right to write labels, to read the input, to use the group: each gone for 5 s."""
+def right_to_write_taken_away(scene: Scene) -> None:
+    """The right to write labels is gone for 5 s: retried until it is back."""
     scene.produce()
     worker = scene.start()
-    strikes = (
-        (0.1, ResourceType.TOPIC, f"{scene.topic}.labels", ACLOperation.WRITE),
-        (0.4, ResourceType.TOPIC, scene.topic, ACLOperation.READ),
-        (0.7, ResourceType.GROUP, scene.stage.group, ACLOperation.READ),
-    )
-    for share, kind, name, operation in strikes:
-        scene.reach(share)
-        pattern = ResourcePattern(kind, name)
-        acl = ACL("User:ANONYMOUS", "*", operation, ACLPermissionType.DENY, pattern)
-        _admin(scene, lambda admin, acl=acl: admin.create_acls([acl]))
+    scene.reach(0.1)
+    with _without(scene, ResourceType.TOPIC, f"{scene.topic}.labels", ACLOperation.WRITE):
         time.sleep(5)  # the fault itself
-        gone = ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, pattern)
-        _admin(scene, lambda admin, gone=gone: admin.delete_acls([gone]))
     scene.finish(worker)
+
+
+@fault(own_broker=True, modes=BOTH, share=0.5, apart=LIMITS, options=RIGHTS)
+def right_to_read_taken_away(scene: Scene) -> None:
+    """The right to read the input is gone: the worker ends and says so; the next one goes on."""
+    scene.produce()
+    worker = scene.start()
+    scene.reach(0.1)
+    with _without(scene, ResourceType.TOPIC, scene.topic, ACLOperation.READ):
+        assert worker.process.wait(60) == 1
+        assert "the consumer crashed (TopicAuthorizationFailedError" in worker.output
+    scene.workers.remove(worker)
+    scene.finish(scene.start())
