@@ -111,7 +111,7 @@ async def test_drift_shadow_and_review_leave_a_mail_without_text_out():
     compared.models.challenge(replace(champion, engine=FakeEngine(CARD.labels)))
     compared.shadow.observe(seen)  # not started: what it takes waits
     assert compared.shadow._waiting.qsize() == 1
-    assert [wanted(w.record, w.prediction, compared.settings) for w in seen] == [True, False]
+    assert [wanted(w.id, w.prediction, compared.settings) for w in seen] == [True, False]
 
 
 class Lengths:

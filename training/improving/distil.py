@@ -176,7 +176,7 @@ def _load_student(folder: Path, teacher: AlbertModel) -> AlbertModel:
 
 def _snippets(folder: Path, texts: Sequence[str], how: Distillation) -> list[TokenIds]:
     """A window of each text in the teacher's tokens, at a random place, between [CLS] and [SEP]."""
-    card = ModelCard(name="teacher", version="", labels=("-", "--"))
+    card = ModelCard(name="teacher", version="unversioned", labels=("-", "--"))
     encoded = Tokenizer(unsealed(folder, card)).encode(texts)
     chance = random.Random(how.seed)
     chance.shuffle(encoded)
