@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stream_app.__main__ import app
-from tests.short_mails import SHORT_MAILS, Mail
+from tests.short_mails import AFTERWARDS, SHORT_MAILS, Mail
 
 WORDS = (
     "photos",
@@ -54,9 +54,10 @@ def test_the_collection_is_as_large_as_it_should_be() -> None:
     assert min(map(len, SHORT_MAILS.values())) >= 10
 
 
-@pytest.mark.parametrize("language", SHORT_MAILS)
-def test_no_short_good_mail_is_decided_to_be_spam(language: str, tmp_path: Path) -> None:
-    mails = SHORT_MAILS[language]
+@pytest.mark.parametrize(
+    "mails", [*SHORT_MAILS.values(), AFTERWARDS], ids=[*SHORT_MAILS, "afterwards"]
+)
+def test_no_short_good_mail_is_decided_to_be_spam(mails: list[Mail], tmp_path: Path) -> None:
     sent = [written(mail, picture) for picture in (False, True) for mail in mails]
     found = decided(tmp_path, sent)
     assert [
