@@ -27,6 +27,7 @@ from stream_app.model.checks.config import CONFIG, DEFAULT_MAX_TOKENS, positions
 from stream_app.model.checks.files import (
     CARD_BYTES,
     CONFIG_BYTES,
+    FAMILIARITY_BYTES,
     TOKENIZER_BYTES,
     WEIGHTS_BYTES,
     model_file,
@@ -42,7 +43,12 @@ NGRAMS = "ngrams.safetensors"  # optional: see `stream_app.model.ngrams`
 EXITS = "exits.safetensors"  # optional: see `stream_app.model.exits`
 DRIFT = "drift.json"  # optional: see `stream_app.model.drift_reference`
 FAMILIARITY = "familiarity.safetensors"  # optional: see `stream_app.model.familiarity`
-MOST_BYTES = {CONFIG: CONFIG_BYTES, CARD: CARD_BYTES, TOKENIZER: TOKENIZER_BYTES}
+MOST_BYTES = {
+    CONFIG: CONFIG_BYTES,
+    CARD: CARD_BYTES,
+    TOKENIZER: TOKENIZER_BYTES,
+    FAMILIARITY: FAMILIARITY_BYTES,
+}
 JOINERS = str.maketrans("", "", "\u200c\u200d")  # invisible; some scripts need them
 Truncation = Literal["head", "head_tail"]
 Problem = Literal["single_label", "multi_label"]

@@ -69,9 +69,17 @@ def load_familiarity(artifact: Artifact) -> Familiarity | None:
         return None
     try:
         tensors = load_file(file)
-        return Familiarity(_known(tensors["gaps"]), tensors["quantiles"])
-    except (OSError, SafetensorError, KeyError, IndexError) as error:
-        raise ModelError(f"{file} measures no familiarity: {type(error).__name__}") from None
+        gaps, quantiles = tensors["gaps"], tensors["quantiles"]
+        if gaps.dtype != np.uint8 or gaps.ndim != 1:
+            raise ValueError("gaps are not bytes")
+        if quantiles.dtype != np.float32 or quantiles.ndim != 1 or not quantiles.size:
+            raise ValueError("quantiles are not a row of float32")
+        if not np.isfinite(quantiles).all() or (np.diff(quantiles) < 0).any():
+            raise ValueError("quantiles are not ascending numbers")
+        return Familiarity(_known(gaps), quantiles)
+    except (OSError, SafetensorError, KeyError, IndexError, ValueError) as error:
+        why = str(error) if isinstance(error, ValueError) else type(error).__name__
+        raise ModelError(f"{file} measures no familiarity: {why}") from None
 
 
 def distinct_words(text: str) -> set[str]:

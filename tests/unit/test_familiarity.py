@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import FAMILIARITY, Artifact, load_artifact, write_card
@@ -131,6 +132,31 @@ def test_a_file_that_is_no_measure_is_refused(artifact: Artifact) -> None:
     far = Familiarity(np.ones(1 << 21, dtype=bool), np.zeros(3, np.float32))
     far.save(artifact.path)
     with pytest.raises(ModelError, match="measures no familiarity"):
+        load_familiarity(artifact)
+
+
+@pytest.mark.parametrize(
+    ("quantiles", "why"),
+    [
+        (np.zeros(0, np.float32), "not a row of float32"),
+        (np.zeros((2, 2), np.float32), "not a row of float32"),
+        (np.zeros(3, np.float64), "not a row of float32"),
+        (np.array([0, np.nan, 1], np.float32), "not ascending"),
+        (np.array([1, 0], np.float32), "not ascending"),
+    ],
+)
+def test_quantiles_that_are_none_are_refused(
+    quantiles: np.ndarray, why: str, artifact: Artifact
+) -> None:
+    Familiarity(np.ones(1 << 20, dtype=bool), quantiles).save(artifact.path)
+    with pytest.raises(ModelError, match=why):
+        load_familiarity(artifact)
+
+
+def test_gaps_of_another_type_are_refused(artifact: Artifact) -> None:
+    tensors = {"gaps": np.ones(3, np.int8), "quantiles": np.zeros(3, np.float32)}
+    save_file(tensors, artifact.path / FAMILIARITY)
+    with pytest.raises(ModelError, match="not bytes"):
         load_familiarity(artifact)
 
 
