@@ -162,7 +162,7 @@ async def test_what_others_write_to_the_topics_is_no_answer_and_no_trouble(scene
 
 async def test_a_worker_may_say_more_than_the_filter_knows(scene: Scene):
     label = labelled("spam", id=scene.id(0)).model_dump(mode="json")
-    label |= {"added": 1, "source": label["source"] | {"epoch": "x"}}
+    label |= {"added": 1, "source": label["source"] | {"later": "x"}}
     async with scene.stream() as stream:
         await scene.ready()
         asked = asyncio.create_task(stream.ask(scene.route, b"0", None))

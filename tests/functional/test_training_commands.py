@@ -65,6 +65,7 @@ def test_fit_makes_a_model_that_learnt_and_tells_what_it_is(model: Artifact) -> 
     assert set(card.files) == {
         "config.json",
         "drift.json",
+        "familiarity.safetensors",
         "model.safetensors",
         "tokenizer.json",
     }

@@ -25,7 +25,16 @@ from typer.testing import CliRunner
 from stream_app.core.errors import ConfigError
 from stream_app.engine import load_engine
 from stream_app.engine.reference import ReferenceEngine
-from stream_app.model.artifact import WEIGHTS, Artifact, load_artifact
+from stream_app.model.artifact import (
+    CONFIG,
+    DRIFT,
+    FAMILIARITY,
+    NGRAMS,
+    TOKENIZER,
+    WEIGHTS,
+    Artifact,
+    load_artifact,
+)
 from stream_app.model.references import resolve
 from tests.tiny_model import RARE, save_tiny_albert
 from tests.training_data import WORDS, words, write_data
@@ -141,7 +150,7 @@ def test_a_model_s_card_is_written_once_and_its_files_are_hashed_once(
     file.write_text((folder / "tiny.toml").read_text() + "\n[ngrams]\nbits = 12\n")
     done = CliRunner().invoke(app, command(folder, file, out), catch_exceptions=False)
     assert done.exit_code == 0
-    parts = ("config.json", "drift.json", WEIGHTS, "ngrams.safetensors", "tokenizer.json")
+    parts = (CONFIG, DRIFT, FAMILIARITY, WEIGHTS, NGRAMS, TOKENIZER)
     assert {path.name: n for path, n in hashed.items() if path.parent == out} == dict.fromkeys(
         parts, 1
     )
