@@ -28,6 +28,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from aiokafka.errors import TopicAuthorizationFailedError
 from faust import App, SASLCredentials, SSLCredentials, Stream
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
@@ -86,8 +87,10 @@ class GuardedConsumer(driver.Consumer):
         return await self.position(tp) or 0
 
     async def look(self) -> None:
-        """See GuardedThread.look."""
-        await self._thread.look()
+        """See GuardedThread.look. A topic that may not be read any more ends the worker: the group
+        would go on without its partitions, healthy and silent."""
+        if refused := await self._thread.look():
+            await self.crash(TopicAuthorizationFailedError(*sorted(refused)))
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         self._handed[tp] = record.offset

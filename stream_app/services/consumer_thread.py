@@ -96,9 +96,11 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
         found: dict[TP, int | None] = await self.call_thread(self._resume, first)
         return found
 
-    async def look(self) -> None:
-        """Find topics that are others by now, as a fetch by id does. Raises KafkaError."""
-        await self.call_thread(self._look)
+    async def look(self) -> set[str]:
+        """Find topics that are others by now, as a fetch by id does, and return those that the
+        broker does not let us read. Raises KafkaError."""
+        refused: set[str] = await self.call_thread(self._look)
+        return refused
 
     async def commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit offsets, each with the mark of its log beside it; False if it has to wait."""
@@ -190,15 +192,18 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
         else:
             consumer.seek(tp, parted.to)
 
-    async def _look(self) -> None:
+    async def _look(self) -> set[str]:
+        refused: set[str] = self._ensure_consumer()._client.cluster.unauthorized_topics
         partitions = [Partition(*tp) for tp in self.assignment()]
-        ids = await self._logs.topic_ids({partition.topic for partition in partitions})
+        topics = {partition.topic for partition in partitions}
+        ids = await self._logs.topic_ids(topics) if topics else {}
         for partition in partitions:
             mark = self._guards.marks.at(partition, 0)
             other = ids.get(partition.topic, mark.topic_id) != mark.topic_id
             if other and mark.topic_id and partition not in self._told:
                 offset = await self._ensure_consumer().position(TopicPartition(*partition))
                 await self._doubted(partition, offset)
+        return refused
 
     async def _commit_marked(self, offsets: Mapping[TP, int]) -> bool:
         consumer, marks = self._ensure_consumer(), self._guards.marks

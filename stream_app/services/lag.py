@@ -80,8 +80,7 @@ class LagMonitor(Service):
             lags[partition] = max(0, end - reached)
             self._moved[partition] = self._reached.get(partition) != reached
             self._reached[partition] = reached
-        if tps:
-            await self._consumer.look()
+        await self._consumer.look()
         return lags
 
     def _observe(self, route: str, lags: Mapping[Partition, int]) -> None:

@@ -26,6 +26,9 @@ class Outside:
     async def highwaters(self, *partitions: object) -> dict[object, int]:
         return {}
 
+    async def look(self) -> None:
+        """There is nothing to look at."""
+
 
 class Publisher:
     failing = None
