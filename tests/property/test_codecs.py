@@ -45,9 +45,14 @@ def parse(name: str, value: bytes, **names: str) -> Message:
     return CODECS[name](value, ParseSpec(names, ("kept",)))
 
 
+def words(text: str) -> list[str]:
+    """None of a text that shows nothing."""
+    return [] if is_blank(text) else text.split()
+
+
 def assert_words(message: Message, title: str, body: str) -> None:
-    assert message.title.split() == title.split()
-    assert message.body.split() == body.split()
+    assert words(message.title) == words(title)
+    assert words(message.body) == words(body)
 
 
 @settings(max_examples=200, deadline=None)
@@ -101,7 +106,7 @@ def test_feed_as_xml(title: str, body: str, kept: str, encoding: str):
     assume(encoding != "iso-8859-1" or not is_utf8(raw))
     message = parse("feed", raw)
     assert_words(message, title, body)
-    assert str(message.fields.get("kept", "")).split() == kept.split()
+    assert words(str(message.fields.get("kept", ""))) == words(kept)
 
 
 @settings(max_examples=200, deadline=None)
