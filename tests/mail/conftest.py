@@ -27,6 +27,6 @@ def stage(tmp_path: Path) -> Stage:
 def mail_stage(address: str, folder: Path) -> Stage:
     """The route of the mails on a broker."""
     stage = Stage(address, folder)
-    stage.route("mail", "rfc822", "builtin:spam", min_confidence=0.8)
+    stage.route("mail", "rfc822", "builtin:spam")
     stage.sections["engine"] = {"threads": 1}
     return stage
