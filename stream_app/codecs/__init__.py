@@ -28,6 +28,7 @@ class Codec:
     suffixes: tuple[str, ...] = ()  # of names of files that hold it
     # whether a file that begins with this line holds a message a line; else it is one message
     by_line: Callable[[bytes], bool] = lambda first: False
+    media_types: tuple[str, ...] = ("application/octet-stream",)  # of one message over HTTP
 
     def __call__(self, value: bytes, spec: ParseSpec) -> Message:
         """The message in `value`. Raises RecordError."""
@@ -35,10 +36,18 @@ class Codec:
 
 
 CODECS: Mapping[str, Codec] = {
-    "rfc822": Codec(parse_rfc822),
-    "json": Codec(parse_json, (".jsonl", ".ndjson", ".json", ".csv"), lambda first: True),
-    "feed": Codec(
-        parse_feed, (".xml", ".rss", ".atom"), lambda first: not first.lstrip().startswith(b"<")
+    "rfc822": Codec(parse_rfc822, media_types=("message/rfc822",)),
+    "json": Codec(
+        parse_json,
+        (".jsonl", ".ndjson", ".json", ".csv"),
+        lambda first: True,
+        ("application/json",),
     ),
-    "text": Codec(parse_text, (".txt",), lambda first: True),
+    "feed": Codec(
+        parse_feed,
+        (".xml", ".rss", ".atom"),
+        lambda first: not first.lstrip().startswith(b"<"),
+        ("application/xml", "application/rss+xml", "application/atom+xml", "text/xml"),
+    ),
+    "text": Codec(parse_text, (".txt",), lambda first: True, ("text/plain",)),
 }

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
+from stream_app.codecs import CODECS
 from stream_app.core.errors import NoLabel
 from stream_app.core.settings import RouteSettings
 from stream_app.filter.asking import FailOpen
-from stream_app.filter.openapi import MEDIA_TYPES, PATH, PROBLEMS, description
+from stream_app.filter.openapi import PATH, PROBLEMS, description
 
 BODY_SECONDS = 30.0
 STATUS_OF = {"too_large": 413, "dead_letter": 422}  # by NoLabel.reason; 503 for the others
@@ -59,7 +60,7 @@ class LabelApi:
             return 404
         if request.method != "POST":
             return 405
-        return 0 if request.content_type in MEDIA_TYPES[route.format] else 415
+        return 0 if request.content_type in CODECS[route.format].media_types else 415
 
     async def _openapi(self, request: web.Request) -> web.Response:
         return web.json_response(description(bool(self._token)))

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stream_app import __version__
+from stream_app.codecs import CODECS
 from stream_app.core.label_record import LabelRecord
 
 PATH = "/v1/label/{route}"
-MEDIA_TYPES: Mapping[str, Sequence[str]] = {  # by a route's format
-    "rfc822": ("message/rfc822",),
-    "json": ("application/json",),
-    "text": ("text/plain",),
-    "feed": ("application/xml", "application/rss+xml", "application/atom+xml", "text/xml"),
-}
 PROBLEMS = {  # titles by status
     401: "The bearer token is missing or wrong",
     404: "There is no such route",
@@ -53,7 +47,7 @@ def description(needs_token: bool) -> dict[str, Any]:
         "requestBody": {
             "required": True,
             "description": "The raw message, of a media type of the route's format",
-            "content": {name: {} for names in MEDIA_TYPES.values() for name in names},
+            "content": {name: {} for codec in CODECS.values() for name in codec.media_types},
         },
         "responses": {
             "200": _response("The label record", "application/json", "LabelRecord"),

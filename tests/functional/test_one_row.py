@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from click.testing import Result
 from kafka import KafkaConsumer
 from numpy.typing import NDArray
@@ -20,14 +22,18 @@ from stream_app.configuration import load_settings
 from stream_app.core.errors import ConfigError
 from stream_app.core.messages import Message, ParseSpec, Record
 from stream_app.core.metrics import Metrics, counter
+from stream_app.core.settings import FilterSettings
 from stream_app.engine import ENGINES
 from stream_app.engine.fake import FakeEngine
 from stream_app.engine.protocol import Prior
+from stream_app.filter.asking import FailOpen
+from stream_app.filter.http import LabelApi
 from stream_app.kafka.embedded_broker import EmbeddedBroker
 from stream_app.model.artifact import Artifact
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.work import Work
 from tests.fake_route import CARD, PARTITIONS, labels, make_route, run
+from tests.filter_answers import Answers, labelled, mail_route
 from tests.tiny_model import save_tiny_albert
 
 CONFIG = """
@@ -95,6 +101,20 @@ def test_a_format_is_a_row_for_classify(codec: None, model: Path, tmp_path: Path
     (tmp_path / "b").write_bytes(b"txet\ndoog")
     [line] = classify(model, "--format", "backwards", str(tmp_path / "b")).stdout.splitlines()
     assert json.loads(line)["scores"] == plain["scores"]
+
+
+async def test_a_format_is_a_row_for_the_filters_http(codec: None) -> None:
+    front = FailOpen(Answers(labelled()), FilterSettings(), Metrics())
+    api = web.Application()
+    api.router.add_routes(LabelApi(front, [mail_route(format="backwards")], "").resources)
+    async with TestClient(TestServer(api)) as client:
+        answer = await client.post(
+            "/v1/label/mail", data=b"txet", headers={"Content-Type": "application/octet-stream"}
+        )
+        assert answer.status == 200
+        described = await (await client.get("/openapi.json")).json()
+    body = described["paths"]["/v1/label/{route}"]["post"]["requestBody"]
+    assert "application/octet-stream" in body["content"]
 
 
 def test_a_format_is_a_row_for_produce(codec: None, tmp_path: Path) -> None:
