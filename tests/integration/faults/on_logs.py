@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import NewTopic
@@ -16,6 +17,11 @@ from tests.integration.faults.scene import Scene, gauge, until
 DISK = {"tansu": NO_DISK}
 PARTED = "went back or was made anew"
 MISSED = "deleted before they were read"
+
+
+def another_log(**how: Any) -> Callable[[Callable[[Scene], None]], Callable[[Scene], None]]:
+    """Register a fault after which another log stands under the same offsets."""
+    return fault(own_broker=True, apart=DISK, modes=BOTH, share=0.5, goes_back=True, **how)
 
 
 def half(scene: Scene, first: int, last: int) -> range:
@@ -34,14 +40,7 @@ def _lose_the_end(scene: Scene, at: int) -> None:
     scene.broker.start()
 
 
-@fault(
-    own_broker=True,
-    apart=DISK,
-    modes=BOTH,
-    share=0.5,
-    goes_back=True,
-    quick={"apache": TWICE},
-)
+@another_log(quick={"apache": TWICE})
 def log_truncated_under_a_worker(scene: Scene) -> None:
     """Power loss: the second half of what was labelled is lost, and more follows than was lost."""
     kept, lost, new = half(scene, 0, 5), half(scene, 5, 10), half(scene, 10, 20)
@@ -57,7 +56,7 @@ def log_truncated_under_a_worker(scene: Scene) -> None:
     assert PARTED in worker.output
 
 
-@fault(own_broker=True, apart=DISK, modes=BOTH, share=0.5, goes_back=True)
+@another_log()
 def log_truncated_and_short(scene: Scene) -> None:
     """As before, but the worker is there first: its offset is beyond the end."""
     kept, lost, new = half(scene, 0, 5), half(scene, 5, 10), half(scene, 10, 20)
@@ -71,7 +70,7 @@ def log_truncated_and_short(scene: Scene) -> None:
     scene.finish(worker)
 
 
-@fault(own_broker=True, apart=DISK, modes=BOTH, share=0.5, goes_back=True)
+@another_log()
 def log_truncated_without_a_worker(scene: Scene) -> None:
     """As before, while no worker runs: the next one finds an offset of another log."""
     kept, lost, new = half(scene, 0, 5), half(scene, 5, 10), half(scene, 10, 20)
@@ -85,7 +84,7 @@ def log_truncated_without_a_worker(scene: Scene) -> None:
     assert PARTED in worker.output
 
 
-@fault(own_broker=True, apart=DISK, modes=BOTH, share=0.5, goes_back=True)
+@another_log()
 def log_truncated_in_flight(scene: Scene) -> None:
     """The end is lost while the worker is in the middle of it."""
     kept, lost, new = half(scene, 0, 5), half(scene, 5, 15), half(scene, 15, 20)
@@ -98,7 +97,7 @@ def log_truncated_in_flight(scene: Scene) -> None:
     scene.finish(worker)
 
 
-@fault(own_broker=True, apart=DISK, modes=BOTH, share=0.5, goes_back=True)
+@another_log()
 def data_directory_wiped(scene: Scene) -> None:
     """The broker comes back with an empty disk; somebody makes the topics again."""
     assert scene.broker is not None
@@ -136,13 +135,7 @@ def _done(action: Callable[[], object]) -> bool:
     return True
 
 
-@fault(
-    own_broker=True,
-    apart=DISK,
-    modes=BOTH,
-    share=0.5,
-    goes_back=True,
-)
+@another_log()
 def topic_made_again(scene: Scene) -> None:
     """Deleted and made again under a worker."""
     before, after = half(scene, 0, 8), half(scene, 8, 20)
@@ -154,14 +147,7 @@ def topic_made_again(scene: Scene) -> None:
     scene.finish(worker)
 
 
-@fault(
-    own_broker=True,
-    apart=DISK,
-    modes=BOTH,
-    share=0.5,
-    goes_back=True,
-    quick={"apache": ONCE},
-)
+@another_log(quick={"apache": ONCE})
 def topic_made_again_behind_its_back(scene: Scene) -> None:
     """Deleted, made again and filled beyond the old offsets while the worker is paused."""
     before, after = half(scene, 0, 8), half(scene, 8, 20)
@@ -177,13 +163,7 @@ def topic_made_again_behind_its_back(scene: Scene) -> None:
     assert PARTED in worker.output
 
 
-@fault(
-    own_broker=True,
-    apart=DISK,
-    modes=BOTH,
-    share=0.5,
-    goes_back=True,
-)
+@another_log()
 def topic_made_again_without_a_worker(scene: Scene) -> None:
     """The same while none runs."""
     before, after = half(scene, 0, 8), half(scene, 8, 20)
@@ -194,13 +174,7 @@ def topic_made_again_without_a_worker(scene: Scene) -> None:
     scene.finish(scene.start())
 
 
-@fault(
-    own_broker=True,
-    apart=DISK,
-    modes=BOTH,
-    share=0.5,
-    goes_back=True,
-)
+@another_log()
 def topic_made_again_smaller(scene: Scene) -> None:
     """With two partitions instead of four, under a worker."""
     before, after = half(scene, 0, 8), half(scene, 8, 20)
