@@ -1,8 +1,8 @@
 """Every codec under a coverage-guided fuzzer (Atheris): `make fuzz SECONDS=600`.
 
-`python -m tests.property.fuzz --seconds N [--corpus FOLDER] [CODEC …]` shares N seconds of CPU among
-the codecs, prints a line each, and exits 1 where one raised, took too long or ate memory. What made it
-do so is kept in FOLDER, and so are the inputs that reached new code.
+`python -m tests.property.fuzz --seconds N [--corpus FOLDER] [CODEC …]` shares N seconds of CPU time
+among the codecs, prints a line each, and exits 1 where one raised, took too long or ate memory.
+What made it do so is kept in FOLDER, and so are the inputs that reached new code.
 """
 
 from __future__ import annotations
