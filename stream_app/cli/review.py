@@ -92,8 +92,7 @@ def _send(feedback: Sending, record: Record, label: str, route: str, who: str) -
     told = Feedback(
         id=origin_id(record), text=None, label=label, route=route, who=who, when=datetime.now(UTC)
     )
-    value = told.model_dump_json(exclude_none=True).encode()
-    feedback.send(str(told.id), value, str(told.id).encode())
+    feedback.send(str(told.id), told.encoded, told.key)
     feedback.finish()
 
 

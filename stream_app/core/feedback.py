@@ -31,6 +31,16 @@ class Feedback(BaseModel):
     )
     when: AwareDatetime = Field(description="with a time zone")
 
+    @property
+    def encoded(self) -> bytes:
+        """The value of its record."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+    @property
+    def key(self) -> bytes | None:
+        """The key of its record."""
+        return self.id.encode() if self.id else None
+
     @field_validator("when")
     @classmethod
     def _in_utc(cls, when: datetime) -> datetime:

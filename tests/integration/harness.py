@@ -95,9 +95,13 @@ class Stage:
         return topic
 
     def create_topics(
-        self, max_bytes: int | None = None, routes: Sequence[dict[str, Any]] | None = None
+        self,
+        max_bytes: int | None = None,
+        routes: Sequence[dict[str, Any]] | None = None,
+        more: Sequence[str] = (),
     ) -> None:
-        """Make the topics of every route, or of these; `max_bytes` lets larger records in."""
+        """Make the topics of every route, or of these, and more; `max_bytes` lets larger records
+        in."""
         topics = [
             route[key]
             for route in routes or self.routes
@@ -114,7 +118,7 @@ class Stage:
                         replication_factor=1,
                         topic_configs=configs,
                     )
-                    for topic in topics
+                    for topic in (*topics, *more)
                 ]
             )
         finally:

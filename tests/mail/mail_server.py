@@ -15,95 +15,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email import message_from_bytes
 from email.message import Message
+from imaplib import IMAP4
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT, free_port
+from tests.mail.settings import DOVECOT_CONF, MAIN_CF, MASTER_CF
 
-PROGRAMS = ("/usr/sbin/postfix", "/usr/sbin/dovecot", "/usr/bin/sievec")
-LMTP = "/usr/lib/dovecot/lmtp"
+PROGRAMS = (
+    "/usr/sbin/postfix",
+    "/usr/sbin/dovecot",
+    "/usr/bin/sievec",
+    "/usr/lib/dovecot/lmtp",
+    "/usr/lib/dovecot/imap",
+    "/usr/bin/curl",
+)
+DEPLOY = ROOT / "deploy"
 DOMAIN = "example.test"
+GROUP = "mail"  # in the place of winnow's
+TOKEN = "hush"
 PATIENCE = 120.0
-
-MAIN_CF = """
-compatibility_level = 3.6
-queue_directory = {folder}/spool
-data_directory = {folder}/data
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = mx.{domain}
-mydestination =
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-mynetworks = 127.0.0.0/8
-virtual_mailbox_domains = {domain}
-virtual_transport = lmtp:inet:127.0.0.1:{lmtp}
-default_transport = error:there is no outside
-alias_maps =
-alias_database =
-maillog_file = {folder}/spool/maillog
-maillog_file_prefixes = {folder}
-smtpd_client_connection_count_limit = 0
-smtpd_peername_lookup = no
-minimal_backoff_time = 5s
-queue_run_delay = 5s
-"""
-MASTER_CF = """
-127.0.0.1:{filtered} inet n - y - - smtpd
-127.0.0.1:{unfiltered} inet n - n - - smtpd -o smtpd_milters=
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-proxymap unix - - n - - proxymap
-lmtp unix - - n - - lmtp
-error unix - - n - - error
-retry unix - - n - - error
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
-"""
-DOVECOT_CONF = """
-base_dir = {folder}/run
-log_path = {folder}/dovecot.log
-protocols = lmtp
-listen = 127.0.0.1
-ssl = no
-mail_location = maildir:{folder}/mail/%u
-first_valid_uid = 1
-userdb {{
-  driver = static
-  args = uid=nobody gid=nogroup home={folder}/mail/home-%u allow_all_users=yes
-}}
-passdb {{
-  driver = static
-  args = nopassword=y
-}}
-service lmtp {{
-  inet_listener lmtp {{
-    address = 127.0.0.1
-    port = {lmtp}
-  }}
-}}
-namespace inbox {{
-  inbox = yes
-  mailbox Junk {{
-    auto = create
-    special_use = \\Junk
-  }}
-}}
-protocol lmtp {{
-  mail_plugins = sieve
-}}
-plugin {{
-  sieve_before = {folder}/winnow.sieve
-}}
-"""
 
 
 def example(name: str) -> bytes:
@@ -151,6 +83,11 @@ class MailServer:
         return f"unix:{self.folder}/spool/winnow/filter.sock"
 
     @property
+    def settings(self) -> dict[str, str]:
+        """`[filter]` of a filter that takes corrections."""
+        return {"token_file": str(self.folder / "token")}
+
+    @property
     def log(self) -> str:
         """What Postfix and Dovecot have said."""
         files = (self.folder / "spool" / "maillog", self.folder / "dovecot.log")
@@ -166,6 +103,14 @@ class MailServer:
         """Send one mail over a connection of its own; raises unless it was accepted."""
         with self.session(port) as smtp:
             smtp.sendmail("sender@remote.test", [f"{user}@{DOMAIN}"], mail)
+
+    @contextmanager
+    def imap(self, user: str) -> Iterator[IMAP4]:
+        """A mail program of a user's, with the inbox open."""
+        with IMAP4("127.0.0.1", self.ports["imap"], timeout=PATIENCE) as imap:
+            imap.login(f"{user}@{DOMAIN}", "any")
+            imap.select("INBOX")
+            yield imap
 
     def mailbox(self, user: str) -> list[Delivered]:
         """What a user has got, in any folder."""
@@ -193,7 +138,7 @@ def someone() -> str:
 
 def skip_without_programs() -> None:
     """Skips the test where there is no mail server to start."""
-    missing = [program for program in (*PROGRAMS, LMTP) if not Path(program).exists()]
+    missing = [program for program in PROGRAMS if not Path(program).exists()]
     if missing:
         pytest.skip(f"no mail server here (apt-packages.txt): {', '.join(missing)} is missing")
     if os.getuid() != 0:
@@ -205,10 +150,11 @@ def mail_server(others: Mapping[str, str] | None = None) -> Iterator[MailServer]
     """Postfix and Dovecot, until the end of the block. `others` are milters besides Winnow's: each
     has a port of its own."""
     skip_without_programs()
-    ours = (ROOT / "deploy" / "postfix" / "main.cf").read_text()
+    ours = (DEPLOY / "postfix" / "main.cf").read_text()
     patient = re.sub(r"timeout=\ds", "timeout=90s", ours.split("smtpd_milters = ")[1].strip())
     milters = {"patient": patient, **(others or {})}
-    ports = {name: free_port() for name in ("filtered", "unfiltered", "lmtp", *milters)}
+    names = ("filtered", "unfiltered", "lmtp", "imap", "http", *milters)
+    ports = {name: free_port() for name in names}
     folder = Path(tempfile.mkdtemp(prefix="winnow-mail-"))
     try:
         _write(folder, ports, ours, milters)
@@ -239,13 +185,37 @@ def _write(folder: Path, ports: Mapping[str, int], ours: str, milters: Mapping[s
     shutil.chown(folder / "mail", "nobody", "nogroup")
     (folder / "postfix" / "main.cf").write_text(MAIN_CF.format(**given) + ours)
     (folder / "postfix" / "master.cf").write_text(MASTER_CF.format(**given) + services)
-    (folder / "dovecot.conf").write_text(DOVECOT_CONF.format(**given))
-    shutil.copy(ROOT / "deploy" / "dovecot" / "winnow.sieve", folder)
+    _write_sieve(folder, DOVECOT_CONF.format(**given), ports["http"])
     socket_folder = folder / "spool" / "winnow"
     socket_folder.mkdir()
     shutil.chown(socket_folder, group="postfix")
     socket_folder.chmod(0o2750)  # as the systemd unit does it
-    _run("sievec", folder / "winnow.sieve")
+
+
+def _write_sieve(folder: Path, conf: str, http: int) -> None:
+    """Dovecot's configuration, and Winnow's files in their places; the filter is at `http`."""
+    replaced = {
+        "/etc/dovecot/sieve": str(folder / "sieve"),
+        "/etc/winnow/token": str(folder / "token"),
+        "groups = winnow": f"groups = {GROUP}",
+        "127.0.0.1:9109": f"127.0.0.1:{http}",
+    }
+    (folder / "sieve").mkdir()
+    (folder / "token").write_text(f"{TOKEN}\n")
+    (folder / "token").chmod(0o640)
+    shutil.chown(folder / "token", group=GROUP)
+    for file in sorted((DEPLOY / "dovecot").iterdir()):
+        text = file.read_text()
+        for line, ours in replaced.items():
+            text = text.replace(line, ours)
+        if file.suffix == ".conf":
+            conf += text
+        else:
+            (folder / "sieve" / file.name).write_text(text)
+            (folder / "sieve" / file.name).chmod(file.stat().st_mode)
+    (folder / "dovecot.conf").write_text(conf)
+    for script in (folder / "sieve").glob("*.sieve"):
+        _run("sievec", "-c", folder / "dovecot.conf", script)
 
 
 def _run(*command: str | Path) -> None:

@@ -27,6 +27,7 @@ COMMANDS = [
     "watch",
     "dlq",
     "review",
+    "correct",
     "models",
     "config",
     "broker",

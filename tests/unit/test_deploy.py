@@ -139,7 +139,8 @@ class TestMailServer:
     def test_postfix_waits_longer_than_the_filter_and_accepts_whatever_happens(self):
         text = (DEPLOY / "postfix" / "main.cf").read_text(encoding="utf-8")
         [seconds] = re.findall(r"content_timeout=(\d+)s", text)
-        assert int(seconds) >= FilterSettings().deadline_seconds + 1
+        deadline = FilterSettings().deadline_seconds
+        assert deadline + 0.5 <= int(seconds) < deadline + 1  # Postfix takes some time of its own
         assert "default_action=accept" in text
 
 
