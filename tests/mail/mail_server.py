@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import smtplib
-import subprocess
 import tempfile
 import time
 import uuid
@@ -21,7 +20,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, free_port
-from tests.mail.settings import DOVECOT_CONF, MAIN_CF, MASTER_CF
+from tests.mail.settings import (
+    DEPLOY,
+    DOMAIN,
+    run,
+    winnow_s_milter,
+    write_dovecot,
+    write_postfix,
+)
 
 PROGRAMS = (
     "/usr/sbin/postfix",
@@ -31,10 +37,6 @@ PROGRAMS = (
     "/usr/lib/dovecot/imap",
     "/usr/bin/curl",
 )
-DEPLOY = ROOT / "deploy"
-DOMAIN = "example.test"
-GROUP = "mail"  # in the place of winnow's
-TOKEN = "hush"
 PATIENCE = 120.0
 
 
@@ -146,80 +148,29 @@ def skip_without_programs() -> None:
 
 
 @contextmanager
-def mail_server(others: Mapping[str, str] | None = None) -> Iterator[MailServer]:
+def mail_server(
+    others: Mapping[str, str] | None = None, sieve: str = "dovecot/winnow.sieve"
+) -> Iterator[MailServer]:
     """Postfix and Dovecot, until the end of the block. `others` are milters besides Winnow's: each
-    has a port of its own."""
+    has a port of its own. `sieve`, of deploy/, files spam."""
     skip_without_programs()
-    ours = (DEPLOY / "postfix" / "main.cf").read_text()
-    patient = re.sub(r"timeout=\ds", "timeout=90s", ours.split("smtpd_milters = ")[1].strip())
+    patient = re.sub(r"timeout=\ds", "timeout=90s", winnow_s_milter())
     milters = {"patient": patient, **(others or {})}
     names = ("filtered", "unfiltered", "lmtp", "imap", "http", *milters)
     ports = {name: free_port() for name in names}
     folder = Path(tempfile.mkdtemp(prefix="winnow-mail-"))
+    folder.chmod(0o755)  # users of the servers' own must come through
     try:
-        _write(folder, ports, ours, milters)
-        _run("dovecot", "-c", folder / "dovecot.conf")
+        write_postfix(folder, ports, milters)
+        write_dovecot(folder, ports, DEPLOY / sieve)
+        run("dovecot", "-c", folder / "dovecot.conf")
         try:
-            _run("postfix", "-c", folder / "postfix", "start")
+            run("postfix", "-c", folder / "postfix", "start")
             try:
                 yield MailServer(folder, ports)
             finally:
-                _run("postfix", "-c", folder / "postfix", "stop")
+                run("postfix", "-c", folder / "postfix", "stop")
         finally:
-            _run("doveadm", "-c", folder / "dovecot.conf", "stop")
+            run("doveadm", "-c", folder / "dovecot.conf", "stop")
     finally:
         shutil.rmtree(folder)
-
-
-def _write(folder: Path, ports: Mapping[str, int], ours: str, milters: Mapping[str, str]) -> None:
-    """The configuration of both; the lines about Winnow are the ones that users are given."""
-    folder.chmod(0o755)  # users of the servers' own must come through
-    given = {"folder": folder, "domain": DOMAIN, **ports}
-    services = "".join(
-        f"127.0.0.1:{ports[name]} inet n - n - - smtpd -o {{ smtpd_milters = {milter} }}\n"
-        for name, milter in milters.items()
-    )
-    for name in ("postfix", "spool", "data", "run", "mail"):
-        (folder / name).mkdir()
-    shutil.chown(folder / "data", "postfix")
-    shutil.chown(folder / "mail", "nobody", "nogroup")
-    (folder / "postfix" / "main.cf").write_text(MAIN_CF.format(**given) + ours)
-    (folder / "postfix" / "master.cf").write_text(MASTER_CF.format(**given) + services)
-    _write_sieve(folder, DOVECOT_CONF.format(**given), ports["http"])
-    socket_folder = folder / "spool" / "winnow"
-    socket_folder.mkdir()
-    shutil.chown(socket_folder, group="postfix")
-    socket_folder.chmod(0o2750)  # as the systemd unit does it
-
-
-def _write_sieve(folder: Path, conf: str, http: int) -> None:
-    """Dovecot's configuration, and Winnow's files in their places; the filter is at `http`."""
-    replaced = {
-        "/etc/dovecot/sieve": str(folder / "sieve"),
-        "/etc/winnow/token": str(folder / "token"),
-        "groups = winnow": f"groups = {GROUP}",
-        "127.0.0.1:9109": f"127.0.0.1:{http}",
-    }
-    (folder / "sieve").mkdir()
-    (folder / "token").write_text(f"{TOKEN}\n")
-    (folder / "token").chmod(0o640)
-    shutil.chown(folder / "token", group=GROUP)
-    for file in sorted((DEPLOY / "dovecot").iterdir()):
-        text = file.read_text()
-        for line, ours in replaced.items():
-            text = text.replace(line, ours)
-        if file.suffix == ".conf":
-            conf += text
-        else:
-            (folder / "sieve" / file.name).write_text(text)
-            (folder / "sieve" / file.name).chmod(file.stat().st_mode)
-    (folder / "dovecot.conf").write_text(conf)
-    for script in (folder / "sieve").glob("*.sieve"):
-        _run("sievec", "-c", folder / "dovecot.conf", script)
-
-
-def _run(*command: str | Path) -> None:
-    with tempfile.TemporaryFile("w+") as said:  # a pipe would stay open in what is started
-        done = subprocess.run(command, stdout=said, stderr=said, timeout=PATIENCE)
-        said.seek(0)
-        assert done.returncode == 0, f"{command}: {said.read()}"

@@ -1,4 +1,20 @@
-"""What the tests' mail server is configured with, besides the lines about Winnow of deploy/."""
+"""What the tests' mail server is configured with: its own files, and those that users are given."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+DEPLOY = ROOT / "deploy"
+DOMAIN = "example.test"
+GROUP = "mail"  # in the place of winnow's
+TOKEN = "hush"
+RUN_SECONDS = 120.0
 
 MAIN_CF = """
 compatibility_level = 3.6
@@ -83,3 +99,62 @@ namespace inbox {{
   }}
 }}
 """
+
+
+def winnow_s_milter() -> str:
+    """The milter of deploy/, as Postfix is told of it."""
+    return (DEPLOY / "postfix" / "main.cf").read_text().split("smtpd_milters = ")[1].strip()
+
+
+def write_postfix(folder: Path, ports: Mapping[str, int], milters: Mapping[str, str]) -> None:
+    """Postfix's files: mail to the port of a milter's name goes through it."""
+    for name in ("postfix", "spool", "data", "spool/winnow"):
+        (folder / name).mkdir()
+    shutil.chown(folder / "data", "postfix")
+    shutil.chown(folder / "spool" / "winnow", group="postfix")
+    (folder / "spool" / "winnow").chmod(0o2750)  # as the systemd unit does it
+    given = {"folder": folder, "domain": DOMAIN, **ports}
+    ours = (DEPLOY / "postfix" / "main.cf").read_text()
+    (folder / "postfix" / "main.cf").write_text(MAIN_CF.format(**given) + ours)
+    services = "".join(
+        f"127.0.0.1:{ports[name]} inet n - n - - smtpd -o {{ smtpd_milters = {milter} }}\n"
+        for name, milter in milters.items()
+    )
+    (folder / "postfix" / "master.cf").write_text(MASTER_CF.format(**given) + services)
+
+
+def write_dovecot(folder: Path, ports: Mapping[str, int], sieve: Path) -> None:
+    """Dovecot's files; `sieve` files spam, and corrections go to a filter at the port `http`."""
+    for name in ("run", "mail", "sieve"):
+        (folder / name).mkdir()
+    shutil.chown(folder / "mail", "nobody", "nogroup")
+    (folder / "token").write_text(f"{TOKEN}\n")
+    (folder / "token").chmod(0o640)
+    shutil.chown(folder / "token", group=GROUP)
+    replaced = {
+        "/etc/dovecot/sieve": str(folder / "sieve"),
+        "/etc/winnow/token": str(folder / "token"),
+        "groups = winnow": f"groups = {GROUP}",
+        "127.0.0.1:9109": f"127.0.0.1:{ports['http']}",
+    }
+    conf = DOVECOT_CONF.format(folder=folder, **ports)
+    for file in (*sorted((DEPLOY / "dovecot").iterdir()), sieve):
+        text = file.read_text()
+        for line, ours in replaced.items():
+            text = text.replace(line, ours)
+        if file.suffix == ".conf":
+            conf += text
+        else:
+            (folder / "sieve" / file.name).write_text(text)
+            (folder / "sieve" / file.name).chmod(file.stat().st_mode)
+    (folder / "dovecot.conf").write_text(conf)
+    for script in (folder / "sieve").glob("*.sieve"):
+        run("sievec", "-c", folder / "dovecot.conf", script)
+
+
+def run(*command: str | Path) -> None:
+    """Run a program to its end; raises unless it succeeds."""
+    with tempfile.TemporaryFile("w+") as said:  # a pipe would stay open in what is started
+        done = subprocess.run(command, stdout=said, stderr=said, timeout=RUN_SECONDS)
+        said.seek(0)
+        assert done.returncode == 0, f"{command}: {said.read()}"
