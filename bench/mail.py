@@ -179,25 +179,24 @@ class Bench:
         port, folder = free_port(), self._new_folder()
         with ExitStack() as stack:
             broker = stack.enter_context(apache_kafka(folder, port)).process
+            stack.callback(broker.send_signal, signal.SIGCONT)  # else it would not end
             stage = self._stage(f"127.0.0.1:{port}")
             stage.create_topics()
             worker = stack.enter_context(ready_worker(stage)).process
             stack.enter_context(running_filter(stage, self._server.listen))
 
-            def again(process: subprocess.Popen[bytes], start: Any) -> None:
+            def again(process: subprocess.Popen[bytes], start: Callable[[], Any]) -> None:
                 process.kill()
                 stack.enter_context(start())
 
             yield {
                 "worker stopped": partial(worker.send_signal, signal.SIGSTOP),
                 "worker killed": worker.kill,
-                "worker killed, started again": partial(
-                    again, worker, partial(ready_worker, stage)
-                ),
+                "worker killed, started again": lambda: again(worker, partial(ready_worker, stage)),
                 "broker stopped": partial(broker.send_signal, signal.SIGSTOP),
                 "broker killed": broker.kill,
-                "broker killed, started again": partial(
-                    again, broker, partial(apache_kafka, folder, port)
+                "broker killed, started again": lambda: again(
+                    broker, partial(apache_kafka, folder, port)
                 ),
             }
 
