@@ -6,7 +6,6 @@ Errors are problem documents (RFC 9457). No text of a message is in any.
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Sequence
 
 from aiohttp import web
@@ -16,6 +15,7 @@ from stream_app.core.errors import NoLabel
 from stream_app.core.settings import RouteSettings
 from stream_app.filter.asking import FailOpen
 from stream_app.filter.openapi import PATH, PROBLEMS, description
+from stream_app.web.access import is_allowed
 
 BODY_SECONDS = 30.0
 STATUS_OF = {"too_large": 413, "dead_letter": 422}  # by NoLabel.reason; 503 for the others
@@ -27,7 +27,7 @@ class LabelApi:
     def __init__(self, front: FailOpen, routes: Sequence[RouteSettings], token: str) -> None:
         self._front = front
         self._by_name = {route.name: route for route in routes}
-        self._token = token.encode()
+        self._token = token
 
     @property
     def resources(self) -> list[web.RouteDef]:
@@ -53,8 +53,7 @@ class LabelApi:
     def _refusal(self, request: web.Request) -> int:
         """The status of a request that is not to be answered; 0 for the others."""
         route = self._by_name.get(request.match_info["route"])
-        given = request.headers.get("Authorization", "").encode("utf-8", "replace")
-        if self._token and not hmac.compare_digest(given, b"Bearer " + self._token):
+        if not is_allowed(request, self._token):
             return 401
         if route is None:
             return 404

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from ipaddress import ip_address
-from pathlib import Path
 
 from stream_app.core.errors import ConfigError, EngineSick
 from stream_app.core.health import Health
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings import FilterSettings, RouteSettings, Settings
+from stream_app.core.settings import RouteSettings, Settings
 from stream_app.filter.asking import Asker, FailOpen
 from stream_app.filter.http import LabelApi
 from stream_app.filter.in_process import in_process
-from stream_app.filter.sockets import address, listening
+from stream_app.filter.sockets import listening
 from stream_app.filter.stream import Stream
+from stream_app.web.access import address, bearer_token
+from stream_app.web.process import serving, stop_on_signals
 from stream_app.web.server import WebServer
 
 log = logging.getLogger(__name__)
@@ -37,9 +36,7 @@ class Filter:
 
     async def run(self) -> None:
         """Answer until SIGTERM or SIGINT. Raises ConfigError, ModelError, EngineSick."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        stop_on_signals(self._stop)
         async with self._asker() as asker:
             front = FailOpen(asker, self._settings.filter, self._metrics)
             async with self._web(front), self._milter(front):
@@ -59,20 +56,15 @@ class Filter:
         self._failure = failure
         self._stop.set()
 
-    @asynccontextmanager
-    async def _web(self, front: FailOpen) -> AsyncIterator[None]:
+    def _web(self, front: FailOpen) -> AbstractAsyncContextManager[None]:
         s = self._settings
         host, port = address(s.filter.http)
-        api = LabelApi(front, s.routes, _token(s.filter, host))
+        api = LabelApi(front, s.routes, bearer_token("filter", s.filter.token_file, host))
         largest = max(route.max_record_bytes for route in s.routes)
         server = WebServer(
             host, port, self._metrics.registry, self._health, api.resources, largest, "filter.http"
         )
-        await server.start()
-        try:
-            yield
-        finally:
-            await server.stop()
+        return serving(server)
 
     @asynccontextmanager
     async def _milter(self, front: FailOpen) -> AsyncIterator[None]:
@@ -111,32 +103,6 @@ def mail_route(settings: Settings) -> RouteSettings:
             f"filter.route: name the route of the mail server's messages; of format rfc822: {names}"
         )
     return found[0]
-
-
-def _token(settings: FilterSettings, host: str) -> str:
-    """The token of the HTTP API. Raises ConfigError where it is needed and missing."""
-    if settings.token_file:
-        file = Path(settings.token_file)
-        try:
-            found = file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"filter.token_file {file} cannot be read: {error}") from None
-        if not found:
-            raise ConfigError(f"filter.token_file {file} is empty")
-        return found
-    if not _is_loopback(host):
-        raise ConfigError(
-            f"filter.http: {host} can be reached from other machines: give filter.token_file, a "
-            "file with the bearer token that clients must send"
-        )
-    return ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 async def run_filter(settings: Settings, without_kafka: bool) -> None:
