@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import tempfile
 from collections.abc import AsyncIterator
 from functools import partial
@@ -36,6 +35,7 @@ from stream_app.services.history.marks import Marks
 from stream_app.services.history.report import report_parted
 from stream_app.services.lag import LagMonitor
 from stream_app.services.reload import ModelReloader, first_model
+from stream_app.web.process import stop_on_signals
 from stream_app.web.server import WebServer
 
 log = logging.getLogger(__name__)
@@ -64,9 +64,7 @@ class Worker:
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT; raises whatever made going on impossible."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        stop_on_signals(self._stop)
         s = self._settings
         web = WebServer(s.metrics.host, s.metrics.port, self._metrics.registry, self._health)
         await web.start()

@@ -8,8 +8,8 @@ import typer
 from stream_app.cli.options import ConfigFile
 from stream_app.configuration import load_settings
 from stream_app.core.errors import ModelError
-from stream_app.filter.configured import http_token
 from stream_app.model.references import resolve
+from stream_app.web.access import address, bearer_token
 
 config = typer.Typer(no_args_is_help=True, help="Show and check the configuration.")
 
@@ -30,7 +30,7 @@ def check(config: ConfigFile) -> None:
     """
     settings = load_settings(config)
     settings.kafka.client_arguments()
-    http_token(settings.filter)
+    bearer_token("filter", settings.filter.token_file, address(settings.filter.http)[0])
     failed = False
     for route in settings.routes:
         for reference in filter(None, (route.model, route.challenger)):

@@ -12,8 +12,8 @@ from stream_app.cli.options import ConfigFile
 from stream_app.configuration import load_settings
 from stream_app.core.errors import ConfigError, NoCorrection
 from stream_app.core.settings import RouteSettings, Settings
-from stream_app.filter.configured import mail_route
 from stream_app.filter.corrections import feedback
+from stream_app.filter.routes import mail_route
 from stream_app.kafka.sending import sending
 from stream_app.kafka.topics import require_topics
 from stream_app.model.references import resolve

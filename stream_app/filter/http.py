@@ -8,7 +8,6 @@ sent. Errors are problem documents (RFC 9457). No text of a message is in any.
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
@@ -19,6 +18,7 @@ from stream_app.core.settings import RouteSettings
 from stream_app.filter.asking import FailOpen
 from stream_app.filter.corrections import Corrections
 from stream_app.filter.openapi import CORRECT, LABEL, PROBLEMS, description
+from stream_app.web.access import is_allowed
 
 BODY_SECONDS = 30.0
 STATUS_OF = {  # by reason; 503 for the others
@@ -45,7 +45,7 @@ class Api:
         self._front = front
         self._corrections = corrections if token else None
         self._by_name = {route.name: route for route in routes}
-        self._token = token.encode()
+        self._token = token
 
     @property
     def resources(self) -> list[web.RouteDef]:
@@ -58,7 +58,7 @@ class Api:
 
     async def _label(self, request: web.Request) -> web.Response:
         route = self._route(request)
-        if not self._is_trusted(request):
+        if not is_allowed(request, self._token):
             raise _Problem(401)
         answer = await self._front.ask(route, await _message(request, route))
         if isinstance(answer, NoLabel):
@@ -69,7 +69,7 @@ class Api:
         route, given = self._route(request), request.query
         if self._corrections is None:
             raise _Problem(501)
-        if not self._is_trusted(request):
+        if not is_allowed(request, self._token):
             raise self._corrections.refused(route, NoCorrection("unauthorized", PROBLEMS[401]))
         about = given.get("id") or await _message(request, route)
         await self._corrections.take(route, given.get("label", ""), given.get("who", ""), about)
@@ -82,10 +82,6 @@ class Api:
         if request.method != "POST":
             raise _Problem(405)
         return route
-
-    def _is_trusted(self, request: web.Request) -> bool:
-        given = request.headers.get("Authorization", "").encode("utf-8", "replace")
-        return not self._token or hmac.compare_digest(given, b"Bearer " + self._token)
 
     async def _openapi(self, request: web.Request) -> web.Response:
         return web.json_response(description(bool(self._token)))

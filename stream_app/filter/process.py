@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -13,12 +12,14 @@ from stream_app.core.health import Health
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import Settings
 from stream_app.filter.asking import Asker, FailOpen
-from stream_app.filter.configured import http_token, mail_route
 from stream_app.filter.corrections import Corrections
 from stream_app.filter.http import Api
 from stream_app.filter.in_process import in_process
-from stream_app.filter.sockets import address, listening
+from stream_app.filter.routes import mail_route
+from stream_app.filter.sockets import listening
 from stream_app.filter.stream import Stream
+from stream_app.web.access import address, bearer_token
+from stream_app.web.process import serving, stop_on_signals
 from stream_app.web.server import WebServer
 
 log = logging.getLogger(__name__)
@@ -37,9 +38,7 @@ class Filter:
 
     async def run(self) -> None:
         """Answer until SIGTERM or SIGINT. Raises ConfigError, ModelError, EngineSick."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        stop_on_signals(self._stop)
         async with self._asker() as asker:
             front = FailOpen(asker, self._settings.filter, self._metrics)
             async with self._web(front, self._corrections(asker)), self._milter(front):
@@ -66,20 +65,18 @@ class Filter:
         self._failure = failure
         self._stop.set()
 
-    @asynccontextmanager
-    async def _web(self, front: FailOpen, corrections: Corrections | None) -> AsyncIterator[None]:
+    def _web(
+        self, front: FailOpen, corrections: Corrections | None
+    ) -> AbstractAsyncContextManager[None]:
         s = self._settings
         host, port = address(s.filter.http)
-        api = Api(front, corrections, s.routes, http_token(s.filter))
+        token = bearer_token("filter", s.filter.token_file, host)
+        api = Api(front, corrections, s.routes, token)
         largest = max(route.max_record_bytes for route in s.routes)
         server = WebServer(
             host, port, self._metrics.registry, self._health, api.resources, largest, "filter.http"
         )
-        await server.start()
-        try:
-            yield
-        finally:
-            await server.stop()
+        return serving(server)
 
     @asynccontextmanager
     async def _milter(self, front: FailOpen) -> AsyncIterator[None]:
