@@ -138,7 +138,7 @@ def write_dovecot(folder: Path, ports: Mapping[str, int], sieve: Path) -> None:
         "127.0.0.1:9109": f"127.0.0.1:{ports['http']}",
     }
     conf = DOVECOT_CONF.format(folder=folder, **ports)
-    for file in (*sorted((DEPLOY / "dovecot").iterdir()), sieve):
+    for file in (*sorted((DEPLOY / "dovecot").glob("winnow*")), sieve):
         text = file.read_text()
         for line, ours in replaced.items():
             text = text.replace(line, ours)

@@ -26,6 +26,7 @@ from stream_app.web.server import WebServer
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 
 
 def load(file: Path) -> Any:
@@ -122,16 +123,16 @@ class TestImage:
 
 
 class TestMailServer:
-    UNIT = DEPLOY / "systemd" / "winnow-filter.service"
-
-    def test_systemd_accepts_the_unit(self, tmp_path: Path):
-        copy = tmp_path / self.UNIT.name
-        text = self.UNIT.read_text(encoding="utf-8")
+    @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+    def test_systemd_accepts_the_unit(self, unit: Path, tmp_path: Path):
+        copy = tmp_path / unit.name
+        text = unit.read_text(encoding="utf-8")
         copy.write_text(text.replace("/opt/winnow/bin/winnow", shutil.which("true") or ""))
         run("systemd-analyze", "verify", str(copy))
 
-    def test_its_command_exists(self):
-        text = self.UNIT.read_text(encoding="utf-8")
+    @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+    def test_its_command_exists(self, unit: Path):
+        text = unit.read_text(encoding="utf-8")
         [command] = re.findall(r"^ExecStart=\S+ (.+)$", text, re.MULTILINE)
         done = CliRunner().invoke(app, [*command.split(), "--help"])
         assert done.exit_code == 0, done.output
