@@ -36,6 +36,11 @@ class Reader:
         partitions = partitions_of(self._consumer, topic)
         return {partition.partition: self._end(partition) for partition in partitions}
 
+    def begins(self, topic: str) -> dict[int, int]:
+        """The offset of the first record of each partition that is still there."""
+        found = self._consumer.beginning_offsets(partitions_of(self._consumer, topic))
+        return {partition.partition: int(offset) for partition, offset in found.items()}
+
     def since(self, topic: str, when: int) -> dict[int, int]:
         """The first offset written at `when` (milliseconds since the epoch) or later, of each
         partition that has one."""
