@@ -10,6 +10,7 @@ from stream_app.cli.config import config
 from stream_app.cli.demo.command import demo
 from stream_app.cli.dlq import dlq
 from stream_app.cli.filter import filter_
+from stream_app.cli.ingest import ingest
 from stream_app.cli.models import models
 from stream_app.cli.produce import produce
 from stream_app.cli.review import review
@@ -34,6 +35,7 @@ app.command(name="filter")(filter_)
 app.add_typer(topics, name="topics")
 app.command()(classify)
 app.command()(produce)
+app.add_typer(ingest, name="ingest")
 app.command()(watch)
 app.add_typer(dlq, name="dlq")
 app.command()(review)
