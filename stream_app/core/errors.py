@@ -12,6 +12,8 @@ WinnowError
 ├── EngineError      a batch could not be scored
 │   ├── OutOfMemory  ... because the device ran out of memory: a smaller batch may pass
 │   └── EngineSick   ... and the canary fails too: the process must end, nothing is acked
+├── ImapError        the mail server of [imap], or a mailbox on it, is not usable: waiting may help
+│   └── ImapRefused      ... because one side does not trust or know the other: no outage
 └── BrokerError      the broker, or a topic on it, is not usable
     ├── BrokerUnreachable  ... because it does not answer: waiting may help
     └── AccessError        ... because it refuses our credentials, or we its certificate: no outage
@@ -95,6 +97,14 @@ class OutOfMemory(EngineError):
 
 class EngineSick(EngineError):
     """Even the canary batch fails: the engine, not the record, is at fault."""
+
+
+class ImapError(WinnowError):
+    """The mail server of `[imap]` is not usable now, or not as we need it."""
+
+
+class ImapRefused(ImapError):
+    """It refuses our credentials or mailboxes, or we its certificate: waiting will not help."""
 
 
 class BrokerError(WinnowError):

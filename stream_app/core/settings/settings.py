@@ -14,6 +14,7 @@ from pydantic_settings import (
 )
 
 from stream_app.core.errors import ConfigError
+from stream_app.core.settings.imap import ImapSettings
 from stream_app.core.settings.kafka import KafkaSettings
 from stream_app.core.settings.route import RouteSettings
 from stream_app.core.settings.sections import (
@@ -78,6 +79,7 @@ class Settings(Connections):
     drift: DriftSettings = DriftSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     filter: FilterSettings = FilterSettings()
+    imap: ImapSettings = ImapSettings()
     routes: tuple[RouteSettings, ...] = Field(min_length=1)
 
     @model_validator(mode="before")
@@ -115,3 +117,17 @@ class Settings(Connections):
                 return route
         names = ", ".join(route.name for route in self.routes)
         raise ConfigError(f"--route {name}: there is no such route; there are: {names}")
+
+    def mail_route(self, name: str, key: str) -> RouteSettings:
+        """The route of raw mail called `name`, as the setting `key` says; the only one of format
+        rfc822 where it is empty. Raises ConfigError where that is not clear."""
+        if name:
+            route = self.route(name)
+            if route.format != "rfc822":
+                raise ConfigError(f"{key} = {name!r}: its format is {route.format}, not rfc822")
+            return route
+        found = [route for route in self.routes if route.format == "rfc822"]
+        if len(found) != 1:
+            names = ", ".join(route.name for route in found) or "none"
+            raise ConfigError(f"{key}: name the route of the mail; of format rfc822: {names}")
+        return found[0]
