@@ -139,6 +139,7 @@ class Metrics:
     filter_in_flight = gauge("filter_in_flight", "Messages that wait for their label")
     ingested = counter(
         "ingested_records", "Items of a source that were to be delivered", "source", "outcome"
+    )
     sink_records = counter(
         "sink_records",
         "Records that a sink has done with, by what became of them",
@@ -154,6 +155,9 @@ class Metrics:
     )
     sink_lag_seconds = gauge(
         "sink_lag_seconds", "Age of the oldest label that a sink is trying to write", "sink"
+    )
+    imap_labels = counter(
+        "imap_labels", "Labels that came to the IMAP sink, by what became of the mail", "outcome"
     )
     model_info = gauge("model_info", "1 for each model serving", "route", "model_version", "model")
     model_bytes = gauge(

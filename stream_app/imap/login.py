@@ -21,14 +21,14 @@ _CODE = re.compile(r"\[([A-Z-]{1,40})\]")
 _NO_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNSUPPORTED_PROTOCOL"}
 
 
-def logged_in(settings: ImapSettings) -> Client:
-    """A client that is logged in; the secret's file is read anew.
+def logged_in(settings: ImapSettings, secret: str) -> Client:
+    """A client that is logged in by the password or token `secret`.
 
     Raises ConfigError for a file, ImapRefused where one side does not trust the other, ImapError
     where waiting may help.
     """
     host, port = settings.server
-    secret, context = settings.secret(), settings.tls()
+    context = settings.tls()
     with told(f"{host}:{port}"):
         client = Client(host, port, context, settings.starttls)
         try:

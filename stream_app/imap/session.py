@@ -33,10 +33,10 @@ class Opened:
 class Session:
     """Logged in from the beginning. Every method raises ImapError."""
 
-    def __init__(self, settings: ImapSettings) -> None:
+    def __init__(self, settings: ImapSettings, secret: str) -> None:
         """Connect. Raises as `logged_in` does."""
         self._where = settings.host
-        self._client: Client = logged_in(settings)
+        self._client: Client = logged_in(settings, secret)
         self._connection: Connection = self._client.connection
 
     def close(self) -> None:

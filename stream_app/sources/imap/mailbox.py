@@ -13,7 +13,7 @@ from typing import Any
 
 from stream_app.core.errors import ConfigError, ImapError, ImapRefused
 from stream_app.core.health import Health
-from stream_app.core.settings import ImapSettings
+from stream_app.imap.account import Account
 from stream_app.imap.session import Session
 from stream_app.sources.imap.taking import Taking
 
@@ -22,44 +22,45 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 300.0  # then we look in any case: a router may have forgotten the connection
 RETRY_SECONDS = 1.0  # and twice as long after each further failure
 MAX_RETRY_SECONDS = 60.0
-REFUSED_SECONDS = 900.0  # servers lock an account that is tried too often
 
 
 class Mailbox:
-    """A mailbox of the account in `settings`."""
+    """A mailbox of an account; a server without IDLE is asked every `poll_seconds`."""
 
-    def __init__(self, name: str, settings: ImapSettings, taking: Taking, health: Health) -> None:
+    def __init__(
+        self, name: str, account: Account, poll_seconds: float, taking: Taking, health: Health
+    ) -> None:
         self._name = name
-        self._settings = settings
+        self._account = account
+        self._poll_seconds = poll_seconds
         self._taking = taking
         self._health = health
         self._part = f"mailbox {name}"
         self._thread = ThreadPoolExecutor(1, f"imap-{name}")
         self._was_in = False
         self._failures = 0  # since we have been in last
+        health.unready(self._part, "not open yet")
 
     async def follow(self) -> None:
         """Until cancelled; a server that is away is waited for.
 
         Raises ConfigError and ImapRefused where we are refused at the start, which is no outage.
         """
-        self._health.unready(self._part, "not open yet")
         try:
             while True:
                 try:
                     await self._follow_once()
                 except (ImapError, ConfigError) as error:
-                    refused = isinstance(error, (ImapRefused, ConfigError))
-                    if refused and not self._was_in:
+                    if isinstance(error, (ImapRefused, ConfigError)) and not self._was_in:
                         raise
                     self._health.unready(self._part, str(error))
                     log.warning("%s: no mail for now: %s", self._name, error)
-                    await (self._another_secret() if refused else self._pause())
+                    await self._pause()
         finally:
             self._thread.shutdown(wait=False)
 
     async def _follow_once(self) -> None:
-        session = await self._on_thread(Session, self._settings)
+        session = await self._on_thread(self._account.session)
         try:
             opened = await self._on_thread(session.open, self._name, True)
             stands = await self._taking.begin(session, opened, self._on_thread)
@@ -76,7 +77,7 @@ class Mailbox:
     async def _news(self, session: Session) -> None:
         """Wait until there may be something new."""
         if not await self._on_thread(lambda: session.can_idle):
-            await asyncio.sleep(self._settings.poll_seconds)
+            await asyncio.sleep(self._poll_seconds)
             return
         await self._on_thread(session.idle)
         if not session.has_news:
@@ -86,20 +87,6 @@ class Mailbox:
     async def _pause(self) -> None:
         await asyncio.sleep(min(MAX_RETRY_SECONDS, RETRY_SECONDS * 2.0**self._failures))
         self._failures = min(self._failures + 1, 10)
-
-    async def _another_secret(self) -> None:
-        """Wait until the secret's file has changed: a token is renewed, and a password too."""
-        tried = self._secret()
-        for _ in range(int(REFUSED_SECONDS)):
-            await asyncio.sleep(1)
-            if self._secret() not in (tried, None):
-                return
-
-    def _secret(self) -> str | None:
-        try:
-            return self._settings.secret()
-        except ConfigError:
-            return None  # it is being written, or gone
 
     async def _on_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)

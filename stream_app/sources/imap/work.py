@@ -8,6 +8,7 @@ from stream_app.core.errors import cause_of
 from stream_app.core.health import Health
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import RouteSettings, Settings
+from stream_app.imap.account import Account
 from stream_app.sources.delivery import Delivery
 from stream_app.sources.imap.mailbox import Mailbox
 from stream_app.sources.imap.taking import SOURCE, Taking
@@ -18,15 +19,25 @@ from stream_app.sources.state import opened_state
 async def ingest_imap(settings: Settings, route: RouteSettings) -> None:
     """Until SIGTERM or SIGINT. Raises ConfigError, ImapRefused, BrokerError."""
     imap, most = settings.imap, route.max_record_bytes
+    account = Account(imap)
 
     async def work(delivery: Delivery, metrics: Metrics, health: Health) -> None:
         with opened_state(imap.state) as state:
+            mailboxes = [
+                Mailbox(
+                    name,
+                    account,
+                    imap.poll_seconds,
+                    Taking(name, imap, most, state, delivery, metrics),
+                    health,
+                )
+                for name in imap.mailboxes
+            ]
             await delivery.connect()
             try:
-                async with TaskGroup() as mailboxes:
-                    for name in imap.mailboxes:
-                        taking = Taking(name, imap, most, state, delivery, metrics)
-                        mailboxes.create_task(Mailbox(name, imap, taking, health).follow())
+                async with TaskGroup() as tasks:
+                    for mailbox in mailboxes:
+                        tasks.create_task(mailbox.follow())
             except BaseExceptionGroup as group:
                 raise cause_of(group) from None
 

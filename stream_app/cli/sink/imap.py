@@ -1,0 +1,34 @@
+"""`winnow sink imap`: mail moved by the decision on it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from stream_app.cli.ingest.imap import imap_settings
+from stream_app.cli.options import ConfigFile
+from stream_app.cli.worker import LogLevel
+from stream_app.configuration import load_settings
+from stream_app.core.logs import configure_logging
+
+
+def sink_imap(
+    config: ConfigFile,
+    log_level: Annotated[LogLevel, typer.Option(help="Level of Winnow's log, on stderr.")] = "info",
+) -> None:
+    """Move mail of an IMAP account by the decision on it: spam to Junk, until SIGTERM or Ctrl-C.
+
+    It moves what `winnow ingest imap` read, where `imap.move` names a mailbox for the decision.
+    Mail that is gone, answered, flagged or deleted meanwhile is left alone.
+    """
+    settings = imap_settings(load_settings(config))
+    route = settings.mail_route(settings.imap.route, "imap.route")
+    configure_logging(log_level)
+    from stream_app.sinks.imap import BATCH, MailMover  # of an extra
+    from stream_app.sinks.process import Sink, run_sink
+
+    imap = settings.imap
+    sink = Sink("imap", imap.sink_http, BATCH, lambda metrics: MailMover(imap, metrics))
+    asyncio.run(run_sink(sink, settings.kafka, [route]))
