@@ -20,6 +20,7 @@ from stream_app.core.settings.sections import (
     DriftSettings,
     EngineSettings,
     FeedbackSettings,
+    FeedsSettings,
     FilterSettings,
     MetricsSettings,
     RegistrySettings,
@@ -78,6 +79,7 @@ class Settings(Connections):
     drift: DriftSettings = DriftSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     filter: FilterSettings = FilterSettings()
+    feeds: FeedsSettings = FeedsSettings()
     routes: tuple[RouteSettings, ...] = Field(min_length=1)
 
     @model_validator(mode="before")
@@ -107,6 +109,22 @@ class Settings(Connections):
         """Every topic that routes and feedback need."""
         of_routes = [topic for route in self.routes for topic in route.topics]
         return (*of_routes, self.feedback.topic)
+
+    def route_of(self, kind: str, name: str, key: str) -> RouteSettings:
+        """The route of format `kind` that messages from outside go to: the one called `name`, else
+        the only one. Raises ConfigError, naming the setting `key`, where it is not clear."""
+        if name:
+            route = self.route(name)
+            if route.format != kind:
+                raise ConfigError(f"{key} = {name!r}: its format is {route.format}, not {kind}")
+            return route
+        found = [route for route in self.routes if route.format == kind]
+        if len(found) != 1:
+            names = ", ".join(route.name for route in found) or "none"
+            raise ConfigError(
+                f"{key}: name the route that gets the messages; of format {kind}: {names}"
+            )
+        return found[0]
 
     def route(self, name: str) -> RouteSettings:
         """The route called `name`. Raises ConfigError if it is unknown."""
