@@ -24,6 +24,7 @@ COMMANDS = [
     "topics",
     "classify",
     "produce",
+    "ingest",
     "watch",
     "dlq",
     "review",

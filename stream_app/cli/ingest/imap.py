@@ -16,7 +16,7 @@ from stream_app.core.logs import configure_logging
 from stream_app.core.settings import Settings
 
 
-def ingest_imap(
+def imap(
     config: ConfigFile,
     log_level: Annotated[LogLevel, typer.Option(help="Level of Winnow's log, on stderr.")] = "info",
 ) -> None:
@@ -25,7 +25,7 @@ def ingest_imap(
     Account and mailboxes are those of `[imap]`. They are only read: no mail is marked as seen.
     """
     settings = imap_settings(load_settings(config))
-    route = settings.mail_route(settings.imap.route, "imap.route")
+    route = settings.route_of("rfc822", settings.imap.route, "imap.route")
     configure_logging(log_level)
     from stream_app.sources.imap import work  # of an extra
 

@@ -14,7 +14,7 @@ from stream_app.configuration import load_settings
 from stream_app.core.logs import configure_logging
 
 
-def sink_imap(
+def imap(
     config: ConfigFile,
     log_level: Annotated[LogLevel, typer.Option(help="Level of Winnow's log, on stderr.")] = "info",
 ) -> None:
@@ -24,7 +24,7 @@ def sink_imap(
     Mail that is gone, answered, flagged or deleted meanwhile is left alone.
     """
     settings = imap_settings(load_settings(config))
-    route = settings.mail_route(settings.imap.route, "imap.route")
+    route = settings.route_of("rfc822", settings.imap.route, "imap.route")
     configure_logging(log_level)
     from stream_app.sinks.imap import BATCH, MailMover  # of an extra
     from stream_app.sinks.process import Sink, run_sink

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork
 
 _TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
 
@@ -65,6 +65,16 @@ class RegistrySettings(Section):
     )
     cache: Path = Path(".winnow/models")
     poll_seconds: float = Field(1.0, gt=0, le=3600)
+
+
+class FeedsSettings(Section):
+    """`[feeds]`: what `winnow ingest feeds` reads."""
+
+    route: str = ""  # that gets the items; the only one of format feed if not given
+    opml: str = ""
+    state: Path = Path(".winnow/feeds.db")
+    http: str = Field("127.0.0.1:9110", pattern=r"^\S+:\d{1,5}$")
+    allow_networks: tuple[IPvAnyNetwork, ...] = ()  # of feeds that are not on the public internet
 
 
 class FilterSettings(Section):

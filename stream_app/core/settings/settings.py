@@ -21,6 +21,7 @@ from stream_app.core.settings.sections import (
     DriftSettings,
     EngineSettings,
     FeedbackSettings,
+    FeedsSettings,
     FilterSettings,
     MetricsSettings,
     RegistrySettings,
@@ -79,6 +80,7 @@ class Settings(Connections):
     drift: DriftSettings = DriftSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     filter: FilterSettings = FilterSettings()
+    feeds: FeedsSettings = FeedsSettings()
     imap: ImapSettings = ImapSettings()
     routes: tuple[RouteSettings, ...] = Field(min_length=1)
 
@@ -110,6 +112,22 @@ class Settings(Connections):
         of_routes = [topic for route in self.routes for topic in route.topics]
         return (*of_routes, self.feedback.topic)
 
+    def route_of(self, kind: str, name: str, key: str) -> RouteSettings:
+        """The route of format `kind` that messages from outside go to: the one called `name`, else
+        the only one. Raises ConfigError, naming the setting `key`, where it is not clear."""
+        if name:
+            route = self.route(name)
+            if route.format != kind:
+                raise ConfigError(f"{key} = {name!r}: its format is {route.format}, not {kind}")
+            return route
+        found = [route for route in self.routes if route.format == kind]
+        if len(found) != 1:
+            names = ", ".join(route.name for route in found) or "none"
+            raise ConfigError(
+                f"{key}: name the route that gets the messages; of format {kind}: {names}"
+            )
+        return found[0]
+
     def route(self, name: str) -> RouteSettings:
         """The route called `name`. Raises ConfigError if it is unknown."""
         for route in self.routes:
@@ -117,17 +135,3 @@ class Settings(Connections):
                 return route
         names = ", ".join(route.name for route in self.routes)
         raise ConfigError(f"--route {name}: there is no such route; there are: {names}")
-
-    def mail_route(self, name: str, key: str) -> RouteSettings:
-        """The route of raw mail called `name`, as the setting `key` says; the only one of format
-        rfc822 where it is empty. Raises ConfigError where that is not clear."""
-        if name:
-            route = self.route(name)
-            if route.format != "rfc822":
-                raise ConfigError(f"{key} = {name!r}: its format is {route.format}, not rfc822")
-            return route
-        found = [route for route in self.routes if route.format == "rfc822"]
-        if len(found) != 1:
-            names = ", ".join(route.name for route in found) or "none"
-            raise ConfigError(f"{key}: name the route of the mail; of format rfc822: {names}")
-        return found[0]
