@@ -1,7 +1,17 @@
-"""`winnow sink`: labels to where they are used."""
+"""`winnow sink`: labels to where they are used, a sink a process."""
 
 from __future__ import annotations
 
 import typer
 
-sink = typer.Typer(no_args_is_help=True, help="Labels to where they are used: a sink a process.")
+from stream_app.cli.sink.postgres import postgres
+
+sink = typer.Typer(no_args_is_help=True, help="Labels to where they are used, a sink a process.")
+
+
+@sink.callback()
+def _group() -> None:
+    """Labels to where they are used, a sink a process."""
+
+
+sink.command()(postgres)

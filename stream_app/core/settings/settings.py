@@ -20,10 +20,13 @@ from stream_app.core.settings.sections import (
     DriftSettings,
     EngineSettings,
     FeedbackSettings,
+    FeedSettings,
     FilterSettings,
     MetricsSettings,
+    PostgresSettings,
     RegistrySettings,
     TopicSettings,
+    WebhookSettings,
 )
 
 PREFIX = "WINNOW_"
@@ -78,6 +81,9 @@ class Settings(Connections):
     drift: DriftSettings = DriftSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     filter: FilterSettings = FilterSettings()
+    postgres: PostgresSettings = PostgresSettings()
+    webhook: WebhookSettings = WebhookSettings()
+    feed: FeedSettings = FeedSettings()
     routes: tuple[RouteSettings, ...] = Field(min_length=1)
 
     @model_validator(mode="before")
@@ -104,9 +110,10 @@ class Settings(Connections):
 
     @property
     def all_topics(self) -> tuple[str, ...]:
-        """Every topic that routes and feedback need."""
+        """Every topic that routes, feedback and a webhook need."""
         of_routes = [topic for route in self.routes for topic in route.topics]
-        return (*of_routes, self.feedback.topic)
+        of_webhook = [self.webhook.dead_letter_topic] if self.webhook.url else []
+        return (*of_routes, self.feedback.topic, *of_webhook)
 
     def route(self, name: str) -> RouteSettings:
         """The route called `name`. Raises ConfigError if it is unknown."""
