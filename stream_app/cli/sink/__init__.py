@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from stream_app.cli.sink.postgres import postgres
+from stream_app.cli.sink.webhook import webhook
 
 sink = typer.Typer(no_args_is_help=True, help="Labels to where they are used, a sink a process.")
 
@@ -15,3 +16,4 @@ def _group() -> None:
 
 
 sink.command()(postgres)
+sink.command()(webhook)

@@ -45,5 +45,5 @@ def postgres(
     from stream_app.sinks.process import Sink, run_sink
 
     effect = PostgresLabels(settings.postgres)
-    sink = Sink("postgres", settings.postgres.http, BATCH, lambda _: effect)
+    sink = Sink("postgres", settings.postgres.http, BATCH, effect)
     asyncio.run(run_sink(sink, settings.kafka, chosen_routes(settings, route)))

@@ -100,7 +100,7 @@ class WebhookSettings(Section):
     secret_file: str = ""
     dead_letter_topic: str = Field("webhook.dlq", pattern=_TOPIC)
     max_requests: int = Field(8, ge=1, le=256)  # at once
-    timeout_seconds: float = Field(10.0, ge=0.1, le=25)  # for an answer
+    timeout_seconds: float = Field(10.0, ge=0.1, le=30)  # for an answer
     give_up_seconds: float = Field(86_400.0, gt=0)  # then a label is a dead letter
     http: str = Field("127.0.0.1:9112", pattern=_ADDRESS)
 
