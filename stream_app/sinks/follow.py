@@ -54,7 +54,7 @@ class Effect(Protocol):
 
         The number is of those that were refused for good: counted, logged by id, passed over.
         Raises SinkError where they should be tried again: the next call has these labels, perhaps
-        with more behind them. Any other error ends the process. May take 30 seconds.
+        with more behind them. Any other error ends the process. May take two minutes.
         """
 
     def close(self) -> None:

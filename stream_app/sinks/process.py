@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -19,6 +19,8 @@ from stream_app.web.server import WebServer
 
 log = logging.getLogger(__name__)
 
+STUCK_SECONDS = 150.0  # a write may take two minutes
+
 
 @dataclass(frozen=True)
 class Sink:
@@ -27,17 +29,18 @@ class Sink:
     name: str
     http: str  # host:port of metrics, health and `resources`
     batch: int  # labels written at once, at most
-    effect: Callable[[Metrics], Effect]
+    effect: Effect
     resources: Sequence[web.RouteDef] = ()
+    metrics: Metrics = field(default_factory=Metrics)
+    key: str = "http"  # of that address, in its section
 
 
 async def run_sink(sink: Sink, kafka: KafkaSettings, routes: Sequence[RouteSettings]) -> None:
     """Run until SIGTERM or SIGINT. Raises ConfigError, and what the effect does for good."""
-    metrics, health, stop = Metrics(), Health(), asyncio.Event()
-    effect = sink.effect(metrics)
-    follower = Follower(sink.name, effect, kafka, routes, metrics, health, sink.batch)
+    metrics, health, stop = sink.metrics, Health(STUCK_SECONDS), asyncio.Event()
+    follower = Follower(sink.name, sink.effect, kafka, routes, metrics, health, sink.batch)
     host, port = address(sink.http)
-    key = f"{sink.name}.http"
+    key = f"{sink.name}.{sink.key}"
     server = WebServer(host, port, metrics.registry, health, sink.resources, key=key)
     stop_on_signals(stop)
     async with serving(server):

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
-
-import typer
 
 from stream_app.cli.ingest.imap import imap_settings
 from stream_app.cli.options import ConfigFile
-from stream_app.cli.worker import LogLevel
+from stream_app.cli.sink.options import Level
 from stream_app.configuration import load_settings
 from stream_app.core.logs import configure_logging
+from stream_app.core.metrics import Metrics
 
 
-def imap(
-    config: ConfigFile,
-    log_level: Annotated[LogLevel, typer.Option(help="Level of Winnow's log, on stderr.")] = "info",
-) -> None:
+def imap(config: ConfigFile, log_level: Level = "info") -> None:
     """Move mail of an IMAP account by the decision on it: spam to Junk, until SIGTERM or Ctrl-C.
 
     It moves what `winnow ingest imap` read, where `imap.move` names a mailbox for the decision.
@@ -29,6 +24,7 @@ def imap(
     from stream_app.sinks.imap import BATCH, MailMover  # of an extra
     from stream_app.sinks.process import Sink, run_sink
 
-    imap = settings.imap
-    sink = Sink("imap", imap.sink_http, BATCH, lambda metrics: MailMover(imap, metrics))
+    metrics = Metrics()
+    effect = MailMover(settings.imap, metrics)
+    sink = Sink("imap", settings.imap.sink_http, BATCH, effect, metrics=metrics, key="sink_http")
     asyncio.run(run_sink(sink, settings.kafka, [route]))
