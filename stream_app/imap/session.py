@@ -39,10 +39,16 @@ class Session:
         self._client: Client = logged_in(settings, secret)
         self._connection: Connection = self._client.connection
 
-    def close(self) -> None:
-        """Hang up, from any thread: who waits for an answer gets an ImapError."""
+    def hang_up(self) -> None:
+        """From any thread: who waits for an answer gets an ImapError. Then it must be closed."""
         with suppress(OSError):
             self._connection.hang_up()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self.hang_up()
+        with suppress(OSError):
+            self._client.shutdown()
 
     def open(self, mailbox: str, read_only: bool) -> Opened:
         """Make a mailbox the one that all else is about. Raises ImapRefused if it is not there."""

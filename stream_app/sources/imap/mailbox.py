@@ -72,7 +72,8 @@ class Mailbox:
                 self._failures = 0
                 await self._news(session)
         finally:
-            session.close()
+            session.hang_up()  # what is still asked on the thread ends
+            self._thread.submit(session.close)
 
     async def _news(self, session: Session) -> None:
         """Wait until there may be something new."""
