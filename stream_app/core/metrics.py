@@ -156,6 +156,9 @@ class Metrics:
     sink_lag_seconds = gauge(
         "sink_lag_seconds", "Age of the oldest label that a sink is trying to write", "sink"
     )
+    imap_open = gauge(
+        "imap_mailbox_open", "1 while the IMAP source follows a mailbox, else 0", "mailbox"
+    )
     imap_labels = counter(
         "imap_labels", "Labels that came to the IMAP sink, by what became of the mail", "outcome"
     )

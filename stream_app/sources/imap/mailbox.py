@@ -13,6 +13,7 @@ from typing import Any
 
 from stream_app.core.errors import ConfigError, ImapError, ImapRefused
 from stream_app.core.health import Health
+from stream_app.core.metrics import Metrics
 from stream_app.imap.account import Account
 from stream_app.imap.session import Session
 from stream_app.sources.imap.taking import Taking
@@ -28,18 +29,24 @@ class Mailbox:
     """A mailbox of an account; a server without IDLE is asked every `poll_seconds`."""
 
     def __init__(
-        self, name: str, account: Account, poll_seconds: float, taking: Taking, health: Health
+        self,
+        name: str,
+        account: Account,
+        poll_seconds: float,
+        taking: Taking,
+        metrics: Metrics,
+        health: Health,
     ) -> None:
         self._name = name
         self._account = account
         self._poll_seconds = poll_seconds
         self._taking = taking
+        self._open = metrics.imap_open.labels(name)
         self._health = health
-        self._part = f"mailbox {name}"
         self._thread = ThreadPoolExecutor(1, f"imap-{name}")
         self._was_in = False
         self._failures = 0  # since we have been in last
-        health.unready(self._part, "not open yet")
+        self._is("not open yet")
 
     async def follow(self) -> None:
         """Until cancelled; a server that is away is waited for.
@@ -53,7 +60,7 @@ class Mailbox:
                 except (ImapError, ConfigError) as error:
                     if isinstance(error, (ImapRefused, ConfigError)) and not self._was_in:
                         raise
-                    self._health.unready(self._part, str(error))
+                    self._is(str(error))
                     log.warning("%s: no mail for now: %s", self._name, error)
                     await self._pause()
         finally:
@@ -65,7 +72,7 @@ class Mailbox:
             opened = await self._on_thread(session.open, self._name, True)
             stands = await self._taking.begin(session, opened, self._on_thread)
             self._was_in = True
-            self._health.unready(self._part, None)
+            self._is(None)
             log.info("%s: following from UID %d on", self._name, stands.uid + 1)
             while True:
                 stands = await self._taking.take_new(session, stands, self._on_thread)
@@ -84,6 +91,11 @@ class Mailbox:
         if not session.has_news:
             await _readable(session.fileno(), IDLE_SECONDS)
         await self._on_thread(session.done)
+
+    def _is(self, unready: str | None) -> None:
+        """Show that it is followed, or why it is not."""
+        self._health.unready(f"mailbox {self._name}", unready)
+        self._open.set(unready is None)
 
     async def _pause(self) -> None:
         await asyncio.sleep(min(MAX_RETRY_SECONDS, RETRY_SECONDS * 2.0**self._failures))

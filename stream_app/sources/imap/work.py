@@ -29,6 +29,7 @@ async def ingest_imap(settings: Settings, route: RouteSettings) -> None:
                     account,
                     imap.poll_seconds,
                     Taking(name, imap, most, state, delivery, metrics),
+                    metrics,
                     health,
                 )
                 for name in imap.mailboxes
