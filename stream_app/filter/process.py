@@ -86,7 +86,7 @@ class Filter:
             return
         from stream_app.filter.milter import Milter  # of an extra, and HTTP does without
 
-        route = mail_route(self._settings)
+        route = self._settings.route_of("rfc822", settings.route, "filter.route")
         milter = Milter(lambda mail: front.ask(route, mail), settings, route.max_record_bytes)
         with listening(settings.listen) as opened:
             server = await asyncio.start_server(milter.serve, sock=opened)

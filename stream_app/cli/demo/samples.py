@@ -15,7 +15,7 @@ from stream_app.core.messages import ParseSpec
 from stream_app.sources.files import Found, Source
 
 _FORMATS = {"mail": "rfc822", "reviews": "json", "news": "feed"}
-_PLACES = {"mail": ["mail"], "reviews": ["reviews.jsonl"], "news": ["news.jsonl", "news"]}
+_PLACES = {"mail": ["mail"], "reviews": ["reviews.jsonl"], "news": ["news.jsonl", "news/items"]}
 _TITLE_CHARS = 60
 
 
