@@ -77,6 +77,13 @@ class FeedsSettings(Section):
     allow_networks: tuple[IPvAnyNetwork, ...] = ()  # of feeds that are not on the public internet
 
 
+class FilesSettings(Section):
+    """`[files]`: what `winnow ingest files` remembers."""
+
+    state: Path = Path(".winnow/files.db")
+    http: str = Field("127.0.0.1:9113", pattern=r"^\S+:\d{1,5}$")  # while it follows
+
+
 class FilterSettings(Section):
     """`[filter]`: how `winnow filter` is asked, and what a mail server does with the answers."""
 

@@ -21,6 +21,7 @@ from stream_app.core.settings.sections import (
     EngineSettings,
     FeedbackSettings,
     FeedsSettings,
+    FilesSettings,
     FilterSettings,
     MetricsSettings,
     RegistrySettings,
@@ -80,6 +81,7 @@ class Settings(Connections):
     feedback: FeedbackSettings = FeedbackSettings()
     filter: FilterSettings = FilterSettings()
     feeds: FeedsSettings = FeedsSettings()
+    files: FilesSettings = FilesSettings()
     routes: tuple[RouteSettings, ...] = Field(min_length=1)
 
     @model_validator(mode="before")
