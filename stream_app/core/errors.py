@@ -9,6 +9,7 @@ WinnowError
 ├── FeedError        a news feed cannot be fetched or read: it is tried again later
 ├── RecordError      this one record cannot be labelled: it goes to the dead letters
 │   └── NoText       ... because it has pictures or files, and no words
+├── SinkError        labels could not be handed on: they are tried again, none is skipped
 ├── NoLabel          there is no label for a message in time: who asked goes on without
 ├── EngineError      a batch could not be scored
 │   ├── OutOfMemory  ... because the device ran out of memory: a smaller batch may pass
@@ -84,6 +85,14 @@ class NoText(RecordError):
     def __init__(self, found: Message) -> None:
         super().__init__("no_text", "the message has no words, only pictures or files")
         self.found = found
+
+
+class SinkError(WinnowError):
+    """Labels could not be handed on, and waiting may help; at least `wait_seconds`, where known."""
+
+    def __init__(self, message: str, wait_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
 
 
 class NoLabel(WinnowError):

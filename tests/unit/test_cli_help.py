@@ -21,6 +21,7 @@ COMMANDS = [
     "demo",
     "worker",
     "filter",
+    "sink",
     "topics",
     "classify",
     "produce",

@@ -135,7 +135,7 @@ class TestUnits:
     def test_its_command_exists(self, unit: Path):
         text = unit.read_text(encoding="utf-8")
         [command] = re.findall(r"^ExecStart=\S+ (.+)$", text, re.MULTILINE)
-        done = CliRunner().invoke(app, [*command.split(), "--help"])
+        done = CliRunner().invoke(app, [*command.replace("%i", "feed").split(), "--help"])
         assert done.exit_code == 0, done.output
 
 

@@ -20,12 +20,15 @@ from stream_app.core.settings.sections import (
     DriftSettings,
     EngineSettings,
     FeedbackSettings,
+    FeedSettings,
     FeedsSettings,
     FilesSettings,
     FilterSettings,
     MetricsSettings,
+    PostgresSettings,
     RegistrySettings,
     TopicSettings,
+    WebhookSettings,
 )
 
 PREFIX = "WINNOW_"
@@ -82,6 +85,9 @@ class Settings(Connections):
     filter: FilterSettings = FilterSettings()
     feeds: FeedsSettings = FeedsSettings()
     files: FilesSettings = FilesSettings()
+    postgres: PostgresSettings = PostgresSettings()
+    webhook: WebhookSettings = WebhookSettings()
+    feed: FeedSettings = FeedSettings()
     routes: tuple[RouteSettings, ...] = Field(min_length=1)
 
     @model_validator(mode="before")
@@ -108,9 +114,10 @@ class Settings(Connections):
 
     @property
     def all_topics(self) -> tuple[str, ...]:
-        """Every topic that routes and feedback need."""
+        """Every topic that routes, feedback and a webhook need."""
         of_routes = [topic for route in self.routes for topic in route.topics]
-        return (*of_routes, self.feedback.topic)
+        of_webhook = [self.webhook.dead_letter_topic] if self.webhook.url else []
+        return (*of_routes, self.feedback.topic, *of_webhook)
 
     def route_of(self, kind: str, name: str, key: str) -> RouteSettings:
         """The route of format `kind` that messages from outside go to: the one called `name`, else
