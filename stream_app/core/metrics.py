@@ -143,6 +143,11 @@ class Metrics:
     ingested = counter(
         "ingested_records", "Items of a source that were to be delivered", "source", "outcome"
     )
+    feed_checks = counter("feeds_checks", "Checks of news feeds, by what came of them", "outcome")
+    feeds = gauge("feeds", "News feeds that are subscribed, by how they are", "state")
+    feeds_overdue_seconds = gauge(
+        "feeds_overdue_seconds", "How late the latest check of a news feed is"
+    )
     sink_records = counter(
         "sink_records",
         "Records that a sink has done with, by what became of them",
@@ -164,11 +169,6 @@ class Metrics:
     )
     imap_labels = counter(
         "imap_labels", "Labels that came to the IMAP sink, by what became of the mail", "outcome"
-    )
-    feed_checks = counter("feeds_checks", "Checks of news feeds, by what came of them", "outcome")
-    feeds = gauge("feeds", "News feeds that are subscribed, by how they are", "state")
-    feeds_overdue_seconds = gauge(
-        "feeds_overdue_seconds", "How late the latest check of a news feed is"
     )
     model_info = gauge("model_info", "1 for each model serving", "route", "model_version", "model")
     model_bytes = gauge(

@@ -74,8 +74,15 @@ class FeedsSettings(Section):
     route: str = ""  # that gets the items; the only one of format feed if not given
     opml: str = ""
     state: Path = Path(".winnow/feeds.db")
-    http: str = Field("127.0.0.1:9110", pattern=r"^\S+:\d{1,5}$")
+    http: str = Field("127.0.0.1:9110", pattern=_ADDRESS)
     allow_networks: tuple[IPvAnyNetwork, ...] = ()  # of feeds that are not on the public internet
+
+
+class FilesSettings(Section):
+    """`[files]`: what `winnow ingest files` remembers."""
+
+    state: Path = Path(".winnow/files.db")
+    http: str = Field("127.0.0.1:9116", pattern=_ADDRESS)  # while it follows
 
 
 class FilterSettings(Section):
