@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
 from stream_app.core.errors import ConfigError, ModelError, NotRegistered
+from stream_app.model.confined.registry import ConfinedRegistry
 from stream_app.model.references import registered, resolve
 from stream_app.model.registry import CHAMPION, RegisteredVersion, Registry
 from training.refreshing.register import facts_of, register
@@ -17,8 +19,8 @@ from training.refreshing.steps import RefreshJob, Steps
 def refresh(job: RefreshJob) -> dict[str, Any]:
     """Refresh once, or resume a refresh that was killed; the report. Raises WinnowError."""
     _check(job)
-    with one_at_a_time(job.work):
-        registry = Registry(job.settings.registry.uri)
+    uri = job.settings.registry.uri
+    with one_at_a_time(job.work), closing(ConfinedRegistry(uri)) as registry:
         champion = _champion(job, registry)
         recipe = hashlib.sha256(job.recipe.model_dump_json().encode()).hexdigest()
         plan = Plan(
