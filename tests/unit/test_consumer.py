@@ -5,7 +5,6 @@ Every test here fails when its guard is removed from services/consumer.py.
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import faust
@@ -64,9 +63,9 @@ def acks() -> AckTracker:
 
 
 @pytest.fixture
-async def app(tmp_path: Path, acks: AckTracker, events: Events) -> faust.App:
+async def app(acks: AckTracker, events: Events) -> faust.App:
     guards = Guards(acks, Marks(), events.settle, events.revoked, events.parted)
-    app = guarded_app(Settings(routes={"mail": ROUTE}), tmp_path, guards)
+    app = guarded_app(Settings(routes={"mail": ROUTE}), guards)
     app.finalize()
     return app
 
