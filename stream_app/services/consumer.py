@@ -12,6 +12,8 @@ What Faust 0.15.3 does, and what is done instead (docs/adr/0001-own-the-offsets.
 - aiokafka rewinds no partition that has no committed offset, so what Faust drops while the flow is
   stopped would be skipped for good. Here such a partition goes back to the first offset fetched.
 - A commit that finds another under way only waits for that one. Here it commits as well.
+- A commit whose connection broke it sends again as whoever it is by then. Here it is given up: an
+  expelled member would take an empty group back to where it was itself.
 - A commit that failed it counts as done, and compares the next one with it. Here it is forgotten.
 - A seek slower than a request's timeout ends its recovery silently, and no record flows
   again. Here the recovery waits, as it must when the broker goes away in a rebalance.

@@ -33,6 +33,7 @@ from stream_app.services.history.parting import BrokerLogs, Parted
 FETCH_WAIT_MS = 50
 REQUEST_SECONDS = 20.0  # for one answer of the broker, where the session timeout is not longer
 RETRY_SECONDS = 0.2
+EXPELLED = -1  # the generation of who is in no group
 # a commit that is no longer ours, or cannot be now: what is not committed is read again, or later
 NOT_NOW = (
     UnknownMemberIdError,
@@ -245,7 +246,7 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
     async def _look(self) -> set[str]:
         consumer = self._ensure_consumer()
         # who leads the group also asks about topics of its other members
-        refused = consumer._client.cluster.unauthorized_topics & consumer.subscription()
+        refused: set[str] = consumer._client.cluster.unauthorized_topics & consumer.subscription()
         partitions = [Partition(*tp) for tp in self.assignment()]
         topics = {partition.topic for partition in partitions}
         ids = await self._logs.topic_ids(topics) if topics else {}
@@ -269,16 +270,15 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
         return await self._commit_now(marked)
 
     async def _commit_now(self, marked: Mapping[Any, OffsetAndMetadata]) -> bool:
-        """Commit for the current assignment; False where that is not possible now."""
-        consumer = self._ensure_consumer()
-        coordinator = consumer._coordinator
+        """Commit as the member that this is now; False where that is not possible now."""
+        coordinator = self._ensure_consumer()._coordinator
+        generation = coordinator.generation
         # aiokafka's own way would wait for a deleted topic for ever, and a rebalance for it
         while True:
             try:
                 await coordinator.ensure_coordinator_known()
                 async with coordinator._commit_lock:
-                    assignment = consumer._subscription.subscription.assignment
-                    await asyncio.shield(coordinator._do_commit_offsets(assignment, marked))
+                    await asyncio.shield(self._commit_as(generation, marked))
             except NOT_NOW:
                 return False
             except KafkaError as error:
@@ -287,3 +287,15 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return True
+
+    async def _commit_as(self, generation: int, marked: Mapping[Any, OffsetAndMetadata]) -> None:
+        """Once. Raises KafkaError; IllegalGenerationError if it is no longer that member.
+
+        Who was expelled is without a generation, and a group that is empty by then would take the
+        old offsets, over those of the members that came and went.
+        """
+        consumer = self._ensure_consumer()
+        if consumer._coordinator.generation != generation or generation == EXPELLED:
+            raise IllegalGenerationError(f"generation {generation}")
+        assignment = consumer._subscription.subscription.assignment
+        await consumer._coordinator._do_commit_offsets(assignment, marked)
