@@ -97,9 +97,11 @@ def three_brokers(folder: Path, options: str) -> Iterator[Sequence[Broker]]:
         )
     with ExitStack() as running, ThreadPoolExecutor(3) as pool:
         list(pool.map(running.enter_context, brokers))  # none answers before another is there
-        yield brokers
-        for broker in brokers:
-            broker.kill()  # the last one would wait for the others before it ends well
+        try:
+            yield brokers
+        finally:
+            for broker in brokers:
+                broker.kill()  # the last one would wait for the others before it ends well
 
 
 def _end_before(segment: bytes, offset: int) -> int:

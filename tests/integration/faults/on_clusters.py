@@ -28,7 +28,12 @@ default.replication.factor=3
 min.insync.replicas=2
 {controllers}
 """
-ONE_CONTROLLER = "{controller}\n"
+ONE_CONTROLLER = """\
+offsets.topic.replication.factor=3
+transaction.state.log.replication.factor=3
+transaction.state.log.min.isr=1
+{controller}
+"""
 
 
 @fault(cluster=DURABLE, apart=ONE, modes=BOTH)
