@@ -15,7 +15,6 @@ from stream_app.filter.asking import Asker, FailOpen
 from stream_app.filter.corrections import Corrections
 from stream_app.filter.http import Api
 from stream_app.filter.in_process import in_process
-from stream_app.filter.routes import mail_route
 from stream_app.filter.sockets import listening
 from stream_app.filter.stream import Stream
 from stream_app.web.access import address, bearer_token
