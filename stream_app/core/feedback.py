@@ -21,6 +21,17 @@ class Feedback(BaseModel):
         pattern=r"^[A-Za-z0-9._-]{1,249}/\d{1,9}/\d{1,18}$",
         description="of the label record: topic/partition/offset of the route's input",
     )
+    topic_id: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_-]{22}$",
+        description="source.topic_id of the label record: where the topic was made again since, "
+        "the id is of another record",
+    )
+    epoch: int | None = Field(
+        None,
+        ge=0,
+        description="source.epoch of the label record: where the log went back since, the same",
+    )
     text: str | None = Field(
         None, min_length=1, description="instead of an id: the words themselves"
     )

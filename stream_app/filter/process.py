@@ -15,7 +15,6 @@ from stream_app.filter.asking import Asker, FailOpen
 from stream_app.filter.corrections import Corrections
 from stream_app.filter.http import Api
 from stream_app.filter.in_process import in_process
-from stream_app.filter.routes import mail_route
 from stream_app.filter.sockets import listening
 from stream_app.filter.stream import Stream
 from stream_app.web.access import address, bearer_token
@@ -86,7 +85,7 @@ class Filter:
             return
         from stream_app.filter.milter import Milter  # of an extra, and HTTP does without
 
-        route = mail_route(self._settings)
+        route = self._settings.route_of("rfc822", settings.route, "filter.route")
         milter = Milter(lambda mail: front.ask(route, mail), settings, route.max_record_bytes)
         with listening(settings.listen) as opened:
             server = await asyncio.start_server(milter.serve, sock=opened)

@@ -3,6 +3,7 @@
 `stream_app.configuration.load_settings` reads a whole one: it knows the codecs and the engines.
 """
 
+from stream_app.core.settings.imap import ImapSettings
 from stream_app.core.settings.kafka import KafkaClientSettings, KafkaSettings
 from stream_app.core.settings.loading import from_options, load_kafka, load_registry, read_settings
 from stream_app.core.settings.route import LabelSettings, RouteSettings
@@ -10,10 +11,15 @@ from stream_app.core.settings.sections import (
     DriftSettings,
     EngineSettings,
     FeedbackSettings,
+    FeedSettings,
+    FeedsSettings,
+    FilesSettings,
     FilterSettings,
     MetricsSettings,
+    PostgresSettings,
     RegistrySettings,
     TopicSettings,
+    WebhookSettings,
 )
 from stream_app.core.settings.settings import CONFIG_VARIABLE, PREFIX, Connections, Settings
 
@@ -23,16 +29,22 @@ __all__ = [
     "Connections",
     "DriftSettings",
     "EngineSettings",
+    "FeedSettings",
     "FeedbackSettings",
+    "FeedsSettings",
+    "FilesSettings",
     "FilterSettings",
+    "ImapSettings",
     "KafkaClientSettings",
     "KafkaSettings",
     "LabelSettings",
     "MetricsSettings",
+    "PostgresSettings",
     "RegistrySettings",
     "RouteSettings",
     "Settings",
     "TopicSettings",
+    "WebhookSettings",
     "from_options",
     "load_kafka",
     "load_registry",
