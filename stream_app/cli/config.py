@@ -29,6 +29,9 @@ def check(config: ConfigFile) -> None:
     """
     settings = load_settings(config)
     settings.kafka.client_arguments()
+    if settings.imap.host:
+        settings.imap.secret()
+        settings.imap.tls()
     failed = False
     for route in settings.routes:
         for reference in filter(None, (route.model, route.challenger)):
