@@ -11,6 +11,7 @@ WinnowError
 │   └── NoText       ... because it has pictures or files, and no words
 ├── SinkError        labels could not be handed on: they are tried again, none is skipped
 ├── NoLabel          there is no label for a message in time: who asked goes on without
+├── NoCorrection     what a person says is right is not passed on to those who learn
 ├── EngineError      a batch could not be scored
 │   ├── OutOfMemory  ... because the device ran out of memory: a smaller batch may pass
 │   └── EngineSick   ... and the canary fails too: the process must end, nothing is acked
@@ -106,6 +107,19 @@ class NoLabel(WinnowError):
 
     def __init__(self, reason: str, code: str = "") -> None:
         super().__init__(f"no label: {reason}{code and f' ({code})'}")
+        self.reason = reason
+        self.code = code
+
+
+class NoCorrection(WinnowError):
+    """A correction is not passed on to those who learn from it.
+
+    `reason` is one of a small fixed set, a metric label; `code` is the `RecordError.code` of a
+    message without words.
+    """
+
+    def __init__(self, reason: str, message: str, code: str = "") -> None:
+        super().__init__(message)
         self.reason = reason
         self.code = code
 

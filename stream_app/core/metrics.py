@@ -137,8 +137,16 @@ class Metrics:
         "filter_seconds", "Time a message waits for its label", SECONDS, "route"
     )
     filter_in_flight = gauge("filter_in_flight", "Messages that wait for their label")
+    corrections = counter(
+        "corrections", "Corrections that `winnow filter` was told", "route", "outcome"
+    )
     ingested = counter(
         "ingested_records", "Items of a source that were to be delivered", "source", "outcome"
+    )
+    feed_checks = counter("feeds_checks", "Checks of news feeds, by what came of them", "outcome")
+    feeds = gauge("feeds", "News feeds that are subscribed, by how they are", "state")
+    feeds_overdue_seconds = gauge(
+        "feeds_overdue_seconds", "How late the latest check of a news feed is"
     )
     sink_records = counter(
         "sink_records",
@@ -161,11 +169,6 @@ class Metrics:
     )
     imap_labels = counter(
         "imap_labels", "Labels that came to the IMAP sink, by what became of the mail", "outcome"
-    )
-    feed_checks = counter("feeds_checks", "Checks of news feeds, by what came of them", "outcome")
-    feeds = gauge("feeds", "News feeds that are subscribed, by how they are", "state")
-    feeds_overdue_seconds = gauge(
-        "feeds_overdue_seconds", "How late the latest check of a news feed is"
     )
     model_info = gauge("model_info", "1 for each model serving", "route", "model_version", "model")
     model_bytes = gauge(

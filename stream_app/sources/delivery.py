@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 DELIVERY_MS = 10_000  # then the connection is made anew, which says why it cannot be
+STOP_SECONDS = 10.0  # that a delivery under way still has when the process is told to stop
 RECONNECT_MAX_MS = 1000  # kafka-python's 30 s would go on long after the broker is back
 HEALTH = "broker"
 
@@ -81,6 +82,24 @@ class Delivery:
         self._metrics.ingested.labels(self._source, "delivered").inc(len(items) - len(refused))
         self._metrics.ingested.labels(self._source, "too_large").inc(len(refused))
         return refused
+
+    async def settle(self, items: Sequence[Item], note: Callable[[list[Item]], None]) -> None:
+        """Deliver items, then have `note` keep that, given those that were refused.
+
+        Cancelled meanwhile it still does both, for STOP_SECONDS: a restart then sends nothing
+        twice. Raises as `deliver` does.
+        """
+
+        async def deliver() -> None:
+            note(await self.deliver(items))
+
+        settling = asyncio.ensure_future(deliver())
+        try:
+            await asyncio.shield(settling)
+        except asyncio.CancelledError:
+            await asyncio.wait({settling}, timeout=STOP_SECONDS)
+            settling.cancel()
+            raise
 
     async def connect(self) -> None:
         """Be connected, however long that takes. Raises AccessError, BrokerError for a topic that

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from stream_app.core.health import Health
 from stream_app.core.metrics import Metrics
@@ -21,14 +22,13 @@ async def run_source(
 ) -> None:
     """Do a source's work until it is done, or SIGTERM or SIGINT cancels it.
 
-    `name` is that of its section, whose `http` is HOST:PORT for /metrics, /healthz and /readyz.
-    Raises what `work` raises, and as `delivering` and `serving` do.
+    `name` is that of its section, whose `http` is HOST:PORT for /metrics, /healthz and /readyz;
+    "" for none. Raises what `work` raises, and as `delivering` and `serving` do.
     """
     metrics, health, stop = Metrics(), Health(), asyncio.Event()
-    host, port = address(http)
-    server = WebServer(host, port, metrics.registry, health, key=f"{name}.http")
+    web = _web(name, http, metrics, health) if http else nullcontext()
     stop_on_signals(stop)
-    async with delivering(name, kafka, topic, metrics, health) as delivery, serving(server):
+    async with delivering(name, kafka, topic, metrics, health) as delivery, web:
         health.unready("worker", None)
         working = asyncio.ensure_future(work(delivery, metrics, health))
         stopped = asyncio.ensure_future(stop.wait())
@@ -39,3 +39,10 @@ async def run_source(
             await asyncio.wait({working})
         if not working.cancelled():
             await working
+
+
+def _web(
+    name: str, http: str, metrics: Metrics, health: Health
+) -> AbstractAsyncContextManager[None]:
+    host, port = address(http)
+    return serving(WebServer(host, port, metrics.registry, health, key=f"{name}.http"))

@@ -89,3 +89,18 @@ async def test_a_broker_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPat
             assert await waiting == []
         assert health.not_ready() == {}
         assert {r.value for r in read_topic(kafka, topic)} == {b"before", b"meanwhile"}
+
+
+async def test_a_delivery_under_way_is_noted_when_its_source_is_stopped(tansu: str):
+    topic, noted = made_topic(tansu), asyncio.Event()
+    kafka = KafkaSettings(bootstrap_servers=tansu)
+    async with delivering("files", kafka, topic, Metrics(), Health()) as delivery:
+        settling = asyncio.ensure_future(
+            delivery.settle([Item("1", b"x")], lambda refused: noted.set())
+        )
+        await asyncio.sleep(0)
+        settling.cancel()
+        await asyncio.wait({settling})
+    assert settling.cancelled()
+    assert noted.is_set()
+    assert len(list(read_topic(kafka, topic))) == 1

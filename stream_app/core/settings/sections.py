@@ -74,8 +74,15 @@ class FeedsSettings(Section):
     route: str = ""  # that gets the items; the only one of format feed if not given
     opml: str = ""
     state: Path = Path(".winnow/feeds.db")
-    http: str = Field("127.0.0.1:9110", pattern=r"^\S+:\d{1,5}$")
+    http: str = Field("127.0.0.1:9110", pattern=_ADDRESS)
     allow_networks: tuple[IPvAnyNetwork, ...] = ()  # of feeds that are not on the public internet
+
+
+class FilesSettings(Section):
+    """`[files]`: what `winnow ingest files` remembers."""
+
+    state: Path = Path(".winnow/files.db")
+    http: str = Field("127.0.0.1:9116", pattern=_ADDRESS)  # while it follows
 
 
 class FilterSettings(Section):
@@ -87,8 +94,9 @@ class FilterSettings(Section):
     )  # '': no milter
     http: str = Field("127.0.0.1:9109", pattern=_ADDRESS)
     token_file: str = ""
-    deadline_seconds: float = Field(2.0, ge=0.1, le=60)
+    deadline_seconds: float = Field(1.5, ge=0.1, le=60)
     max_in_flight: int = Field(256, gt=0)
+    corrections_per_hour: int = Field(100, gt=0)  # of one person
     headers: bool = True
     reject_at: float = Field(0.0, ge=0, le=1)  # confidence in spam; 0: never
     quarantine_at: float = Field(0.0, ge=0, le=1)  # the same

@@ -23,6 +23,7 @@ from stream_app.core.settings.sections import (
     FeedbackSettings,
     FeedSettings,
     FeedsSettings,
+    FilesSettings,
     FilterSettings,
     MetricsSettings,
     PostgresSettings,
@@ -84,6 +85,7 @@ class Settings(Connections):
     feedback: FeedbackSettings = FeedbackSettings()
     filter: FilterSettings = FilterSettings()
     feeds: FeedsSettings = FeedsSettings()
+    files: FilesSettings = FilesSettings()
     imap: ImapSettings = ImapSettings()
     postgres: PostgresSettings = PostgresSettings()
     webhook: WebhookSettings = WebhookSettings()

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b, sha256
 
 from stream_app.core.errors import FeedError
@@ -72,15 +73,21 @@ class Checker:
         new = self.state.unsent(feed, [item_id for item_id, _ in items])
         unsent = [(item_id, value) for item_id, value in reversed(items) if item_id in new]
         for chunk in _chunks(unsent):
-            refused = await self.delivery.deliver(
-                [Item(shown(feed), value, _key(feed, item_id)) for item_id, value in chunk]
-            )
-            if refused:
-                log.warning(
-                    "feed %s: %d items are too large for the topic", shown(feed), len(refused)
-                )
-            self.state.record(feed, before.kept, [item_id for item_id, _ in chunk])
+            note = partial(self._note, feed, before, [item_id for item_id, _ in chunk])
+            await self.delivery.settle([_record(feed, *item) for item in chunk], note)
         return len(unsent)
+
+    def _note(
+        self, feed: str, before: Standing, sent: Sequence[str], refused: Sequence[Item]
+    ) -> None:
+        """Keep which items are sent. Where the feed stands moves after the last of them."""
+        if refused:
+            log.warning("feed %s: %d items are too large for the topic", shown(feed), len(refused))
+        self.state.record(feed, before.kept, sent)
+
+
+def _record(feed: str, item_id: str, value: bytes) -> Item:
+    return Item(shown(feed), value, _key(feed, item_id))
 
 
 def _key(feed: str, item_id: str) -> bytes:
