@@ -118,7 +118,7 @@ def _leaders(scene: Scene) -> set[int]:
 
 
 def _partitions(scene: Scene) -> Sequence[dict[str, int | list[int]]]:
-    admin = KafkaAdminClient(bootstrap_servers=scene.stage.address)
+    admin = KafkaAdminClient(bootstrap_servers=scene.cluster[0].address)  # which lives on
     try:
         [topic] = admin.describe_topics([scene.topic])
         return topic["partitions"]
