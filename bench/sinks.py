@@ -44,7 +44,7 @@ def main() -> None:
     with postgres_server(options="") as server:
         for _ in range(options.rounds):
             for name, run in contestants.items():
-                server.run("DROP TABLE IF EXISTS labels, winnow_migrations")
+                server.run("DROP TABLE IF EXISTS labels, label_migrations")
                 PostgresLabels(PostgresSettings(url=server.url())).check()
                 begun = time.perf_counter()
                 run(server.url(), batches)

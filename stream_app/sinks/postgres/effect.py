@@ -81,7 +81,7 @@ class PostgresLabels:
                 raise
             if len(rows) == 1:
                 name = type(error).__name__  # its text would quote the row
-                log.error("the database refuses the label of %s: %s", rows[0].id[:300], name)
+                log.error("the database refuses the label of %.300r: %s", rows[0].id, name)
                 return 1
             middle = len(rows) // 2
             return self._write(connection, rows[:middle]) + self._write(connection, rows[middle:])
@@ -127,11 +127,12 @@ def _told(error: psycopg.Error | ConfigError) -> str:
     """What happened and what to do, without any value of a row."""
     if isinstance(error, ConfigError):
         return str(error)
-    said = error.diag.message_primary or str(error).strip() or type(error).__name__
+    text = error.diag.message_primary or str(error) or type(error).__name__
+    said = " ".join(text.split())  # libpq writes several lines
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return (
             f"PostgreSQL: {said}: grant the sink's user CREATE on the schema once, or SELECT, "
-            "INSERT and UPDATE on the table and SELECT on winnow_migrations if another user made "
+            "INSERT and UPDATE on the table and SELECT on label_migrations if another user made "
             "them"
         )
     if isinstance(error, psycopg.IntegrityError):

@@ -1,7 +1,7 @@
 """The table of labels: its versions, and whether what is there is it.
 
 A change of the schema is one more entry in `MIGRATIONS`, never another text of an old one. The
-table `winnow_migrations` beside it says which version it has.
+table `label_migrations` beside it says which version it has.
 """
 
 from __future__ import annotations
@@ -75,13 +75,13 @@ class Table:
         self.name = name
         schema = name.split(".")[:-1]
         self._identifier = sql.Identifier(*name.split("."))
-        self._log = sql.Identifier(*schema, "winnow_migrations")
+        self._log = sql.Identifier(*schema, "label_migrations")
 
     def migrate(self, connection: psycopg.Connection) -> None:
         """Make the table, or bring it to the newest version. Raises ConfigError where it cannot be
         ours, psycopg.Error."""
         with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(hashtext('winnow_migrations'))")
+            connection.execute("SELECT pg_advisory_xact_lock(hashtext('label_migrations'))")
             version = self._version(connection)
             if version > len(MIGRATIONS):
                 raise ConfigError(

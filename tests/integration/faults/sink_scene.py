@@ -31,6 +31,7 @@ class Target(Protocol):
 
     name: str
     delivery: str  # of the table in docs/reliability.md
+    share: float  # of the labels: a request each is dear
 
     def command(self, stage: Stage) -> Sequence[str]:
         """Of the sink, after `winnow sink`."""
@@ -52,6 +53,7 @@ class Table:
     server: Postgres
     name = "postgres"
     delivery = "effectively_once"
+    share = 1.0
 
     def command(self, stage: Stage) -> Sequence[str]:
         return ("postgres", "--url", self.server.url())
@@ -81,6 +83,7 @@ class Hook:
     receiver: Receiver
     name = "webhook"
     delivery = "at_least_once"
+    share = 0.25
 
     def command(self, stage: Stage) -> Sequence[str]:
         secret = secret_file(stage.folder)
@@ -94,7 +97,7 @@ class Hook:
 
     def after(self, struck: float) -> float:
         first: dict[str, float] = {}
-        for label_id, when in self.receiver.when.items():
+        for label_id, when in dict(self.receiver.when).items():
             partition = label_id.split("/")[1]
             if when > struck:
                 first[partition] = min(when, first.get(partition, when))
