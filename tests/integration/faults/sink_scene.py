@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -190,10 +190,11 @@ def sink_scene(
     def produce() -> None:
         size = count // CHUNKS
         labels = numbered(stage, topic, range(count))
-        for first in range(0, count, size):
-            send_labels(stage, topic, labels[first : first + size])
-            if over.wait(RUN_SECONDS / CHUNKS):
-                return
+        chunks = [labels[first : first + size] for first in range(0, count, size)]
+        while chunks and not over.wait(RUN_SECONDS / CHUNKS):
+            with suppress(KafkaError):  # a broker that is away: the same again, as a worker would
+                send_labels(stage, topic, chunks[0])
+                del chunks[0]
 
     producing = threading.Thread(target=produce, daemon=True)
     with ExitStack() as processes:
