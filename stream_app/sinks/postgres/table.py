@@ -111,7 +111,7 @@ class Table:
 
     def write(self, connection: psycopg.Connection, rows: Sequence[Row]) -> None:
         """Upsert rows, each of another key, within the transaction that is open: by COPY to a
-        temporary table, which is twice as fast as executemany (`bench/sinks.py`). A row is replaced
+        temporary table, which is faster than executemany (`bench/sinks.py`). A row is replaced
         by a label that was made later. Raises psycopg.Error."""
         connection.execute(self._stage)
         with connection.cursor() as cursor, cursor.copy(self._copy) as copy:
