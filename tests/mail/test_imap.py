@@ -150,6 +150,28 @@ class TestIngest:
         assert subjects(stage) == ["1", "2", "3", "4", "before it was ever started", "5"]
         assert set(hosted.mails(user).values()) == {("INBOX", ())}  # all unseen
 
+    @pytest.mark.slow
+    def test_none_is_missing_where_it_is_killed_in_mid_stream(
+        self, stage: Stage, hosted: ImapServer, user: str
+    ):
+        numbers = [str(number) for number in range(400)]
+        hosted.deliver(user, *map(mail, numbers))
+        stage.sections["imap"]["from_beginning"] = True
+        kills = 0
+        while len(set(subjects(stage))) < len(numbers):
+            imap = Imap(stage, "ingest")
+            try:
+                imap.process.wait_for_log("following from")
+                before = len(subjects(stage))
+                while len(subjects(stage)) == before < len(numbers):
+                    assert not imap.process.failed, imap.process.output
+            finally:
+                imap.process.kill()
+            kills += 1
+        found = subjects(stage)
+        assert sorted(set(found)) == sorted(numbers)
+        assert len(found) - len(numbers) <= 50 * kills  # a group is delivered at once
+
     def test_a_server_without_idle_is_asked_and_a_mail_that_is_too_large_is_left_out(
         self, stage: Stage, hosted: ImapServer, user: str
     ):
