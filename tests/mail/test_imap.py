@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from stream_app.__main__ import main
+from stream_app.core.errors import ImapRefused
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import ImapSettings
+from stream_app.imap.account import Account
 from stream_app.imap.place import HEADER, Place, place_of
 from stream_app.sinks.follow import Received
 from stream_app.sinks.imap import MailMover
@@ -218,6 +220,21 @@ class TestRefused:
         ended = run_main(main, command, "imap", "--config", str(stage.config))
         assert ended.returncode == 1
         assert message in ended.stderr
+
+
+def test_a_token_lets_in_and_an_expired_one_is_refused(
+    hosted: ImapServer, user: str, tmp_path: Path
+):
+    token = tmp_path / "token"
+    access = {"password_file": "", "token_file": str(token)}
+    account = Account(ImapSettings(**hosted.settings(user, **access)))
+    token.write_text(hosted.token(user, -10))
+    with pytest.raises(ImapRefused, match=r"the token in imap\.token_file"):
+        account.session()
+    token.write_text(hosted.token(user, 600))
+    session = account.session()
+    assert session.open("INBOX", read_only=True).uidnext == 1
+    session.close()
 
 
 class TestSink:
