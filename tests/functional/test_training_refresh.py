@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -24,7 +25,7 @@ from stream_app.model.artifact import Artifact, load_artifact
 from stream_app.model.registry import CHALLENGER, CHAMPION, PREVIOUS
 from tests.killed_refresh import STEPS
 from tests.registries import NAME, OwnRegistry
-from tests.tiny_model import save_tiny_albert
+from tests.tiny_model import RARE, save_tiny_albert
 from tests.training_data import RECIPE, WORDS, write_data
 from training.__main__ import app
 from training.data.corpus import Example
@@ -42,6 +43,7 @@ min_new = 20
 max_accuracy_loss = 0.1
 max_slice_loss = 0.3
 max_calibration_error = 0.3
+max_wrong_decisions = 0.3
 min_speed = 0
 max_source_share = 0.6
 [gates.false_positives]
@@ -54,6 +56,12 @@ def new_spam(number: int) -> str:
     """Spam of a kind that no model has seen: only the word `the` gives it away."""
     chance = random.Random(number)
     return " ".join(chance.choices([*WORDS, "the", "the"], k=16)) + f" the new{number}"
+
+
+def old_spam(number: int) -> str:
+    """Spam that every model here is sure of."""
+    chance = random.Random(number)
+    return " ".join(chance.choices([*WORDS, RARE, RARE], k=16)) + f" {RARE} old{number}"
 
 
 @pytest.fixture(scope="module")
@@ -100,12 +108,16 @@ output_topic = "{self.topic}.out"
         return file
 
     def correct(
-        self, count: int, label: str = "spam", who: tuple[str, ...] = ("ada", "bob")
+        self,
+        count: int,
+        label: str = "spam",
+        who: tuple[str, ...] = ("ada", "bob"),
+        said_of: Callable[[int], str] = new_spam,
     ) -> None:
         said = {"route": NAME, "label": label, "when": "2026-03-01T10:00:00Z"}
         producer = KafkaProducer(bootstrap_servers=self.address)
         for n in range(count):
-            text = {"text": new_spam(n), "who": who[n % len(who)]}
+            text = {"text": said_of(n), "who": who[n % len(who)]}
             producer.send(self.topic, json.dumps(said | text).encode())
         producer.flush()
         producer.close()
@@ -175,7 +187,7 @@ def test_what_people_correct_becomes_a_better_champion(desk: Desk, how: tuple[st
 
 
 def test_a_flood_of_wrong_labels_leaves_the_champion(desk: Desk) -> None:
-    desk.correct(120, "ham", ("eve",))
+    desk.correct(120, "ham", ("eve",), old_spam)
     desk.correct(2, "spam", ("ada",))
     report = desk.refresh("--head-only")
     assert report["outcome"] == "refused"

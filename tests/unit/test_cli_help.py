@@ -29,6 +29,7 @@ COMMANDS = [
     "watch",
     "dlq",
     "review",
+    "correct",
     "models",
     "config",
     "broker",

@@ -61,6 +61,11 @@ class BrokerLogs:
         """The broker to ask about a partition. Raises KafkaError."""
         return self._leader(partition, await self._topics([partition.topic]))
 
+    async def end(self, partition: Partition) -> int:
+        """Where a partition ends; the embedded broker says where its last batch begins. Raises
+        KafkaError."""
+        return await self._offset(partition, LATEST, await self.leader(partition))
+
     async def parted(self, partition: Partition, offset: int, mark: Mark) -> Parted | None:
         """Where reading has to go on, if not at the offset. Raises KafkaError."""
         topics = await self._topics([partition.topic])
