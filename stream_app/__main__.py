@@ -7,6 +7,7 @@ from typing import Annotated
 from stream_app.cli.broker import broker
 from stream_app.cli.classify import classify
 from stream_app.cli.config import config
+from stream_app.cli.dashboard import dashboard
 from stream_app.cli.demo.command import demo
 from stream_app.cli.dlq import dlq
 from stream_app.cli.filter import filter_
@@ -35,6 +36,7 @@ app.add_typer(topics, name="topics")
 app.command()(classify)
 app.command()(produce)
 app.command()(watch)
+app.command()(dashboard)
 app.add_typer(dlq, name="dlq")
 app.command()(review)
 app.add_typer(models, name="models")

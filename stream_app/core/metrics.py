@@ -137,6 +137,7 @@ class Metrics:
         "filter_seconds", "Time a message waits for its label", SECONDS, "route"
     )
     filter_in_flight = gauge("filter_in_flight", "Messages that wait for their label")
+    dashboard_viewers = gauge("dashboard_viewers", "Pages that `winnow dashboard` feeds")
     model_info = gauge("model_info", "1 for each model serving", "route", "model_version", "model")
     model_bytes = gauge(
         "model_memory_bytes", "Device memory held by the weights", "route", "model_version"

@@ -25,6 +25,7 @@ COMMANDS = [
     "classify",
     "produce",
     "watch",
+    "dashboard",
     "dlq",
     "review",
     "models",

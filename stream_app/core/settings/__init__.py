@@ -7,6 +7,7 @@ from stream_app.core.settings.kafka import KafkaClientSettings, KafkaSettings
 from stream_app.core.settings.loading import from_options, load_kafka, load_registry, read_settings
 from stream_app.core.settings.route import LabelSettings, RouteSettings
 from stream_app.core.settings.sections import (
+    DashboardSettings,
     DriftSettings,
     EngineSettings,
     FeedbackSettings,
@@ -21,6 +22,7 @@ __all__ = [
     "CONFIG_VARIABLE",
     "PREFIX",
     "Connections",
+    "DashboardSettings",
     "DriftSettings",
     "EngineSettings",
     "FeedbackSettings",

@@ -81,3 +81,12 @@ class FilterSettings(Section):
     headers: bool = True
     reject_at: float = Field(0.0, ge=0, le=1)  # confidence in spam; 0: never
     quarantine_at: float = Field(0.0, ge=0, le=1)  # the same
+
+
+class DashboardSettings(Section):
+    """`[dashboard]`: where `winnow dashboard` is opened, and where it keeps what it counted."""
+
+    listen: str = Field("127.0.0.1:9180", pattern=r"^\S+:\d{1,5}$")
+    token_file: str = ""
+    history: Path = Path(".winnow/dashboard.db")
+    workers: tuple[str, ...] = ()  # HOST:PORT of their metrics; [metrics] of this file where none

@@ -17,6 +17,7 @@ from stream_app.core.errors import ConfigError
 from stream_app.core.settings.kafka import KafkaSettings
 from stream_app.core.settings.route import RouteSettings
 from stream_app.core.settings.sections import (
+    DashboardSettings,
     DriftSettings,
     EngineSettings,
     FeedbackSettings,
@@ -78,6 +79,7 @@ class Settings(Connections):
     drift: DriftSettings = DriftSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     filter: FilterSettings = FilterSettings()
+    dashboard: DashboardSettings = DashboardSettings()
     routes: tuple[RouteSettings, ...] = Field(min_length=1)
 
     @model_validator(mode="before")
