@@ -53,8 +53,8 @@ def demo(
 ) -> None:
     """Watch sample e-mails, reviews and news being labelled, all on this machine, until Ctrl-C.
 
-    Starts the embedded broker, a worker with the routes of `examples/winnow.toml` and a dashboard to
-    open, and sends the messages of `examples/`. Nothing is left behind.
+    Starts the embedded broker, a worker with the routes of `examples/winnow.toml` and a dashboard,
+    and sends the messages of `examples/`. Nothing is left behind.
     """
     told = _stops_noted()
     try:

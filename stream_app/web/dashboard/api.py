@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,8 +162,9 @@ class Api:
         after = int(said) if said.isdecimal() and len(said) < 16 else live.last
         response = stream()
         await response.prepare(request)
-        async for event in live.events(min(after, live.last)):
-            await response.write(event)
+        with suppress(ConnectionResetError):  # the viewer went away
+            async for event in live.events(min(after, live.last)):
+                await response.write(event)
         return response
 
     async def _text(self, request: web.Request) -> web.Response:

@@ -30,6 +30,7 @@ class Backlog:
         self._health = health
         self._stop = Event()
         self.lag: Mapping[str, int] = {}  # records by route, as far as it is known
+        health.unready("broker", "the broker was not asked yet")
 
     def run(self) -> None:
         """Look until `stop`, on a thread of its own."""

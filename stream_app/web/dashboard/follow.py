@@ -57,6 +57,7 @@ class Follower:
         self._tell = tell
         self._stop = Event()
         self._strange = 0
+        health.unready("topics", "the topics are not read yet")
 
     def run(self) -> None:
         """Read until `stop`. A broker that is away is waited for."""

@@ -6,6 +6,8 @@ const FIRST_PAUSE = 1000; // milliseconds until a lost stream is tried again; do
 const LAST_PAUSE = 15_000;
 const SILENCE = 30_000; // the server says something every ten seconds
 
+const UNSEEN = new Error("nobody sees the page");
+
 export class TokenNeeded extends Error {}
 
 export const setToken = (token) => sessionStorage.setItem(TOKEN, token);
@@ -35,23 +37,44 @@ export async function send(path, body) {
   return (await checked(await fetch(`/api/${path}`, options))).json();
 }
 
-/** Listen to /api/events for ever: `on.event(name, data)`, `on.open()`, `on.lost(error, pause)`. */
+/** Listen to /api/events for ever: `on.event(name, data)`, `on.open()`, `on.lost(error)`.
+ *
+ *  A page that nobody sees lets go of its stream: a browser has six connections to a server, and six
+ *  forgotten tabs, or pages it keeps for its back button, would leave none for the seventh. */
 export async function listen(on) {
   const state = { last: null, pause: FIRST_PAUSE };
   for (;;) {
+    await seen();
     try {
       await listenOnce(state, on);
     } catch (error) {
-      if (error instanceof TokenNeeded) return on.lost(error, 0);
-      on.lost(error, state.pause);
+      if (error instanceof TokenNeeded) return on.lost(error);
+      if (document.hidden || error === UNSEEN) continue;
+      on.lost(error);
     }
     await new Promise((resolve) => setTimeout(resolve, state.pause * (0.75 + Math.random() / 2)));
     state.pause = Math.min(2 * state.pause, LAST_PAUSE);
   }
 }
 
+let left = false; // for another page: the browser may keep this one for its back button
+addEventListener("pagehide", () => (left = true));
+addEventListener("pageshow", () => (left = false));
+
+/** Resolves once the page is seen. */
+async function seen() {
+  while (document.hidden || left) {
+    await new Promise((resolve) => {
+      for (const event of ["visibilitychange", "pageshow"]) addEventListener(event, resolve, { once: true });
+    });
+  }
+}
+
 async function listenOnce(state, on) {
   const stop = new AbortController();
+  const unseen = () => stop.abort(UNSEEN);
+  addEventListener("pagehide", unseen, { signal: stop.signal });
+  addEventListener("visibilitychange", () => document.hidden && unseen(), { signal: stop.signal });
   const from = state.last === null ? {} : { "Last-Event-ID": state.last };
   const response = await checked(await fetch("/api/events", { headers: headers(from), signal: stop.signal }));
   on.open();

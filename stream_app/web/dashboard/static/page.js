@@ -61,7 +61,7 @@ function drawShell(at) {
   fill($("routes"), routes.map(({ name }) => ({ name, here: name === at.route, range: at.range })), (item) => item.name, ({ name, here }) =>
     h("li", {}, link({ ...home, route: name }, { "aria-current": here && "page" }, name || "All routes")));
   fill($("ranges"), Object.keys(RANGES).map((name) => ({ name, here: name === at.range, rest: address({ range: name }) })), (item) => item.name, ({ name, here }) =>
-    h("li", {}, link({ range: name }, { "aria-current": here && "true", "aria-label": RANGES[name], title: RANGES[name] }, name)));
+    h("li", {}, link({ range: name }, { "aria-current": here && "true", title: RANGES[name] }, name)));
   const title = (at.value ?? (at.route || "All routes")) || "(empty)";
   say($("title"), title);
   document.title = `${title} · Winnow`;
@@ -77,8 +77,8 @@ async function look() {
   const at = state();
   try {
     known = await ask("overview", { range: at.range }, mine.signal);
-    if (at.route && !known.routes.some(({ name }) => name === at.route)) throw new Error(`There is no route ${at.route}. Choose one above.`);
     drawShell(at);
+    if (at.route && !known.routes.some(({ name }) => name === at.route)) throw new Error(`There is no route ${at.route}. Choose one above.`);
     $("all").hidden = at.route !== "";
     for (const id of ["tiles", "wide", "more"]) $(id).hidden = at.route === "";
     $("columns").classList.toggle("single", at.route === "");
@@ -127,7 +127,7 @@ function follow() {
       told("stream", "");
       soon();
     },
-    lost(error, pause) {
+    lost(error) {
       if (error instanceof TokenNeeded) return askForToken();
       mark("lost", "reconnecting");
       told("stream", "The dashboard does not answer. Is winnow dashboard still running? This page tries again by itself; until then it shows what it last knew.");
