@@ -11,9 +11,11 @@ from stream_app.cli.dashboard import dashboard
 from stream_app.cli.demo.command import demo
 from stream_app.cli.dlq import dlq
 from stream_app.cli.filter import filter_
+from stream_app.cli.ingest import ingest
 from stream_app.cli.models import models
 from stream_app.cli.produce import produce
 from stream_app.cli.review import review
+from stream_app.cli.sink import sink
 from stream_app.cli.topics import topics
 from stream_app.cli.watch import watch
 from stream_app.cli.worker import worker
@@ -32,9 +34,11 @@ def _winnow(
 app.command()(demo)
 app.command()(worker)
 app.command(name="filter")(filter_)
+app.add_typer(sink, name="sink")
 app.add_typer(topics, name="topics")
 app.command()(classify)
 app.command()(produce)
+app.add_typer(ingest, name="ingest")
 app.command()(watch)
 app.command()(dashboard)
 app.add_typer(dlq, name="dlq")

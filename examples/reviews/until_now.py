@@ -1,4 +1,4 @@
-"""The reviews as if the last one had just been written: `python until_now.py reviews.csv > new.csv`.
+"""The reviews as if the last one were written now: `python until_now.py reviews.csv > new.csv`.
 
 The file's times are of one month; the dashboard shows the last thirty days.
 """

@@ -5,9 +5,11 @@ WinnowError
 ├── ModelError       a model reference or artifact cannot be used
 │   ├── NotRegistered        ... because the registry has no such model, alias or version
 │   └── RegistryUnreachable  ... because the registry does not answer: waiting may help
-├── SourceError      a file given to `produce` or `classify` cannot be read
+├── SourceError      a file given to `produce`, `ingest` or `classify` cannot be read
+├── FeedError        a news feed cannot be fetched or read: it is tried again later
 ├── RecordError      this one record cannot be labelled: it goes to the dead letters
 │   └── NoText       ... because it has pictures or files, and no words
+├── SinkError        labels could not be handed on: they are tried again, none is skipped
 ├── NoLabel          there is no label for a message in time: who asked goes on without
 ├── EngineError      a batch could not be scored
 │   ├── OutOfMemory  ... because the device ran out of memory: a smaller batch may pass
@@ -48,6 +50,19 @@ class SourceError(WinnowError):
     """An input file cannot be read."""
 
 
+class FeedError(WinnowError):
+    """A news feed cannot be fetched or read.
+
+    `reason` is one of a small fixed set, a metric label; `retry_after` are the seconds that its
+    server asks to be left alone.
+    """
+
+    def __init__(self, reason: str, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
 class RecordError(WinnowError):
     """One record cannot be labelled.
 
@@ -70,6 +85,14 @@ class NoText(RecordError):
     def __init__(self, found: Message) -> None:
         super().__init__("no_text", "the message has no words, only pictures or files")
         self.found = found
+
+
+class SinkError(WinnowError):
+    """Labels could not be handed on, and waiting may help; at least `wait_seconds`, where known."""
+
+    def __init__(self, message: str, wait_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
 
 
 class NoLabel(WinnowError):

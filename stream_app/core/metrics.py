@@ -138,6 +138,30 @@ class Metrics:
     )
     filter_in_flight = gauge("filter_in_flight", "Messages that wait for their label")
     dashboard_viewers = gauge("dashboard_viewers", "Pages that `winnow dashboard` feeds")
+    ingested = counter(
+        "ingested_records", "Items of a source that were to be delivered", "source", "outcome"
+    )
+    feed_checks = counter("feeds_checks", "Checks of news feeds, by what came of them", "outcome")
+    feeds = gauge("feeds", "News feeds that are subscribed, by how they are", "state")
+    feeds_overdue_seconds = gauge(
+        "feeds_overdue_seconds", "How late the latest check of a news feed is"
+    )
+    sink_records = counter(
+        "sink_records",
+        "Records that a sink has done with, by what became of them",
+        "sink",
+        "outcome",
+    )
+    sink_failures = counter("sink_failures", "Writes of a sink that must be tried again", "sink")
+    sink_write_seconds = histogram(
+        "sink_write_seconds", "Time a sink needs for a batch of labels", SECONDS, "sink"
+    )
+    sink_lag_records = gauge(
+        "sink_lag_records", "Label records that a sink has yet to write", "sink", "topic"
+    )
+    sink_lag_seconds = gauge(
+        "sink_lag_seconds", "Age of the oldest label that a sink is trying to write", "sink"
+    )
     model_info = gauge("model_info", "1 for each model serving", "route", "model_version", "model")
     model_bytes = gauge(
         "model_memory_bytes", "Device memory held by the weights", "route", "model_version"

@@ -7,10 +7,10 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from stream_app.core.errors import ConfigError, EngineSick
+from stream_app.core.errors import EngineSick
 from stream_app.core.health import Health
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings import RouteSettings, Settings
+from stream_app.core.settings import Settings
 from stream_app.filter.asking import Asker, FailOpen
 from stream_app.filter.http import LabelApi
 from stream_app.filter.in_process import in_process
@@ -74,7 +74,7 @@ class Filter:
             return
         from stream_app.filter.milter import Milter  # of an extra, and HTTP does without
 
-        route = mail_route(self._settings)
+        route = self._settings.route_of("rfc822", settings.route, "filter.route")
         milter = Milter(lambda mail: front.ask(route, mail), settings, route.max_record_bytes)
         with listening(settings.listen) as opened:
             server = await asyncio.start_server(milter.serve, sock=opened)
@@ -84,25 +84,6 @@ class Filter:
             finally:
                 server.close()
                 await milter.stop()
-
-
-def mail_route(settings: Settings) -> RouteSettings:
-    """The route of the mail server's messages. Raises ConfigError where it is not clear."""
-    if settings.filter.route:
-        route = settings.route(settings.filter.route)
-        if route.format != "rfc822":
-            raise ConfigError(
-                f"filter.route = {route.name!r}: its format is {route.format}, and a mail server's "
-                "messages are rfc822"
-            )
-        return route
-    found = [route for route in settings.routes if route.format == "rfc822"]
-    if len(found) != 1:
-        names = ", ".join(route.name for route in found) or "none"
-        raise ConfigError(
-            f"filter.route: name the route of the mail server's messages; of format rfc822: {names}"
-        )
-    return found[0]
 
 
 async def run_filter(settings: Settings, without_kafka: bool) -> None:

@@ -121,21 +121,25 @@ class TestImage:
         assert await check_health(unused_tcp_port) == 1
 
 
-class TestMailServer:
-    UNIT = DEPLOY / "systemd" / "winnow-filter.service"
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 
-    def test_systemd_accepts_the_unit(self, tmp_path: Path):
-        copy = tmp_path / self.UNIT.name
-        text = self.UNIT.read_text(encoding="utf-8")
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+class TestUnits:
+    def test_systemd_accepts_it(self, unit: Path, tmp_path: Path):
+        copy = tmp_path / unit.name
+        text = unit.read_text(encoding="utf-8")
         copy.write_text(text.replace("/opt/winnow/bin/winnow", shutil.which("true") or ""))
         run("systemd-analyze", "verify", str(copy))
 
-    def test_its_command_exists(self):
-        text = self.UNIT.read_text(encoding="utf-8")
+    def test_its_command_exists(self, unit: Path):
+        text = unit.read_text(encoding="utf-8")
         [command] = re.findall(r"^ExecStart=\S+ (.+)$", text, re.MULTILINE)
-        done = CliRunner().invoke(app, [*command.split(), "--help"])
+        done = CliRunner().invoke(app, [*command.replace("%i", "feed").split(), "--help"])
         assert done.exit_code == 0, done.output
 
+
+class TestMailServer:
     def test_postfix_waits_longer_than_the_filter_and_accepts_whatever_happens(self):
         text = (DEPLOY / "postfix" / "main.cf").read_text(encoding="utf-8")
         [seconds] = re.findall(r"content_timeout=(\d+)s", text)
