@@ -41,19 +41,22 @@ def main() -> None:
     batches = [values[at : at + BATCH] for at in range(0, len(values), BATCH)]
     contestants: dict[str, Contestant] = {"sink": by_sink, "executemany": by_executemany}
     rates: dict[str, list[float]] = {name: [] for name in contestants}
+    costs: dict[str, list[float]] = {name: [] for name in contestants}
     with postgres_server(options="") as server:
         for _ in range(options.rounds):
             for name, run in contestants.items():
-                server.run("DROP TABLE IF EXISTS labels, winnow_migrations")
+                server.run("DROP TABLE IF EXISTS labels, label_migrations")
                 PostgresLabels(PostgresSettings(url=server.url())).check()
-                begun = time.perf_counter()
+                begun, used = time.perf_counter(), time.process_time()
                 run(server.url(), batches)
                 rates[name].append(len(values) / (time.perf_counter() - begun))
+                costs[name].append((time.process_time() - used) / len(values))
                 [[rows]] = server.run("SELECT count(*) FROM labels")
                 assert rows == len(values)
     middle = {name: median(found) for name, found in rates.items()}
     for name, rate in middle.items():
-        print(f"{name:12} {rate:8.0f} rows/s (median of {options.rounds})")
+        cost = median(costs[name]) * 1e6
+        print(f"{name:12} {rate:8.0f} rows/s, {cost:4.0f} us of this process a row")
     print(f"ratio        {middle['sink'] / middle['executemany']:8.2f}")
 
 

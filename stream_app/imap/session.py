@@ -5,7 +5,7 @@ A session is used on one thread at a time, and is of no use after an ImapError.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -39,6 +39,11 @@ class Session:
         self._client: Client = logged_in(settings, secret)
         self._connection: Connection = self._client.connection
 
+    @property
+    def _told(self) -> dict[str, Any]:
+        """What the server said without being asked; imaplib keeps it."""
+        return self._connection.untagged_responses
+
     def hang_up(self) -> None:
         """From any thread: who waits for an answer gets an ImapError. Then it must be closed."""
         with suppress(OSError):
@@ -64,6 +69,7 @@ class Session:
 
     def uids(self, first: int, since: date | None = None) -> list[int]:
         """Those from `first` on, ascending; of mail that came on the day `since` or later."""
+        self._told.clear()
         with self._asking():
             asked = ["UID", f"{first}:*", *(("SINCE", since) if since else ())]
             found = self._client.search(asked)
@@ -80,12 +86,13 @@ class Session:
             found = self._client.fetch(uids, ["RFC822.SIZE"])
             return {uid: int(each[b"RFC822.SIZE"]) for uid, each in found.items()}
 
-    def messages(self, uids: Sequence[int], most: int) -> dict[int, bytes]:
-        """Each as it is, and still unseen; of one longer than `most` bytes, one byte more."""
-        bytes_ = len(uids) * (most + 1) + ANSWER_BYTES
+    def messages(self, sizes: Mapping[int, int], most: int) -> dict[int, bytes]:
+        """Mails of these sizes by UID, each as it is, and still unseen. Of one that is longer than
+        `most` bytes, whatever the server said, one byte more."""
+        about = min(2 * sum(sizes.values()), len(sizes) * most)
         part = f"BODY.PEEK[]<0.{most + 1}>"
-        with self._asking(bytes_, ANSWER_SECONDS + bytes_ / BYTES_PER_SECOND):
-            found = self._client.fetch(uids, [part])
+        with self._asking(about + ANSWER_BYTES, ANSWER_SECONDS + about / BYTES_PER_SECOND):
+            found = self._client.fetch(list(sizes), [part])
             return {uid: bytes(each[b"BODY[]<0>"]) for uid, each in found.items()}
 
     @property
@@ -109,8 +116,9 @@ class Session:
 
     @property
     def has_news(self) -> bool:
-        """Whether something came already that no look at `fileno` would show."""
-        return self._connection.has_more
+        """Whether something came since `uids` was asked that no look at `fileno` would show: who
+        was told of new mail beside another answer is not told again."""
+        return self._connection.has_more or "EXISTS" in self._told
 
     def alive(self) -> bool:
         """Whether the server still answers."""

@@ -179,7 +179,7 @@ class Follower:
     def _failed(self, error: SinkError) -> None:
         self._metrics.sink_failures.labels(self._name).inc()
         self._health.unready(self._name, str(error))
-        log.warning("labels wait: %s", error)
+        log.warning("to be tried again: %s", error)
 
     def _count(self, outcome: str, records: int) -> None:
         if records:

@@ -35,11 +35,19 @@ def numbered(stage: Stage, topic: str, numbers: Iterable[int]) -> list[LabelReco
 
 
 def send_labels(stage: Stage, topic: str, labels: Sequence[LabelRecord]) -> None:
-    """To the label topic of an input topic, each to its record's partition."""
+    """To the label topic of an input topic, each to its record's partition. Raises KafkaError where
+    one may not be there."""
     with stage.producer(linger_ms=5) as producer:
-        for label in labels:
-            value = label.model_dump_json().encode()
-            producer.send(f"{topic}.labels", value, partition=label.source.partition)
+        sent = [
+            producer.send(
+                f"{topic}.labels",
+                label.model_dump_json().encode(),
+                partition=label.source.partition,
+            )
+            for label in labels
+        ]
+        for delivery in sent:
+            delivery.get(60)
 
 
 @contextmanager

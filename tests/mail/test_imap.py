@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from stream_app.__main__ import main
+from stream_app.core.errors import ImapRefused
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import ImapSettings
+from stream_app.imap.account import Account
 from stream_app.imap.place import HEADER, Place, place_of
 from stream_app.sinks.follow import Received
 from stream_app.sinks.imap import MailMover
@@ -21,7 +23,7 @@ from tests.conftest import free_port
 from tests.filter_answers import labelled
 from tests.integration.filters import ready_worker
 from tests.integration.harness import Stage, Worker, wait_for_metric, wait_until_ready
-from tests.mail.imap_server import OLD, ImapServer, imap_server
+from tests.mail.imap_server import OLD, PASSWORD, ImapServer, imap_server
 from tests.mail.mail_server import HAM, SPAM, someone
 
 
@@ -132,9 +134,12 @@ class TestIngest:
         hosted.deliver(user, mail("3"))  # while it is dead
         with running(stage, "ingest") as ingest:
             ingest.delivered(1)
+            password = Path(stage.sections["imap"]["password_file"])
+            password.write_text("another, until now unknown to the server")
             hosted.stop()  # in mid-IDLE
-            ingest.process.wait_for_log("no mail for now")
             hosted.start()
+            ingest.process.wait_for_log("refuses")
+            password.write_text(PASSWORD)
             ingest.ready()
             hosted.deliver(user, mail("4"))
             ingest.delivered(2)
@@ -146,6 +151,28 @@ class TestIngest:
             ingest.wait_for('winnow_ingested_records_total{outcome="known",source="imap"}', 4)
         assert subjects(stage) == ["1", "2", "3", "4", "before it was ever started", "5"]
         assert set(hosted.mails(user).values()) == {("INBOX", ())}  # all unseen
+
+    @pytest.mark.slow
+    def test_none_is_missing_where_it_is_killed_in_mid_stream(
+        self, stage: Stage, hosted: ImapServer, user: str
+    ):
+        numbers = [str(number) for number in range(400)]
+        hosted.deliver(user, *map(mail, numbers))
+        stage.sections["imap"]["from_beginning"] = True
+        kills = 0
+        while len(set(subjects(stage))) < len(numbers):
+            imap = Imap(stage, "ingest")
+            try:
+                imap.process.wait_for_log("following from")
+                before = len(subjects(stage))
+                while len(subjects(stage)) == before < len(numbers):
+                    assert not imap.process.failed, imap.process.output
+            finally:
+                imap.process.kill()
+            kills += 1
+        found = subjects(stage)
+        assert sorted(set(found)) == sorted(numbers)
+        assert len(found) - len(numbers) <= 50 * kills  # a group is delivered at once
 
     def test_a_server_without_idle_is_asked_and_a_mail_that_is_too_large_is_left_out(
         self, stage: Stage, hosted: ImapServer, user: str
@@ -193,6 +220,21 @@ class TestRefused:
         ended = run_main(main, command, "imap", "--config", str(stage.config))
         assert ended.returncode == 1
         assert message in ended.stderr
+
+
+def test_a_token_lets_in_and_an_expired_one_is_refused(
+    hosted: ImapServer, user: str, tmp_path: Path
+):
+    token = tmp_path / "token"
+    access = {"password_file": "", "token_file": str(token)}
+    account = Account(ImapSettings(**hosted.settings(user, **access)))
+    token.write_text(hosted.token(user, -10))
+    with pytest.raises(ImapRefused, match=r"the token in imap\.token_file"):
+        account.session()
+    token.write_text(hosted.token(user, 600))
+    session = account.session()
+    assert session.open("INBOX", read_only=True).uidnext == 1
+    session.close()
 
 
 class TestSink:

@@ -145,7 +145,7 @@ class WebhookLabels:
             raise SinkError(f"dead letters cannot be written to {topic}: {error}") from error
         for key, label in labels.items():
             problem = self._failing.pop(key).problem
-            log.error("the label of %s is a dead letter: %s", label.id, problem)
+            log.error("the label of %.300r is a dead letter: %s", label.id, problem)
         self._done |= labels.keys()
         self._dead |= labels.keys()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +31,7 @@ class Target(Protocol):
 
     name: str
     delivery: str  # of the table in docs/reliability.md
+    share: float  # of the labels: a request each is dear
 
     def command(self, stage: Stage) -> Sequence[str]:
         """Of the sink, after `winnow sink`."""
@@ -52,6 +53,7 @@ class Table:
     server: Postgres
     name = "postgres"
     delivery = "effectively_once"
+    share = 1.0
 
     def command(self, stage: Stage) -> Sequence[str]:
         return ("postgres", "--url", self.server.url())
@@ -81,6 +83,7 @@ class Hook:
     receiver: Receiver
     name = "webhook"
     delivery = "at_least_once"
+    share = 0.25
 
     def command(self, stage: Stage) -> Sequence[str]:
         secret = secret_file(stage.folder)
@@ -94,7 +97,7 @@ class Hook:
 
     def after(self, struck: float) -> float:
         first: dict[str, float] = {}
-        for label_id, when in self.receiver.when.items():
+        for label_id, when in dict(self.receiver.when).items():
             partition = label_id.split("/")[1]
             if when > struck:
                 first[partition] = min(when, first.get(partition, when))
@@ -187,10 +190,11 @@ def sink_scene(
     def produce() -> None:
         size = count // CHUNKS
         labels = numbered(stage, topic, range(count))
-        for first in range(0, count, size):
-            send_labels(stage, topic, labels[first : first + size])
-            if over.wait(RUN_SECONDS / CHUNKS):
-                return
+        chunks = [labels[first : first + size] for first in range(0, count, size)]
+        while chunks and not over.wait(RUN_SECONDS / CHUNKS):
+            with suppress(KafkaError):  # a broker that is away: the same again, as a worker would
+                send_labels(stage, topic, chunks[0])
+                del chunks[0]
 
     producing = threading.Thread(target=produce, daemon=True)
     with ExitStack() as processes:
