@@ -30,6 +30,9 @@ def check(config: ConfigFile) -> None:
     """
     settings = load_settings(config)
     settings.kafka.client_arguments()
+    if settings.imap.host:
+        settings.imap.secret()
+        settings.imap.tls()
     bearer_token("filter", settings.filter.token_file, address(settings.filter.http)[0])
     failed = False
     for route in settings.routes:

@@ -113,5 +113,13 @@ class Client(IMAPClient):  # type: ignore[misc] # IMAPClient has no types
         connection: Connection = self._imap
         return connection
 
+    def idle(self) -> None:
+        """As IMAPClient's, with a server that has something to say before it says that it idles."""
+        connection = self.connection
+        self._idle_tag = connection._command("IDLE")
+        while connection._get_response() is not None:
+            if connection.tagged_commands[self._idle_tag]:
+                raise ImapError(f"{self.host} does not idle")
+
     def _create_IMAP4(self) -> Connection:  # noqa: N802 # IMAPClient's name
         return Connection(self.host, self.port, self._context if self.ssl else None)

@@ -13,10 +13,9 @@ from stream_app.core.errors import ImapError, ImapRefused, WinnowError
 from stream_app.core.settings import ImapSettings
 from stream_app.imap.connection import Client
 
-# RFC 5530: what a server says where the fault is its own; so say some by hand
-_ITS_OWN = re.compile(
-    r"\[(UNAVAILABLE|INUSE|LIMIT|SERVERBUG|CONTACTADMIN)\]|too many|try again", re.I
-)
+# response codes of RFC 5530, and what some servers say in words
+_REFUSAL = re.compile(r"\[(AUTHENTICATIONFAILED|AUTHORIZATIONFAILED|EXPIRED)\]")
+_ITS_OWN = re.compile(r"\[(UNAVAILABLE|INUSE|LIMIT|SERVERBUG)\]|too many|try again", re.I)
 _CODE = re.compile(r"\[([A-Z-]{1,40})\]")
 _NO_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNSUPPORTED_PROTOCOL"}
 
@@ -81,13 +80,18 @@ def _log_in(client: Client, settings: ImapSettings, secret: str) -> None:
         else:
             client.login(settings.user, secret)
     except LoginError as error:
-        if isinstance(error.__context__, client.AbortError) or _ITS_OWN.search(str(error)):
+        if isinstance(error.__context__, client.AbortError) or _is_its_own(str(error)):
             raise ImapError(f"{settings.host} lets nobody in now{_code(error)}") from None
         what = "token" if settings.token_file else "password"
         raise ImapRefused(
             f"{settings.host} refuses {settings.user} or the {what} in imap.{what}_file"
             f"{_code(error)}"
         ) from None
+
+
+def _is_its_own(answer: str) -> bool:
+    """Whether the fault is the server's, and not of what we said."""
+    return not _REFUSAL.search(answer) and bool(_ITS_OWN.search(answer))
 
 
 def _code(error: Exception) -> str:

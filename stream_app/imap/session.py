@@ -5,7 +5,7 @@ A session is used on one thread at a time, and is of no use after an ImapError.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -80,12 +80,13 @@ class Session:
             found = self._client.fetch(uids, ["RFC822.SIZE"])
             return {uid: int(each[b"RFC822.SIZE"]) for uid, each in found.items()}
 
-    def messages(self, uids: Sequence[int], most: int) -> dict[int, bytes]:
-        """Each as it is, and still unseen; of one longer than `most` bytes, one byte more."""
-        bytes_ = len(uids) * (most + 1) + ANSWER_BYTES
+    def messages(self, sizes: Mapping[int, int], most: int) -> dict[int, bytes]:
+        """Mails of these sizes by UID, each as it is, and still unseen. Of one that is longer than
+        `most` bytes, whatever the server said, one byte more."""
+        about = min(2 * sum(sizes.values()), len(sizes) * most)
         part = f"BODY.PEEK[]<0.{most + 1}>"
-        with self._asking(bytes_, ANSWER_SECONDS + bytes_ / BYTES_PER_SECOND):
-            found = self._client.fetch(uids, [part])
+        with self._asking(about + ANSWER_BYTES, ANSWER_SECONDS + about / BYTES_PER_SECOND):
+            found = self._client.fetch(list(sizes), [part])
             return {uid: bytes(each[b"BODY[]<0>"]) for uid, each in found.items()}
 
     @property
@@ -157,6 +158,7 @@ class Session:
 
     def _asking(self, most: int = ANSWER_BYTES, seconds: float = ANSWER_SECONDS) -> Any:
         self._connection.allow(most, seconds)
+        self._connection.untagged_responses.clear()  # imaplib keeps what it was told in between
         return told(self._where)
 
 

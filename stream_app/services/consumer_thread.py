@@ -28,7 +28,7 @@ from stream_app.pipeline.ack import AckTracker
 from stream_app.services.history.beginning import Beginning
 from stream_app.services.history.fetch import GuardedFetch
 from stream_app.services.history.marks import Marks, read, written
-from stream_app.services.history.parting import BrokerLogs, Parted
+from stream_app.services.history.parting import BrokerLogs, Parted, Topics, ids_of
 
 FETCH_WAIT_MS = 50
 REQUEST_SECONDS = 20.0  # for one answer of the broker, where the session timeout is not longer
@@ -147,8 +147,8 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
                 committed = await consumer._coordinator.fetch_committed_offsets(
                     list(assignment.tps)
                 )
-                ids = await self._logs.topic_ids({tp.topic for tp in assignment.tps})
-                begun = await self._begin(assignment, committed, ids)
+                topics = await self._logs.topics({tp.topic for tp in assignment.tps})
+                begun = await self._begin(assignment, committed, topics)
             except KafkaError as error:
                 if not error.retriable:
                     raise
@@ -159,27 +159,25 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
             committed |= begun
             places = {}
             for tp in assignment.tps:
-                if ids and tp.topic not in ids:
+                if topics and tp.topic not in topics:
                     continue  # deleted: once it is back there will be a rebalance
                 start = first.get(TP(*tp))
                 if tp in committed:
                     start = committed[tp].offset, read(committed[tp].metadata)
-                places[tp] = self._place(assignment, Partition(*tp), start, ids.get(tp.topic))
+                places[tp] = self._place(assignment, Partition(*tp), start, topics)
             reached = dict(zip(places, await asyncio.gather(*places.values()), strict=True))
             return {TP(*tp): reached[tp] if tp in committed else None for tp in reached}
         return {}  # another rebalance took over, and brings its own seek
 
     async def _begin(
-        self, assignment: Any, committed: Mapping[Any, object], ids: Mapping[str, str]
+        self, assignment: Any, committed: Mapping[Any, object], topics: Topics | None
     ) -> dict[Any, OffsetAndMetadata] | None:
         """The offsets of partitions that begin now at their end, committed; None to try again.
         Raises KafkaError."""
         if not self._guards.begin_late:
             return {}
-        without = [
-            tp for tp in assignment.tps if tp not in committed and (not ids or tp.topic in ids)
-        ]
-        ends = await self._beginning.ends(without, ids)
+        there = [tp for tp in assignment.tps if not topics or tp.topic in topics]
+        ends = await self._beginning.ends([tp for tp in there if tp not in committed], topics)
         if ends and not await self._commit_now(ends):
             return None
         self._beginning.begun({tp.topic for tp in assignment.tps})
@@ -190,13 +188,15 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
         assignment: Any,
         partition: Partition,
         start: tuple[int, Mark] | None,
-        topic_id: str | None,
+        topics: Topics | None,
     ) -> int | None:
         """Seek to where reading of a partition goes on: `start`, or where its log parts from the
         one that is there now."""
         offset, mark = start or (None, UNMARKED)
         known = self._guards.marks.knows(partition, assignment)
-        parted = None if offset is None else await self._parted(assignment, partition, offset, mark)
+        parted = None
+        if offset is not None:
+            parted = await self._parted(assignment, partition, offset, mark, topics)
         if not assignment.active:
             return None
         if parted is not None:
@@ -207,23 +207,30 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
                 self._guards.parted(parted)
         self._told.discard(partition)
         if not known:
+            topic_id = ids_of(topics).get(partition.topic)
             self._guards.marks.begin(partition, Mark(topic_id, mark.epoch))
         if offset is not None:
             self._ensure_consumer().seek(TopicPartition(*partition), offset)
         return offset
 
     async def _parted(
-        self, assignment: Any, partition: Partition, offset: int, mark: Mark
+        self,
+        assignment: Any,
+        partition: Partition,
+        offset: int,
+        mark: Mark,
+        topics: Topics | None,
     ) -> Parted | None:
         """See BrokerLogs.parted; asks until there is an answer. None for what no longer exists."""
         while assignment.active:
             try:
-                return await self._logs.parted(partition, offset, mark)
+                return await self._logs.parted(partition, offset, mark, topics)
             except UnknownTopicOrPartitionError:
                 break  # deleted just now
             except KafkaError as error:
                 if not error.retriable:
                     raise
+                topics = None  # ask again
                 await self._ensure_consumer()._client.force_metadata_update()
                 await asyncio.sleep(RETRY_SECONDS)
         return None

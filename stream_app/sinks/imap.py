@@ -82,7 +82,7 @@ class MailMover:
             target = self._targets.get(label.decision)
             if place is None or place.account != self._settings.account:
                 others["foreign"] += 1
-            elif target is None or place.mailbox not in self._settings.mailboxes:
+            elif target in (None, place.mailbox) or place.mailbox not in self._settings.mailboxes:
                 others["stays"] += 1
             else:
                 moves[place.mailbox, place.uidvalidity, target].add(place.uid)

@@ -125,7 +125,7 @@ class ImapServer:
 
     def settings(self, user: str, **more: object) -> dict[str, Any]:
         """`[imap]` for a user."""
-        file = self.folder / "password"
+        file = self.folder / f"{user}.password"
         file.write_text(f"{PASSWORD}\n")
         access = {"password_file": str(file), "ca_file": self.ca_file}
         return {"host": HOST, "port": self.tls, "user": user, **access, **more}

@@ -21,7 +21,7 @@ from tests.conftest import free_port
 from tests.filter_answers import labelled
 from tests.integration.filters import ready_worker
 from tests.integration.harness import Stage, Worker, wait_for_metric, wait_until_ready
-from tests.mail.imap_server import OLD, ImapServer, imap_server
+from tests.mail.imap_server import OLD, PASSWORD, ImapServer, imap_server
 from tests.mail.mail_server import HAM, SPAM, someone
 
 
@@ -132,9 +132,12 @@ class TestIngest:
         hosted.deliver(user, mail("3"))  # while it is dead
         with running(stage, "ingest") as ingest:
             ingest.delivered(1)
+            password = Path(stage.sections["imap"]["password_file"])
+            password.write_text("another, until now unknown to the server")
             hosted.stop()  # in mid-IDLE
-            ingest.process.wait_for_log("no mail for now")
             hosted.start()
+            ingest.process.wait_for_log("refuses")
+            password.write_text(PASSWORD)
             ingest.ready()
             hosted.deliver(user, mail("4"))
             ingest.delivered(2)

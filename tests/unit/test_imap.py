@@ -58,7 +58,7 @@ def sizes(session: Session) -> object:
 
 
 def messages(session: Session) -> object:
-    return session.messages([1], 100)
+    return session.messages({1: 10}, 100)
 
 
 def uids(session: Session) -> object:
@@ -127,9 +127,16 @@ def test_a_mail_longer_than_asked_for_is_cut_and_a_gone_one_left_out(tmp_path: P
     with hostile_server(tmp_path, {"FETCH": fetched}) as server:
         session = Account(server.settings()).session()
         assert session.open("INBOX", read_only=True).uidvalidity == 7
-        assert session.messages([1, 2], 2) == {1: b"abc"}
+        assert session.messages({1: 2, 2: 2}, 2) == {1: b"abc"}
         session.close()
     assert "UID FETCH 1,2 (BODY.PEEK[]<0.3>)" in server.heard
+
+
+def test_a_server_may_have_news_before_it_idles(tmp_path: Path):
+    with hostile_server(tmp_path, {"IDLE": b"* 1 EXISTS\r\n+ idling\r\n"}) as server:
+        session = Account(server.settings()).session()
+        session.idle()
+        session.close()
 
 
 class TestLogin:
@@ -141,6 +148,7 @@ class TestLogin:
                 ImapRefused,
                 "AUTHENTICATIONFAILED",
             ),
+            (b"{tag} NO [AUTHENTICATIONFAILED] try again", ImapRefused, "refuses ann"),
             (b"{tag} NO " + TEXT.encode(), ImapRefused, "refuses ann or the password"),
             (b"{tag} NO [UNAVAILABLE] " + TEXT.encode(), ImapError, "lets nobody in now"),
             (b"{tag} NO [ALERT] Too many simultaneous connections", ImapError, "nobody in now"),

@@ -38,7 +38,8 @@ class Mails:
     def sizes(self, uids: Sequence[int]) -> dict[int, int]:
         return {uid: self.said.get(uid, len(self.mails[uid])) for uid in uids}
 
-    def messages(self, uids: list[int], most: int) -> dict[int, bytes]:
+    def messages(self, sizes: dict[int, int], most: int) -> dict[int, bytes]:
+        uids = list(sizes)
         self.asked.append(uids)
         if set(uids) & set(self.bad):
             raise ImapError("it hung up")
@@ -76,11 +77,11 @@ def state(tmp_path: Path) -> Iterator[State]:
 class Taker:
     """The code under test, with what it talks to."""
 
-    def __init__(self, state: State, session: Mails) -> None:
+    def __init__(self, state: State, session: Mails, mailbox: str = "INBOX") -> None:
         self.session: Any = session
         self.topic: Any = Topic()
         self.metrics = Metrics()
-        self.taking = Taking("INBOX", SETTINGS, MOST, state, self.topic, self.metrics)
+        self.taking = Taking(mailbox, SETTINGS, MOST, state, self.topic, self.metrics)
 
     async def run(self, uidvalidity: int = 7) -> Stands:
         """One connection's life."""
@@ -138,3 +139,10 @@ async def test_mailbox_numbered_anew(state: State):
     assert taker.counted("known") == 2
     url = b"imap://ann@h/INBOX;UIDVALIDITY=8/;UID=13"
     assert taker.topic.items[-1].headers == ((HEADER, url),)
+
+
+async def test_a_mail_moved_to_another_mailbox_is_known(state: State):
+    await Taker(state, Mails(b"one")).run()
+    other = Taker(state, Mails(b"one", b"two"), "Work")
+    await other.run()
+    assert other.topic.values == [b"two"]

@@ -9,14 +9,14 @@ whatever appears afterwards is read from its first record.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from stream_app.core.messages import Mark, Partition
 from stream_app.services.history.marks import written
-from stream_app.services.history.parting import BrokerLogs
+from stream_app.services.history.parting import BrokerLogs, Topics, ids_of
 
 
 class Beginning:
@@ -29,6 +29,7 @@ class Beginning:
     async def before_rebalance(self) -> None:
         """Ask which topics the group has read, before partitions are dealt out: what other members
         commit after that is their share of the same beginning. Raises KafkaError."""
+        await self._consumer._client._maybe_wait_metadata()  # the first time it is on its way
         partitions = [
             TopicPartition(topic, number)
             for topic in self._consumer.subscription()
@@ -38,11 +39,12 @@ class Beginning:
         self._begun |= {tp.topic for tp in found}
 
     async def ends(
-        self, without_offset: Iterable[TopicPartition], ids: Mapping[str, str]
+        self, without_offset: Iterable[TopicPartition], topics: Topics | None
     ) -> dict[TopicPartition, OffsetAndMetadata]:
         """What to commit for those of the partitions whose topic is new. Raises KafkaError."""
         new = [tp for tp in without_offset if tp.topic not in self._begun]
-        ends = await asyncio.gather(*(self._logs.end(Partition(*tp)) for tp in new))
+        ends = await asyncio.gather(*(self._logs.end(Partition(*tp), topics) for tp in new))
+        ids = ids_of(topics)
         return {
             tp: OffsetAndMetadata(end, written(Mark(ids.get(tp.topic), None)))
             for tp, end in zip(new, ends, strict=True)

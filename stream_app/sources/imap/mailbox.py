@@ -58,10 +58,12 @@ class Mailbox:
                 try:
                     await self._follow_once()
                 except (ImapError, ConfigError) as error:
-                    if isinstance(error, (ImapRefused, ConfigError)) and not self._was_in:
+                    refused = isinstance(error, (ImapRefused, ConfigError))
+                    if refused and not self._was_in:
                         raise
                     self._is(str(error))
-                    log.warning("%s: no mail for now: %s", self._name, error)
+                    level = logging.ERROR if refused else logging.WARNING
+                    log.log(level, "%s: no mail for now: %s", self._name, error)
                     await self._pause()
         finally:
             self._thread.shutdown(wait=False)

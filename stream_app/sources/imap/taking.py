@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
@@ -59,7 +59,8 @@ class Taking:
         self._state = state
         self._delivery = delivery
         self._outcomes = metrics.ingested
-        self._place = f"{settings.user}@{settings.host}/{mailbox}"
+        self._account = f"{settings.user}@{settings.host}"  # what was sent, from any mailbox
+        self._place = f"{self._account}/{mailbox}"  # how far this one is done
         self._failures = Counter[int]()  # by UID, since everything was taken last
 
     async def begin(self, session: Session, opened: Opened, on_thread: OnThread) -> Stands:
@@ -82,7 +83,7 @@ class Taking:
             fit = {uid: sizes[uid] for uid in sorted(sizes) if self._fits(uid, sizes[uid])}
             for group in _groups(fit, 1 if self._failures else GROUP):
                 mails = await self._fetched(session, group, on_thread)
-                stands = await self._finish(self._hand_over(mails, stands, group[-1]))
+                stands = await self._finish(self._hand_over(mails, stands, max(group)))
             stands = self._keep(stands.uidvalidity, some[-1])
         self._failures.clear()
         return stands
@@ -107,20 +108,20 @@ class Taking:
         return True
 
     async def _fetched(
-        self, session: Session, group: Sequence[int], on_thread: OnThread
+        self, session: Session, group: Mapping[int, int], on_thread: OnThread
     ) -> Mapping[int, bytes]:
         """The mails of a group that are still there. One that fails is tried alone later."""
         try:
             found: Mapping[int, bytes] = await on_thread(session.messages, group, self._most)
         except ImapError:
-            self._failures[group[0]] += 1
+            self._failures[min(group)] += 1
             raise
         return {uid: mail for uid, mail in found.items() if self._fits(uid, len(mail))}
 
     async def _hand_over(self, mails: Mapping[int, bytes], stands: Stands, last: int) -> Stands:
         """Deliver those that were not sent yet: a mail that somebody moved back comes again."""
         ids = {uid: sha256(mail).hexdigest() for uid, mail in mails.items()}
-        unsent = self._state.unsent(self._place, list(ids.values()))
+        unsent = self._state.unsent(self._account, list(ids.values()))
         new = {uid: mail for uid, mail in mails.items() if ids[uid] in unsent}
         self._count("known", len(mails) - len(new))
         refused = await self._delivery.deliver(
@@ -128,7 +129,8 @@ class Taking:
         )
         for item in refused:
             log.warning("%s is too large for the topic: left out", item.name)
-        return self._keep(stands.uidvalidity, last, unsent)
+        self._state.record(self._account, {}, unsent)
+        return self._keep(stands.uidvalidity, last)
 
     def _item(self, uid: int, mail: bytes, uidvalidity: int) -> Item:
         s = self._settings
@@ -136,9 +138,9 @@ class Taking:
         name = f"UID {uid} of {self._mailbox}"
         return Item(name, mail, url.encode(), headers=encoded((HEADER, url)))
 
-    def _keep(self, uidvalidity: int, uid: int, sent: Sequence[str] | set[str] = ()) -> Stands:
+    def _keep(self, uidvalidity: int, uid: int) -> Stands:
         stands = Stands(uidvalidity, uid, datetime.now(UTC).date().isoformat())
-        self._state.record(self._place, asdict(stands), sent)
+        self._state.record(self._place, asdict(stands))
         return stands
 
     async def _finish(self, handing: Awaitable[Stands]) -> Stands:
@@ -155,15 +157,13 @@ class Taking:
         self._outcomes.labels(SOURCE, outcome).inc(mails)
 
 
-def _groups(sizes: Mapping[int, int], most: int) -> Iterator[list[int]]:
-    """UIDs in order, at most `most` together, and no more than GROUP_BYTES unless it is one."""
-    group: list[int] = []
-    room = GROUP_BYTES
+def _groups(sizes: Mapping[int, int], most: int) -> Iterator[dict[int, int]]:
+    """Parts of `sizes`, of at most `most` mails and no more than GROUP_BYTES unless it is one."""
+    group: dict[int, int] = {}
     for uid, size in sizes.items():
-        if group and (size > room or len(group) == most):
+        if group and (len(group) == most or sum(group.values()) + size > GROUP_BYTES):
             yield group
-            group, room = [], GROUP_BYTES
-        group.append(uid)
-        room -= size
+            group = {}
+        group[uid] = size
     if group:
         yield group

@@ -8,8 +8,10 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
+from kafka.errors import KafkaError
 
 from tests.integration.faults.brokers import Broker
 from tests.integration.faults.on_logs import PARTED
@@ -117,10 +119,14 @@ def _leaders(scene: Scene) -> set[int]:
     return {partition["leader_id"] for partition in _partitions(scene)}
 
 
-def _partitions(scene: Scene) -> Sequence[dict[str, int | list[int]]]:
+def _partitions(scene: Scene) -> Sequence[dict[str, Any]]:
+    """None where the client asks a broker that is dead."""
     admin = KafkaAdminClient(bootstrap_servers=scene.stage.address)
     try:
         [topic] = admin.describe_topics([scene.topic])
-        return topic["partitions"]
+    except KafkaError:
+        return ()
     finally:
         admin.close()
+    found: Sequence[dict[str, Any]] = topic["partitions"]
+    return found

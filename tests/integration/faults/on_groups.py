@@ -175,9 +175,12 @@ def late_group_with_nobody_there(scene: Scene) -> None:
 
 @fault(modes=BOTH, share=0.3, apart=LIMITS, duplicates=False)
 def late_group_with_partitions_added(scene: Scene) -> None:
-    """A group began at the end; partitions that are added are read from their first record."""
+    """A group began at the end; partitions that are added, with or without a worker, are read from
+    their first record."""
     _begun_late(scene)
+    add_partitions(scene, 5)
+    scene.produce(half(scene, 4, 10))
     workers = [scene.start(), scene.start()]
     add_partitions(scene, 6)
-    scene.produce(half(scene, 4, 20))
+    scene.produce(half(scene, 10, 20))
     scene.finish(*workers)

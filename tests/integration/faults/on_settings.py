@@ -156,14 +156,15 @@ def right_to_read_taken_away(scene: Scene) -> None:
     scene.finish(scene.start())
 
 
-@fault(modes=BOTH, share=0.1, apart=LIMITS, own_broker=True)
+@fault(modes=BOTH, share=0.5, apart=LIMITS, own_broker=True)
 def throttled(scene: Scene) -> None:
     """A quota of every client: what it reads and writes is a trickle from then on."""
     scene.produce()
     worker = scene.start()
     scene.reach(0.1)
     begun = time.monotonic()
-    scene.strike(lambda: _allow(scene, 20_000), worker)
+    rate = 25 * len(scene.messages)  # the labels take half a minute
+    scene.strike(lambda: _allow(scene, rate), worker)
     scene.finish(worker)
     assert time.monotonic() - begun > 10, "nobody was throttled: the fault would not count"
 
