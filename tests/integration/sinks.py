@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from stream_app.core.label_record import LabelRecord
-from tests.conftest import free_port
 from tests.integration.harness import Stage, Worker
 from tests.labels import a_label
 
@@ -51,9 +50,8 @@ def send_labels(stage: Stage, topic: str, labels: Sequence[LabelRecord]) -> None
 
 
 @contextmanager
-def sink(stage: Stage, *command: str, port: int | None = None) -> Iterator[Worker]:
-    """`winnow sink …`, killed at the end of the block if it still runs."""
-    port = port or free_port()
+def sink(stage: Stage, *command: str, port: int = 0) -> Iterator[Worker]:
+    """`winnow sink …`, killed at the end of the block if it still runs; 0 is any port."""
     log = stage.folder / f"sink-{uuid.uuid4().hex[:6]}.log"
     http = f"--http=127.0.0.1:{port}"
     running = Worker(stage.config, log, {}, command=("sink", *command, http))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from tests.conftest import free_port
 from tests.integration.harness import Stage, get, wait_for_metric, wait_until_ready
 from tests.integration.sinks import numbered, said, send_labels, sink
 
@@ -24,7 +25,7 @@ def test_labels_come_into_the_table_once(stage: Stage, database: str):
     with stage.producer() as producer:
         producer.send(f"{topic}.labels", b"no label", partition=0)
         producer.send(f"{topic}.labels", None, key=b"gone", partition=1)
-    with sink(stage, "postgres", "--url", database) as running:
+    with sink(stage, "postgres", "--url", database, port=free_port()) as running:
         url = f"http://127.0.0.1:{running.port}"
         text = wait_for_metric(url, WRITTEN % "postgres", "500.0")
         assert 'winnow_sink_records_total{outcome="invalid",sink="postgres"} 2.0' in text

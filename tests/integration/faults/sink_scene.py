@@ -125,11 +125,13 @@ class SinkScene:
 
     def reach(self, share: float) -> None:
         """Wait until a share of the labels has arrived."""
-        until(
-            lambda: len(self.target.arrived()) >= share * self.count,
-            FINISH_SECONDS,
-            f"{share:.0%} of the labels",
-        )
+
+        def reached() -> bool:
+            for running in self.sinks:
+                assert not running.failed, f"a sink ended:\n{running.output[-3000:]}"
+            return len(self.target.arrived()) >= share * self.count
+
+        until(reached, FINISH_SECONDS, f"{share:.0%} of the labels")
 
     def strike(self, action: Callable[[], object]) -> None:
         """Do it in mid-stream."""
