@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,7 +64,18 @@ def page(chromium: Chrome, request: pytest.FixtureRequest) -> Iterator[Page]:
         assert shown.errors() == []
 
 
-@pytest.fixture(scope="session")
-def axe() -> str:
-    """The accessibility checker."""
-    return (Path(__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+@pytest.fixture
+def seen_by_axe(page: Page) -> Callable[[], list[str]]:
+    """What the accessibility checker finds wrong with what is shown."""
+    checker = (Path(__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+
+    def check() -> list[str]:
+        page.browser.execute_script(checker)
+        script = "axe.run({ resultTypes: ['violations'] }).then(arguments[0], arguments[0])"
+        found = page.browser.execute_async_script(script)
+        return [
+            f"{each['impact']} {each['id']}: {[node['html'][:200] for node in each['nodes'][:3]]}"
+            for each in found["violations"]
+        ]
+
+    return check

@@ -136,20 +136,6 @@ def test_hostile_names_are_text(stage: Stage, page: Page):
     assert "owned" not in page.browser.title.replace(HOSTILE, "")
 
 
-@pytest.fixture
-def seen_by_axe(page: Page, axe: str) -> Any:
-    def check() -> list[str]:
-        page.browser.execute_script(axe)
-        script = "axe.run({ resultTypes: ['violations'] }).then(arguments[0], arguments[0])"
-        found = page.browser.execute_async_script(script)
-        return [
-            f"{each['impact']} {each['id']}: {[node['html'][:200] for node in each['nodes'][:3]]}"
-            for each in found["violations"]
-        ]
-
-    return check
-
-
 @pytest.mark.errors_expected  # axe itself runs into the page's CSP
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(stage: Stage, page: Page, seen_by_axe: Any, scheme: str):

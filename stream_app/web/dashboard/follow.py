@@ -7,6 +7,7 @@ still hold is counted again.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from threading import Event
@@ -18,6 +19,7 @@ from stream_app.core.errors import BrokerError
 from stream_app.core.health import Health
 from stream_app.core.messages import Partition, Record
 from stream_app.core.settings import KafkaSettings, RouteSettings
+from stream_app.kafka.broker import topic_ids
 from stream_app.kafka.connect import connected
 from stream_app.kafka.reading import partitions_of, record
 from stream_app.kafka.topics import require_topics
@@ -28,7 +30,8 @@ log = logging.getLogger(__name__)
 
 POLL_MS = 200
 MAX_POLL_RECORDS = 5_000
-LOOK_SECONDS = 30.0  # between two looks for new partitions, and at what may be dropped
+LOOK_SECONDS = 5.0  # between two looks for new partitions, and topics made again
+PRUNE_SECONDS = 600.0  # between two looks at what may be dropped
 RETRY_SECONDS = 2.0
 RECONNECT_MAX_MS = 1_000  # by itself kafka-python waits 30 s
 
@@ -57,6 +60,7 @@ class Follower:
         self._tell = tell
         self._stop = Event()
         self._strange = 0
+        self._ids: Mapping[str, str] = {}  # of the topics that are read
         health.unready("topics", "the topics are not read yet")
 
     def run(self) -> None:
@@ -85,31 +89,42 @@ class Follower:
         self._stop.set()
 
     def _follow(self, consumer: Any) -> None:
-        looked = 0.0
+        looked = pruned = -math.inf
         while not self._stop.is_set():
-            if time.monotonic() - looked > LOOK_SECONDS:
+            now = time.monotonic()
+            if now - looked > LOOK_SECONDS:
                 self._take_all(consumer)
+                looked = now
+            if now - pruned > PRUNE_SECONDS:
                 self._history.prune(int(time.time()))
-                looked = time.monotonic()
+                pruned = now
             polled = consumer.poll(POLL_MS)
             if polled:
-                records = [record(found) for each in polled.values() for found in each]
-                reached = {
-                    Partition(*partition): found[-1].offset + 1
-                    for partition, found in polled.items()
-                }
-                self._tell(self._history.add(self._sighted(records), reached, int(time.time())))
+                self._count(polled)
 
     def _take_all(self, consumer: Any) -> None:
-        """Read every partition there is, each from where the history stands."""
+        """Read every partition there is, each from where the history stands. A topic that was made
+        again is read from its beginning: its offsets are no longer those that the history knows."""
+        ids = {t: number for t, number in topic_ids(self._kafka).items() if t in self._readers}
         found = {p for topic in self._readers for p in partitions_of(consumer, topic)}
-        if found == consumer.assignment():
+        if found == consumer.assignment() and ids == self._ids:
             return
+        self._ids = ids
         consumer.assign(sorted(found))
         positions = self._history.positions()
         for partition in found:
             first = consumer.beginning_offsets([partition])[partition]
-            consumer.seek(partition, max(first, positions.get(Partition(*partition), 0)))
+            consumer.seek(partition, max(first, positions.get(self._log(partition), 0)))
+
+    def _log(self, partition: Any) -> Partition:
+        """A partition of a topic as it is now, by which the history knows it."""
+        topic_id = self._ids.get(partition.topic, "")
+        return Partition(f"{partition.topic} {topic_id}", partition.partition)
+
+    def _count(self, polled: Mapping[Any, Sequence[Any]]) -> None:
+        records = [record(found) for each in polled.values() for found in each]
+        reached = {self._log(place): found[-1].offset + 1 for place, found in polled.items()}
+        self._tell(self._history.add(self._sighted(records), reached, int(time.time())))
 
     def _sighted(self, records: Sequence[Record]) -> list[Sighting]:
         found = []

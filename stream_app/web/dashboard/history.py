@@ -4,7 +4,7 @@
 |-------------|-------------------------------------------------------------------------------|
 | `names`     | a route, a label, a dead letter's code, a model, or a value of a pass field   |
 | `counts`    | how often `what` was seen for `subject` in one bucket; `unsure` of them        |
-| `positions` | the next offset of one partition                                              |
+| `positions` | the next offset of one partition; `topic` is its topic with the topic's id     |
 | `seen`      | the identity of a label or dead letter that is counted                        |
 | `recent`    | one of the last labels                                                        |
 

@@ -3,6 +3,7 @@
 import { h } from "./draw.js";
 import { bucket, tick } from "./words.js";
 
+const WHOLE = Array.from({ length: 10 }, (_, n) => [1, 2, 5].map((digit) => digit * 10 ** n)).flat(); // no half labels
 const scheme = matchMedia("(prefers-color-scheme: dark)");
 
 export class Chart {
@@ -51,7 +52,7 @@ export class Chart {
     const drawn = this.kind === "bars" ? [...lines].reverse() : lines;
     return {
       ...this.size(),
-      padding: [8, 8, 0, 0],
+      padding: [8, 20, 0, 0],
       legend: { show: false },
       cursor: { drag: { x: false, y: false }, y: false, points: { show: this.kind === "lines" } },
       scales: {
@@ -60,7 +61,7 @@ export class Chart {
       },
       axes: [
         { ...axis, grid: { show: false }, size: 30, space: 70, values: (_, ticks) => ticks.map((at) => tick(at, step)) },
-        { ...axis, size: 52, space: 30, values: (_, ticks) => ticks.map((at) => this.format(at)) },
+        { ...axis, size: 60, space: 30, ...(this.kind === "bars" ? { incrs: WHOLE } : {}), values: (_, ticks) => ticks.map((at) => this.format(at)) },
       ],
       series: [{}, ...drawn.map((line) => this.series(resolved(line.colour)))],
       hooks: { setCursor: [(plot) => this.point(plot)] },

@@ -40,7 +40,8 @@ function draw(shell) {
 function drawn(line, several, shell) {
   const name = line.unsure ? "unsure" : line.label;
   const sure = line.unsure && line.label !== "unsure" ? `${line.label} ${percent(line.confidence)}` : percent(line.confidence);
-  const fields = Object.entries(line.fields).map(([field, value]) =>
+  const here = shell.state().value !== null; // its page says the value already
+  const fields = here ? [] : Object.entries(line.fields).map(([field, value]) =>
     shell.link({ route: line.route, by: field, value, find: "" }, { title: `${field}: ${value}` }, value || "(empty)"));
   const route = several ? shell.link({ route: line.route, by: "", value: null }, { class: "of" }, line.route) : null;
   return h("li", {},

@@ -32,7 +32,7 @@ function drawTiles(route, at) {
   const change = difference(route.measured.net, route.measured_before.net);
   const tiles = [
     ["Labels", count(route.total), `${count(route.before)} before`],
-    net && ["Net sentiment", measured(route.measured.net, "net"), change === null ? "nothing to compare" : `${changed(change)} points`],
+    net && ["Net sentiment", measured(route.measured.net, "net"), change === null ? "nothing to compare" : `${changed(change)} against before`],
     ["Unsure", percent(route.total ? route.total_unsure / route.total : null), count(route.total_unsure)],
   ];
   if (at.value === null) {
