@@ -15,6 +15,7 @@ from stream_app.model.artifact import ModelCard
 from stream_app.model.decision import probabilities
 from training.judging import metrics
 from training.judging.calibrate import calibration_error, error_by_chance
+from training.judging.decisions import acted_on
 from training.judging.evaluate import Scored, rows_of
 
 SHORT = 16  # tokens
@@ -204,10 +205,7 @@ def decisions(judged: Judged) -> Figures:
     card, best = judged.card, judged.scores.argmax(axis=1)
     if not judged.single_label or not (card.decide_at or card.familiar_at):
         return {}
-    bars = np.array([card.decide_at.get(label, 0.0) for label in card.labels])
-    sure = judged.scores.max(axis=1) >= bars[best]
-    if judged.scored.familiarities is not None and card.familiar_at is not None:
-        sure &= judged.scored.familiarities >= card.familiar_at
+    sure = acted_on(judged.scored, card)
     right = best == judged.truth
     found = {
         "decided": sure.mean(),

@@ -28,7 +28,7 @@ class Plan(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     route: str
-    recipe: str  # sha256 of all that it says
+    job: str  # digest of all that was asked for
     head_only: bool
     promote: bool
     champion: str  # the registered version that it starts from
