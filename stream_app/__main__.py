@@ -8,6 +8,7 @@ from stream_app.cli.broker import broker
 from stream_app.cli.classify import classify
 from stream_app.cli.config import config
 from stream_app.cli.correct import correct
+from stream_app.cli.dashboard import dashboard
 from stream_app.cli.demo.command import demo
 from stream_app.cli.dlq import dlq
 from stream_app.cli.filter import filter_
@@ -40,6 +41,7 @@ app.command()(produce)
 app.add_typer(ingest, name="ingest")
 app.add_typer(sink, name="sink")
 app.command()(watch)
+app.command()(dashboard)
 app.add_typer(dlq, name="dlq")
 app.command()(review)
 app.command()(correct)

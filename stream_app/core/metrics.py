@@ -140,6 +140,7 @@ class Metrics:
     corrections = counter(
         "corrections", "Corrections that `winnow filter` was told", "route", "outcome"
     )
+    dashboard_viewers = gauge("dashboard_viewers", "Pages that `winnow dashboard` feeds")
     ingested = counter(
         "ingested_records", "Items of a source that were to be delivered", "source", "outcome"
     )

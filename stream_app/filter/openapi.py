@@ -38,10 +38,6 @@ _PROBLEM = {
 _REF = "#/components/schemas/"
 _STRING = {"schema": {"type": "string"}}
 _ROUTE = {"name": "route", "in": "path", "required": True} | _STRING
-_MESSAGE = {
-    "description": "The raw message, of a media type of the route's format",
-    "content": {name: {} for codec in CODECS.values() for name in codec.media_types},
-}
 
 
 def description(needs_token: bool) -> dict[str, Any]:
@@ -66,7 +62,7 @@ def _labels() -> dict[str, Any]:
         "summary": "The label of a message",
         "operationId": "label",
         "parameters": [_ROUTE],
-        "requestBody": _MESSAGE | {"required": True},
+        "requestBody": _message() | {"required": True},
         "responses": {
             "200": _response("The label record", "application/json", "LabelRecord"),
             **_problems(401, 404, 405, 408, 413, 415, 422, 503),
@@ -90,11 +86,18 @@ def _corrections() -> dict[str, Any]:
                 for name, (needed, text) in given.items()
             ),
         ],
-        "requestBody": _MESSAGE,
+        "requestBody": _message(),
         "responses": {
             "204": {"description": "It is on the feedback topic"},
             **_problems(*PROBLEMS),
         },
+    }
+
+
+def _message() -> dict[str, Any]:
+    return {
+        "description": "The raw message, of a media type of the route's format",
+        "content": {name: {} for codec in CODECS.values() for name in codec.media_types},
     }
 
 

@@ -39,6 +39,11 @@ class Session:
         self._client: Client = logged_in(settings, secret)
         self._connection: Connection = self._client.connection
 
+    @property
+    def _told(self) -> dict[str, Any]:
+        """What the server said without being asked; imaplib keeps it."""
+        return self._connection.untagged_responses
+
     def hang_up(self) -> None:
         """From any thread: who waits for an answer gets an ImapError. Then it must be closed."""
         with suppress(OSError):
@@ -64,6 +69,7 @@ class Session:
 
     def uids(self, first: int, since: date | None = None) -> list[int]:
         """Those from `first` on, ascending; of mail that came on the day `since` or later."""
+        self._told.clear()
         with self._asking():
             asked = ["UID", f"{first}:*", *(("SINCE", since) if since else ())]
             found = self._client.search(asked)
@@ -110,8 +116,9 @@ class Session:
 
     @property
     def has_news(self) -> bool:
-        """Whether something came already that no look at `fileno` would show."""
-        return self._connection.has_more
+        """Whether something came since `uids` was asked that no look at `fileno` would show: who
+        was told of new mail beside another answer is not told again."""
+        return self._connection.has_more or "EXISTS" in self._told
 
     def alive(self) -> bool:
         """Whether the server still answers."""
@@ -158,7 +165,6 @@ class Session:
 
     def _asking(self, most: int = ANSWER_BYTES, seconds: float = ANSWER_SECONDS) -> Any:
         self._connection.allow(most, seconds)
-        self._connection.untagged_responses.clear()  # imaplib keeps what it was told in between
         return told(self._where)
 
 

@@ -200,11 +200,12 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
         if not assignment.active:
             return None
         if parted is not None:
-            offset, mark = parted.to, UNMARKED
-            if known:  # it was read under this assignment already: only a new one forgets that
-                self._ensure_consumer()._coordinator.request_rejoin()
-            elif partition not in self._told:
+            if partition not in self._told:
                 self._guards.parted(parted)
+            if known:
+                self._forget_by_rejoining(partition)
+                return None
+            offset, mark = parted.to, UNMARKED
         self._told.discard(partition)
         if not known:
             topic_id = ids_of(topics).get(partition.topic)
@@ -212,6 +213,14 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
         if offset is not None:
             self._ensure_consumer().seek(TopicPartition(*partition), offset)
         return offset
+
+    def _forget_by_rejoining(self, partition: Partition) -> None:
+        """Read no more of a partition until there is a new assignment, which alone forgets what was
+        read of the log before: what is acked of it must not be committed as of the new one."""
+        consumer = self._ensure_consumer()
+        self._told.add(partition)
+        consumer.pause(TopicPartition(*partition))
+        consumer._coordinator.request_rejoin()
 
     async def _parted(
         self,
@@ -238,15 +247,14 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
     async def _doubted(self, partition: Partition, offset: int) -> None:
         """A fetch from this offset found another log than before, or nothing there."""
         consumer, tp = self._ensure_consumer(), TopicPartition(*partition)
+        assignment = consumer._subscription.subscription.assignment
         mark = self._guards.marks.before(partition, offset)
         parted = await self._logs.parted(partition, offset, mark)
-        if parted is None or not consumer._subscription.is_assigned(tp):
-            return  # the broker has caught up, or the partition is another's
+        if parted is None or not assignment.active:
+            return  # the broker has caught up, or a new assignment looks for itself
         self._guards.parted(parted)
         if parted.went_back:
-            self._told.add(partition)
-            consumer.pause(tp)  # until the next assignment, which forgets what is in flight
-            consumer._coordinator.request_rejoin()
+            self._forget_by_rejoining(partition)
         else:
             consumer.seek(tp, parted.to)
 

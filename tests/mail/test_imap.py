@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from stream_app.__main__ import main
+from stream_app.core.errors import ImapRefused
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import ImapSettings
+from stream_app.imap.account import Account
 from stream_app.imap.place import HEADER, Place, place_of
 from stream_app.sinks.follow import Received
 from stream_app.sinks.imap import MailMover
@@ -150,6 +152,28 @@ class TestIngest:
         assert subjects(stage) == ["1", "2", "3", "4", "before it was ever started", "5"]
         assert set(hosted.mails(user).values()) == {("INBOX", ())}  # all unseen
 
+    @pytest.mark.slow
+    def test_none_is_missing_where_it_is_killed_in_mid_stream(
+        self, stage: Stage, hosted: ImapServer, user: str
+    ):
+        numbers = [str(number) for number in range(400)]
+        hosted.deliver(user, *map(mail, numbers))
+        stage.sections["imap"]["from_beginning"] = True
+        kills = 0
+        while len(set(subjects(stage))) < len(numbers):
+            imap = Imap(stage, "ingest")
+            try:
+                imap.process.wait_for_log("following from")
+                before = len(subjects(stage))
+                while len(subjects(stage)) == before < len(numbers):
+                    assert not imap.process.failed, imap.process.output
+            finally:
+                imap.process.kill()
+            kills += 1
+        found = subjects(stage)
+        assert sorted(set(found)) == sorted(numbers)
+        assert len(found) - len(numbers) <= 50 * kills  # a group is delivered at once
+
     def test_a_server_without_idle_is_asked_and_a_mail_that_is_too_large_is_left_out(
         self, stage: Stage, hosted: ImapServer, user: str
     ):
@@ -196,6 +220,21 @@ class TestRefused:
         ended = run_main(main, command, "imap", "--config", str(stage.config))
         assert ended.returncode == 1
         assert message in ended.stderr
+
+
+def test_a_token_lets_in_and_an_expired_one_is_refused(
+    hosted: ImapServer, user: str, tmp_path: Path
+):
+    token = tmp_path / "token"
+    access = {"password_file": "", "token_file": str(token)}
+    account = Account(ImapSettings(**hosted.settings(user, **access)))
+    token.write_text(hosted.token(user, -10))
+    with pytest.raises(ImapRefused, match=r"the token in imap\.token_file"):
+        account.session()
+    token.write_text(hosted.token(user, 600))
+    session = account.session()
+    assert session.open("INBOX", read_only=True).uidnext == 1
+    session.close()
 
 
 class TestSink:

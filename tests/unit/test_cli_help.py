@@ -27,6 +27,7 @@ COMMANDS = [
     "produce",
     "ingest",
     "watch",
+    "dashboard",
     "dlq",
     "review",
     "correct",

@@ -385,3 +385,31 @@ async def test_a_commit_is_not_sent_again_by_another_member(
     monkeypatch.setattr(consumer._thread, "_ensure_consumer", lambda: client)
     assert not await consumer._thread._commit_now({})
     assert asked == [5]
+
+
+async def test_a_log_that_went_back_is_not_sought_under_the_assignment_that_read_it(
+    consumer: GuardedConsumer, events: Events, monkeypatch: pytest.MonkeyPatch
+):
+    """What is acked of the log before was committed as of the new one, whose records it skipped."""
+    done: list[str] = []
+    client = SimpleNamespace(
+        pause=lambda tp: done.append("pause"),
+        seek=lambda tp, offset: done.append(f"seek {offset}"),
+        _coordinator=SimpleNamespace(request_rejoin=lambda: done.append("rejoin")),
+    )
+    thread, marks = consumer._thread, consumer._guards.marks
+    monkeypatch.setattr(thread, "_ensure_consumer", lambda: client)
+
+    async def parted(*_: object) -> Parted:
+        return Parted(P0, 230, 94, True, 0)
+
+    monkeypatch.setattr(thread, "_parted", parted)
+    assignments = [SimpleNamespace(active=True) for _ in range(2)]
+    marks.start(assignments[0])
+    marks.begin(P0, Mark("old", 0))
+    assert await thread._place(assignments[0], P0, (180, Mark("old", 0)), None) is None
+    assert done == ["pause", "rejoin"]
+    marks.start(assignments[1])
+    assert await thread._place(assignments[1], P0, (230, Mark("old", 0)), None) == 94
+    assert done == ["pause", "rejoin", "seek 94"]
+    assert events.seen == ["parted at 94"], "it is said once"

@@ -132,10 +132,26 @@ def test_a_mail_longer_than_asked_for_is_cut_and_a_gone_one_left_out(tmp_path: P
     assert "UID FETCH 1,2 (BODY.PEEK[]<0.3>)" in server.heard
 
 
-def test_a_server_may_have_news_before_it_idles(tmp_path: Path):
-    with hostile_server(tmp_path, {"IDLE": b"* 1 EXISTS\r\n+ idling\r\n"}) as server:
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [
+        ("IDLE", b"* 3 EXISTS\r\n+ idling\r\n"),
+        ("IDLE", b"+ idling\r\n* 3 EXISTS\r\n"),
+        ("SEARCH", b"* SEARCH 1 2\r\n* 3 EXISTS\r\n{tag} OK done\r\n"),
+        ("FETCH", b"* 3 EXISTS\r\n* 1 FETCH (UID 1 RFC822.SIZE 9)\r\n{tag} OK done\r\n"),
+        ("NOOP", b"{tag} OK nothing new\r\n"),
+    ],
+)
+def test_who_is_told_of_new_mail_does_not_wait_for_more(
+    command: str, answer: bytes, tmp_path: Path
+):
+    with hostile_server(tmp_path, {"IDLE": b"+ idling\r\n", command: answer}) as server:
         session = Account(server.settings()).session()
+        session.open("INBOX", read_only=True)
+        assert session.uids(1) == [1, 2]
+        session.sizes([1])
         session.idle()
+        assert session.has_news is (b"EXISTS" in answer)
         session.close()
 
 

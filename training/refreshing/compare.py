@@ -61,7 +61,7 @@ def candidates(
             rate = len(some) / score(artifact, some, engine).seconds if some else 0.0
             fastest[number] = max(fastest[number], rate)
     old, new = (
-        Candidate(artifact.card.labels, _size(artifact), rate)
+        Candidate(artifact.card.labels, _size(artifact), rate, _barred(artifact))
         for artifact, rate in zip((champion, challenger), fastest, strict=True)
     )
     return old, new
@@ -101,6 +101,10 @@ def _joined(opinions: Sequence[Opinion]) -> Opinion:
 def _unlabelled(examples: Sequence[Example]) -> list[Example]:
     """A model need not know the labels of the texts that it is asked about."""
     return [replace(example, labels=()) for example in examples]
+
+
+def _barred(artifact: Artifact) -> frozenset[str]:
+    return frozenset(label for label, bar in artifact.card.decide_at.items() if bar)
 
 
 def _size(artifact: Artifact) -> int:

@@ -69,6 +69,7 @@ class Candidate:
     labels: tuple[str, ...]
     size: int  # bytes
     texts_per_second: float
+    barred: frozenset[str] = frozenset()  # labels that are decided from some score on alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,9 @@ def few_false_positives(evidence: Evidence, limits: Gates) -> Verdict:
 
 def few_wrong_decisions(evidence: Evidence, limits: Gates) -> Verdict:
     """A label that is not acted on does little harm; a decision loses somebody's mail."""
-    most = dict.fromkeys(limits.false_positives, limits.max_wrong_decisions)
+    barred = evidence.champion.barred | evidence.challenger.barred
+    limited = [label for label in limits.false_positives if label in barred]
+    most = dict.fromkeys(limited, limits.max_wrong_decisions)
     real, invented = (
         _spared(evidence, pair, most, lambda opinion: opinion.decided)
         for pair in (evidence.frozen, evidence.invented)

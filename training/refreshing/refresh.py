@@ -15,14 +15,17 @@ from training.recipe import Recipe
 from training.refreshing.card_recipe import recipe_of
 from training.refreshing.job import RefreshJob
 from training.refreshing.register import facts_of, register
+from training.refreshing.rehearsal import require_files
 from training.refreshing.run_folder import Plan, one_at_a_time, open_run
 from training.refreshing.steps import Steps
 
 
 def refresh(job: RefreshJob) -> dict[str, Any]:
     """Refresh once, or resume a refresh that was killed; the report. Raises WinnowError."""
-    if job.data and not job.recipe:
-        raise ConfigError("--data has the texts of a recipe: give --recipe, or leave out --data")
+    if job.data:
+        if not job.recipe:
+            raise ConfigError("--data has a recipe's texts: give --recipe, or leave out --data")
+        require_files(job.recipe, job.data)
     uri = job.settings.registry.uri
     with one_at_a_time(job.work), closing(ConfinedRegistry(uri)) as registry:
         serving = _champion(job, registry)

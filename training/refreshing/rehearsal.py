@@ -42,6 +42,16 @@ def base_set(recipe: Recipe, data: Path, folder: Path) -> Corpus:
     return read_corpus(place)
 
 
+def require_files(recipe: Recipe, data: Path) -> None:
+    """Raises SourceError for a file of the recipe that is not in the folder `data`."""
+    for file in (data / source.file for source in recipe.sources if source.file):
+        if not file.is_file():
+            raise SourceError(
+                f"data file {file} does not exist: check --data, or leave it out to go on from the "
+                "champion alone"
+            )
+
+
 def merge(base: Corpus, corrections: Sequence[Correction], recipe: Recipe, salt: str) -> Corpus:
     """Corrections and rehearsed texts, as the corpus that the refreshed model is made from.
 
@@ -132,17 +142,8 @@ def _without(examples: Sequence[Example], texts: set[str]) -> list[Example]:
 
 def _key(recipe: Recipe, data: Path) -> str:
     """Changes when anything does that the base set depends on."""
-    files: list[Any] = [_digest(data / s.file) for s in recipe.sources if s.file]
+    files: list[Any] = [sha256(data / s.file) for s in recipe.sources if s.file]
     parts_of = {"sources", "preparation", "labels", "problem"}
     described = recipe.model_dump(mode="json", include=parts_of) | {"files": files}
     described["test_rows"] = recipe.refresh.test_rows
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _digest(file: Path) -> str:
-    if not file.is_file():
-        raise SourceError(
-            f"data file {file} does not exist: check --data, or leave it out to go on from the "
-            "champion alone"
-        )
-    return sha256(file)

@@ -8,6 +8,7 @@ from stream_app.core.settings.kafka import KafkaClientSettings, KafkaSettings
 from stream_app.core.settings.loading import from_options, load_kafka, load_registry, read_settings
 from stream_app.core.settings.route import LabelSettings, RouteSettings
 from stream_app.core.settings.sections import (
+    DashboardSettings,
     DriftSettings,
     EngineSettings,
     FeedbackSettings,
@@ -27,6 +28,7 @@ __all__ = [
     "CONFIG_VARIABLE",
     "PREFIX",
     "Connections",
+    "DashboardSettings",
     "DriftSettings",
     "EngineSettings",
     "FeedSettings",

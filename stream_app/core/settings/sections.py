@@ -132,3 +132,12 @@ class FeedSettings(Section):
     hub: str = Field("", pattern=r"^(https?://[^\s]+)?$")  # of WebSub
     token_file: str = ""
     http: str = Field("127.0.0.1:9113", pattern=_ADDRESS)
+
+
+class DashboardSettings(Section):
+    """`[dashboard]`: where `winnow dashboard` is opened, and where it keeps what it counted."""
+
+    listen: str = Field("127.0.0.1:9180", pattern=_ADDRESS)
+    token_file: str = ""
+    history: Path = Path(".winnow/dashboard.db")
+    workers: tuple[str, ...] = ()  # HOST:PORT of their metrics; [metrics] of this file where none

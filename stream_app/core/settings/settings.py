@@ -18,6 +18,7 @@ from stream_app.core.settings.imap import ImapSettings
 from stream_app.core.settings.kafka import KafkaSettings
 from stream_app.core.settings.route import RouteSettings
 from stream_app.core.settings.sections import (
+    DashboardSettings,
     DriftSettings,
     EngineSettings,
     FeedbackSettings,
@@ -84,6 +85,7 @@ class Settings(Connections):
     drift: DriftSettings = DriftSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     filter: FilterSettings = FilterSettings()
+    dashboard: DashboardSettings = DashboardSettings()
     feeds: FeedsSettings = FeedsSettings()
     files: FilesSettings = FilesSettings()
     imap: ImapSettings = ImapSettings()

@@ -45,7 +45,7 @@ class Checker:
             outcome = error.reason
             after = before.failed(error.retry_after, error.reason == "gone", time.time())
             word = "given up, until the next start" if after.given_up else "tried again later"
-            log.warning("feed %s: %s; %s", shown(feed), error, word)
+            _warn(feed, f"{error}; {word}")
         self.state.record(feed, after.kept)
         self.metrics.feed_checks.labels(outcome).inc()
         return after
@@ -82,8 +82,12 @@ class Checker:
     ) -> None:
         """Keep which items are sent. Where the feed stands moves after the last of them."""
         if refused:
-            log.warning("feed %s: %d items are too large for the topic", shown(feed), len(refused))
+            _warn(feed, f"{len(refused)} items are too large for the topic")
         self.state.record(feed, before.kept, sent)
+
+
+def _warn(feed: str, why: str) -> None:
+    log.warning(f"feed {shown(feed)}: {why}")  # one text: floods are folded by it, not feeds
 
 
 def _record(feed: str, item_id: str, value: bytes) -> Item:

@@ -23,6 +23,7 @@ async def ingest_imap(settings: Settings, route: RouteSettings) -> None:
 
     async def work(delivery: Delivery, metrics: Metrics, health: Health) -> None:
         with opened_state(imap.state) as state:
+            state.forget()
             mailboxes = [
                 Mailbox(
                     name,

@@ -14,9 +14,8 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import KafkaError
 
 from tests.integration.faults.brokers import Broker
-from tests.integration.faults.on_logs import PARTED
 from tests.integration.faults.registry import BOTH, fault
-from tests.integration.faults.scene import Scene, configure, health, until
+from tests.integration.faults.scene import Scene, configure, gauge, health, until
 
 ONE = {"tansu": "the embedded broker is one"}
 SECONDS = 0.03  # a message
@@ -72,7 +71,7 @@ def unclean_elections(scene: Scene) -> None:
         scene.produce(list(itertools.islice(numbers, each)), acks=1)
         scene.wait(lambda: scene.complete)
         _in_sync(scene, 2)
-    assert worker.output.count(PARTED) >= rounds
+    assert gauge(worker, "winnow_log_reverted_total") >= rounds
     scene.finish(worker)
 
 
