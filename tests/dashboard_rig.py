@@ -89,6 +89,10 @@ class Stage:
         self.send(f"{self.topic('reviews')}.labels", label.model_dump_json().encode())
         return label.id
 
+    def skip(self, offsets: int) -> None:
+        """Leave out offsets of the input that others used."""
+        self._offset += offsets
+
     def feedback(self) -> list[bytes]:
         """What was sent to the feedback topic."""
         consumer = KafkaConsumer(

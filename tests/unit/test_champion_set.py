@@ -13,11 +13,11 @@ from stream_app.model.ngrams import Features, NgramHead
 from tests.refresh_desk import old_ham, old_spam
 from tests.tiny_model import RARE, save_tiny_albert
 from training.recipe import Recipe
-from training.refreshing.card_recipe import recipe_of
-from training.refreshing.champion_set import RESERVOIR, champion_set
+from training.refreshing.champion.card_recipe import recipe_of
+from training.refreshing.champion.reservoir import Seen
+from training.refreshing.champion.texts import RESERVOIR, champion_set
 from training.refreshing.feedback_set import Correction
 from training.refreshing.rehearsal import FEEDBACK
-from training.refreshing.reservoir import Seen
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 UNSURE = "a text that says nothing"

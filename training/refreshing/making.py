@@ -18,13 +18,13 @@ from training.fitting.model_files import copy_tokenizer, copy_weights
 from training.fitting.progress import StopAfter
 from training.fitting.seal import seal
 from training.recipe import Recipe
-from training.refreshing.champion_set import champion_set
+from training.refreshing.champion.reservoir import sample
+from training.refreshing.champion.successor import move_head, seal_successor
+from training.refreshing.champion.texts import champion_set
 from training.refreshing.feedback_set import Correction
 from training.refreshing.gates import shifts
 from training.refreshing.job import RefreshJob
 from training.refreshing.rehearsal import FEEDBACK, base_set, merge
-from training.refreshing.reservoir import sample
-from training.refreshing.successor import move_head, seal_successor
 
 _WARM_UP = 0.1  # of the steps
 

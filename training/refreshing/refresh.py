@@ -12,7 +12,7 @@ from stream_app.model.confined.registry import ConfinedRegistry
 from stream_app.model.references import registered, resolve
 from stream_app.model.registry import CHAMPION, RegisteredVersion, Registry
 from training.recipe import Recipe
-from training.refreshing.card_recipe import recipe_of
+from training.refreshing.champion.card_recipe import recipe_of
 from training.refreshing.job import RefreshJob
 from training.refreshing.register import facts_of, register
 from training.refreshing.rehearsal import require_files

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stream_app.core.errors import ConfigError
 
@@ -112,8 +112,11 @@ def one_at_a_time(work: Path) -> Iterator[None]:
 
 
 def _plan(folder: Path) -> Plan | None:
-    file = folder / f"{_PLAN}.json"
-    return Plan.model_validate_json(file.read_bytes()) if file.exists() else None
+    """None without one, and for one of another version of Winnow, whose run is not resumed."""
+    try:
+        return Plan.model_validate_json((folder / f"{_PLAN}.json").read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
 
 
 def _write(file: Path, text: str) -> None:

@@ -26,12 +26,12 @@ from training.judging.evaluate import score
 from training.judging.figures import reported
 from training.judging.page import write_page
 from training.recipe import Gates, Recipe
-from training.refreshing.champion_set import scored
+from training.refreshing.champion.invented import INVENTED, invented
+from training.refreshing.champion.texts import scored
 from training.refreshing.compare import candidates, compare, joined
 from training.refreshing.feedback_pull import FeedbackSource, pull
 from training.refreshing.feedback_set import Correction, FeedbackSet, next_offsets, pulls, read_set
 from training.refreshing.gates import SURE, Evidence, judge, shifts
-from training.refreshing.invented import INVENTED, invented
 from training.refreshing.job import RefreshJob
 from training.refreshing.making import FromChampion, FromRecipe, Making
 from training.refreshing.outcome import told
@@ -82,7 +82,8 @@ class Steps:
                 break
         report, text = told(self._run.plan, self._job.name, found)
         self._run.finish(report, text)
-        shutil.rmtree(self._run.folder / "checkpoints", ignore_errors=True)
+        for scratch in ("checkpoints", "teacher"):
+            shutil.rmtree(self._run.folder / scratch, ignore_errors=True)
         _log.info("refresh of %s: %s", self._job.name, report["outcome"])
         return report
 

@@ -26,8 +26,8 @@ from training.judging.card import write_cards
 from training.judging.decisions import decided
 from training.judging.evaluate import int8_agreement, score, true_labels
 from training.recipe import Ngrams, Recipe
-from training.refreshing.champion_set import RESERVOIR
-from training.refreshing.invented import invented
+from training.refreshing.champion.invented import invented
+from training.refreshing.champion.texts import RESERVOIR
 from training.refreshing.rehearsal import FEEDBACK
 
 

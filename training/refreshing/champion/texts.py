@@ -23,10 +23,10 @@ from training.data.split import like_any, parts
 from training.fitting.seal import ENGINE
 from training.judging.evaluate import score
 from training.recipe import Recipe
+from training.refreshing.champion.reservoir import Seen
 from training.refreshing.feedback_set import Correction
 from training.refreshing.gates import SURE
 from training.refreshing.rehearsal import FEEDBACK, counted, examples_of
-from training.refreshing.reservoir import Seen
 
 RESERVOIR = "reservoir"  # the source of recent texts, and the name of the frozen test
 _MOST_TIMES = 10  # that a correction counts; all together no more than the reservoir does
