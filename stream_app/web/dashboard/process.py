@@ -92,6 +92,7 @@ async def _until(stop: asyncio.Event, workers: Workers, live: Live) -> None:
 
     tasks = [asyncio.create_task(workers.run()), asyncio.create_task(look())]
     await stop.wait()
+    live.stop()
     for task in tasks:
         task.cancel()
 
