@@ -23,9 +23,8 @@ demo: install  ## watch real messages being labelled, on an embedded broker
 	$(BIN)/winnow demo
 
 DATA ?= ../shared/data
-ENCODER ?= ../shared/models/albert-small-en
 refresh-demo: install  ## drift, feedback, refresh, promotion, roll-back, live on real mail in DATA
-	$(BIN)/python -m bench.refresh_demo --data $(DATA) --encoder $(ENCODER)
+	$(BIN)/python -m bench.refresh_demo --data $(DATA)
 
 test: install  ## the test suite, two files at a time: most of them wait for a broker
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder

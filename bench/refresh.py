@@ -2,10 +2,11 @@
 
 `python -m bench.refresh --out FOLDER`. The stream is that of `mail_in_order.py`. Every message is
 scored before its label is known to anybody. After every 500, readers give the right label of 1 % of
-them, and the filter is refreshed by what `winnow-train refresh --head-only` does: the n-gram head
+them, and the filter is refreshed by what `winnow-train refresh --head-only` does, and the gates of
+`training.refreshing.gates` let it serve, or not. With the corpora (`FromCorpora`) the n-gram head
 is fitted anew to a fixed budget of old texts and all corrections, then its share beside ALBERT,
-then the temperature; and the gates of `training.refreshing.gates` let it serve, or not. ALBERT's
-own weights stay those fitted to Enron's oldest mail.
+then the temperature. Without them (`FromChampion`) the champion's head is moved. ALBERT's own
+weights stay those fitted to Enron's oldest mail.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from __future__ import annotations
 import argparse
 import json
 import random
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +26,16 @@ from numpy.typing import NDArray
 
 from bench.mail_filter import LABELS, Filter, Mails, World, fitted, load_world, starts
 from bench.refresh_report import Course, draw, table
+from training.fitting.moved_head import Taught, moved
 from training.recipe import Gates
-from training.refreshing.gates import Candidate, Compared, Evidence, Opinion, judge
+from training.refreshing.gates import SURE, Candidate, Compared, Evidence, Opinion, judge
 
 PERIOD = 500  # messages between two refreshes
 CORRECTED = 5  # of them: 1 %
 READERS = ("ada", "ben", "cleo", "dan", "eve")
 BUDGET = 4_000  # texts of a refresh
+RESERVOIR = 2_000  # the newest messages, which the champion labels itself
+STRENGTH = 10.0  # of `moved`
 REPEATED = 10  # times that a correction counts among them
 LIMITS = Gates(min_new=CORRECTED)
 FLOOD = 100  # corrections a period by one source that wants its spam through
@@ -101,8 +107,8 @@ def _right(world: World, start: int, rows: Sequence[int], chance: random.Random)
     ]
 
 
-@dataclass(slots=True)
-class Desk:
+@dataclass
+class Desk(ABC):
     """All corrections, and how many of them the champion has learnt from."""
 
     world: World
@@ -110,25 +116,30 @@ class Desk:
     told: list[Told] = field(default_factory=list)
     learnt: int = 0
 
-    def challenger(self) -> Filter:
-        """The filter that all corrections make: three fifths are learnt, one fits the share."""
-        new = self._mails(2, 3, 4).at(list(range(len(self._rows(2, 3, 4)))) * REPEATED)
-        calibrating = self._mails(1).at(list(range(len(self._rows(1)))) * REPEATED)
-        room = max(0, BUDGET - len(new))
-        old = self.chance.sample(range(len(self.world.train)), min(room, len(self.world.train)))
-        return fitted(self.world.train.at(old) + new, self.world.validation + calibrating)
+    @abstractmethod
+    def challenger(self, champion: Filter, now: int) -> Filter:
+        """The filter that all corrections make, after `now` messages of the stream."""
 
-    def evidence(self, champion: Filter, challenger: Filter) -> Evidence:
+    @abstractmethod
+    def frozen(self, champion: Filter, now: int) -> Mails:
+        """What tells whether it forgot anything."""
+
+    def evidence(self, champion: Filter, challenger: Filter, now: int) -> Evidence:
         """What the gates judge by; a fifth of the corrections is held out for it."""
         said: dict[int, set[int]] = {}
         for told in self.told:
             said.setdefault(told.row, set()).add(told.label)
+        new = self.told[self.learnt :]
+        opinion = _opinion(champion, self.world.stream.at(told.row for told in new))
+        against = (opinion.confidence >= SURE) & (opinion.predicted != [t.label for t in new])
         return Evidence(
-            frozen=_compared(champion, challenger, self.world.test),
+            frozen=_compared(champion, challenger, self.frozen(champion, now)),
+            invented=_compared(champion, challenger, self.world.stream.at([])),
             held_out=_compared(champion, challenger, self._mails(0)),
             champion=SAME,
             challenger=SAME,
-            sources=Counter(told.who for told in self.told[self.learnt :]),
+            sources=Counter(told.who for told in new),
+            overturned=Counter(told.who for told, sure in zip(new, against, strict=True) if sure),
             corrections=len(said),
             contradicted=sum(len(labels) > 1 for labels in said.values()),
         )
@@ -142,19 +153,76 @@ class Desk:
         return replace(self.world.stream.at(told.row for told in chosen), truth=labels)
 
 
+class FromCorpora(Desk):
+    """Rehearses the mail that the first filter was fitted to."""
+
+    def challenger(self, champion: Filter, now: int) -> Filter:
+        """Three fifths of the corrections are learnt, one fits the share."""
+        new = self._mails(2, 3, 4).at(list(range(len(self._rows(2, 3, 4)))) * REPEATED)
+        calibrating = self._mails(1).at(list(range(len(self._rows(1)))) * REPEATED)
+        room = max(0, BUDGET - len(new))
+        old = self.chance.sample(range(len(self.world.train)), min(room, len(self.world.train)))
+        return fitted(self.world.train.at(old) + new, self.world.validation + calibrating)
+
+    def frozen(self, champion: Filter, now: int) -> Mails:
+        """The base's test part."""
+        return self.world.test
+
+
+class FromChampion(Desk):
+    """Rehearses what the champion is sure of among the newest messages, without any corpus."""
+
+    def challenger(self, champion: Filter, now: int) -> Filter:
+        """Three fifths of the corrections are learnt, each as often as ten texts, at most."""
+        new, old = self._mails(2, 3, 4), self._believed(champion, now, (1, 2, 3, 4))
+        both, times = new + old, min(REPEATED, max(1, len(old) // max(1, len(new))))
+        targets = np.concatenate([np.eye(2)[new.truth], _scores(champion, old)])
+        taught = Taught(
+            list(both.texts),
+            (both.albert + champion.head.logits(both.texts)).astype(np.float64),
+            np.full(len(both), champion.temperature),
+            targets,
+            np.repeat([float(times), 1.0], [len(new), len(old)]),
+        )
+        return Filter(moved(champion.head, taught, STRENGTH), champion.temperature)
+
+    def frozen(self, champion: Filter, now: int) -> Mails:
+        """Every fifth of them, by the champion's label."""
+        return self._believed(champion, now, (0,))
+
+    def _believed(self, champion: Filter, now: int, fifths: Sequence[int]) -> Mails:
+        corrected = {told.row for told in self.told}
+        rows = [
+            row
+            for row in range(max(0, now - RESERVOIR), now)
+            if row not in corrected and row % 5 in fifths
+        ]
+        recent = self.world.stream.at(rows)
+        scores = _scores(champion, recent)
+        labelled = replace(recent, truth=scores.argmax(axis=1))
+        return labelled.at(np.flatnonzero(scores.max(axis=1) >= SURE).tolist())
+
+
 def _compared(champion: Filter, challenger: Filter, mails: Mails) -> Compared:
     return Compared(LABELS, mails.truth, _opinion(champion, mails), _opinion(challenger, mails))
 
 
 def _opinion(model: Filter, mails: Mails) -> Opinion:
+    scores = _scores(model, mails)
+    decided = np.ones(len(mails), dtype=np.bool_)  # the filter has no bars
+    return Opinion(scores.argmax(axis=1), scores.max(axis=1), decided)
+
+
+def _scores(model: Filter, mails: Mails) -> NDArray[np.float32]:
+    """Probabilities [texts, labels]."""
     logits = model.logits(mails)
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return Opinion(logits.argmax(axis=1), (odds / odds.sum(axis=1, keepdims=True)).max(axis=1))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 
-def refreshing(world: World, readers: Readers, gates: bool) -> Course:
+def refreshing(world: World, readers: Readers, how: type[Desk], gates: bool) -> Course:
     """Refreshed after every period on what readers say."""
-    desk, found, champion = Desk(world, random.Random(1)), Course(), world.first
+    desk, found, champion = how(world, random.Random(1)), Course(), world.first
     for start in starts(len(world.stream), PERIOD):
         mails = world.stream.at(range(start, start + PERIOD))
         logits = champion.logits(mails)
@@ -163,10 +231,11 @@ def refreshing(world: World, readers: Readers, gates: bool) -> Course:
         desk.told += new
         if not new:
             continue
-        challenger = desk.challenger()
+        now = start + PERIOD
+        challenger = desk.challenger(champion, now)
         failed = [
             gate.name
-            for gate in judge(desk.evidence(champion, challenger), LIMITS)
+            for gate in judge(desk.evidence(champion, challenger, now), LIMITS)
             if gates and not gate.passed
         ]
         found.stopped.append(failed)
@@ -197,18 +266,26 @@ def oracle(world: World) -> Course:
     return found
 
 
-COURSES: dict[str, Callable[[World], Course]] = {
-    "without refresh": unrefreshed,
-    "mistakes": lambda world: refreshing(world, mistakes, gates=True),
-    "mistakes, no gates": lambda world: refreshing(world, mistakes, gates=False),
-    "unsure first": lambda world: refreshing(world, unsure_first, gates=True),
-    "at random": lambda world: refreshing(world, at_random, gates=True),
-    "10 % wrong": lambda world: refreshing(world, careless, gates=True),
-    "10 % wrong, no gates": lambda world: refreshing(world, careless, gates=False),
-    "flooded": lambda world: refreshing(world, flooded, gates=True),
-    "flooded, no gates": lambda world: refreshing(world, flooded, gates=False),
-    "oracle": oracle,
+ASKED: dict[str, Readers] = {
+    "mistakes": mistakes,
+    "unsure first": unsure_first,
+    "at random": at_random,
+    "10 % wrong": careless,
+    "flooded": flooded,
 }
+WITHOUT_GATES = ("mistakes", "10 % wrong", "flooded")
+
+
+def courses() -> dict[str, Callable[[World], Course]]:
+    """By name, in the order of the table."""
+    found: dict[str, Callable[[World], Course]] = {"without refresh": unrefreshed}
+    for where, how in (("corpora", FromCorpora), ("champion", FromChampion)):
+        for name, readers in ASKED.items():
+            ways = (True, False) if name in WITHOUT_GATES else (True,)
+            for gates in ways:
+                title = f"{where}: {name}{'' if gates else ', no gates'}"
+                found[title] = partial(refreshing, readers=readers, how=how, gates=gates)
+    return found | {"oracle": oracle}
 
 
 def main() -> None:
@@ -222,13 +299,14 @@ def main() -> None:
     world = load_world(options.data, options.encoder, options.out, PERIOD)
     kept = options.out / "courses.json"
     done = json.loads(kept.read_text()) if kept.exists() else {}
-    for name, run in COURSES.items():
+    runs = courses()
+    for name, run in runs.items():
         if name not in done:
             done[name] = asdict(run(world))
             kept.write_text(json.dumps(done))
-    courses = {name: Course(**done[name]) for name in COURSES}
-    print(table(courses, world, PERIOD))
-    draw(courses, world, PERIOD, options.plot)
+    found = {name: Course(**done[name]) for name in runs}
+    print(table(found, world, PERIOD))
+    draw(found, world, PERIOD, options.plot)
 
 
 if __name__ == "__main__":

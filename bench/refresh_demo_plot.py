@@ -16,13 +16,12 @@ WINDOW = 100  # answers an average is over
 
 
 def draw(answers: Sequence[Any], marks: Sequence[tuple[int, str]], file: Path) -> None:
-    """Spam found and ham called spam over the last WINDOW answers, and what happened when."""
+    """Spam found and ham decided spam over the last WINDOW answers, and what happened when."""
     truth = np.array([answer.truth == "spam" for answer in answers])
-    said = np.array([answer.said == "spam" for answer in answers])
+    said = np.array([answer.said == "spam" for answer in answers])  # decided
     figure, axes = plt.subplots(figsize=(9, 4))
     axes.plot(_recent(said, truth), label="spam found")
-    axes.plot(_recent(said == truth, np.ones_like(truth)), label="accuracy")
-    axes.plot(_recent(said, ~truth), label="ham called spam")
+    axes.plot(_recent(said, ~truth), label="ham decided spam")
     for place, name in marks:
         axes.axvline(place, color="grey", linewidth=0.8)
         axes.text(place, 1.02, f" {name}", rotation=30, fontsize=8)

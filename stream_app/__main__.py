@@ -7,6 +7,7 @@ from typing import Annotated
 from stream_app.cli.broker import broker
 from stream_app.cli.classify import classify
 from stream_app.cli.config import config
+from stream_app.cli.correct import correct
 from stream_app.cli.dashboard import dashboard
 from stream_app.cli.demo.command import demo
 from stream_app.cli.dlq import dlq
@@ -34,15 +35,16 @@ def _winnow(
 app.command()(demo)
 app.command()(worker)
 app.command(name="filter")(filter_)
-app.add_typer(sink, name="sink")
 app.add_typer(topics, name="topics")
 app.command()(classify)
 app.command()(produce)
 app.add_typer(ingest, name="ingest")
+app.add_typer(sink, name="sink")
 app.command()(watch)
 app.command()(dashboard)
 app.add_typer(dlq, name="dlq")
 app.command()(review)
+app.command()(correct)
 app.add_typer(models, name="models")
 app.add_typer(config, name="config")
 app.command()(broker)

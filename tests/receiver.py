@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,9 +36,11 @@ class Receiver:
     port: int = 0
     taken: Counter[str] = field(default_factory=Counter)  # answered 2xx, by webhook-id
     labels: dict[str, str] = field(default_factory=dict)  # id of a record -> its label
+    when: dict[str, float] = field(default_factory=dict)  # id of a record -> when it was taken
     asked: Counter[str] = field(default_factory=Counter)  # by id of a record
     forged: int = 0  # requests whose signature is not that of SECRET
     most: int = 0  # requests at once
+    hang_up: Callable[[], None] = lambda: None  # and listen no more
     _now: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -58,6 +62,7 @@ class Receiver:
             if found[0] // 100 == 2:
                 self.taken[headers["webhook-id"]] += 1
                 self.labels[label["id"]] = label["label"]
+                self.when.setdefault(label["id"], time.time())
         return found
 
 
@@ -71,9 +76,14 @@ def signed(headers: Mapping[str, str], body: bytes) -> bool:
 @contextmanager
 def listening(receiver: Receiver) -> Iterator[Receiver]:
     """Listens for the length of the block; at its port again, if it had one."""
+    clients: set[socket.socket] = set()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            clients.add(self.connection)
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -97,10 +107,18 @@ def listening(receiver: Receiver) -> Iterator[Receiver]:
     server = Server(("127.0.0.1", receiver.port), Handler)
     receiver.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+
+    def hang_up() -> None:
+        server.shutdown()
+        server.server_close()
+        for client in clients:
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+    receiver.hang_up = hang_up
     thread.start()
     try:
         yield receiver
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        hang_up()

@@ -176,7 +176,11 @@ class Gates(BaseModel):
 
     min_new: int = Field(50, ge=1, description="corrections that the champion has not learnt from")
     max_source_share: float = Field(
-        0.5, gt=0, le=1, description="of those, from one source that is not trusted"
+        0.5,
+        gt=0,
+        le=1,
+        description="of those, from one source that is not trusted and mostly contradicts what the "
+        "champion is sure of",
     )
     trusted: tuple[str, ...] = Field((), description="sources that may give any share")
     max_contradicted: float = Field(
@@ -186,12 +190,20 @@ class Gates(BaseModel):
         0.05, ge=0, le=1, description="of held-out corrections, both models being sure otherwise"
     )
     max_accuracy_loss: float = Field(0.005, ge=0, le=1, description="on the frozen test")
+    max_decided_loss: float = Field(
+        0.05, ge=0, le=1, description="of the share of it that is decided right"
+    )
     max_slice_loss: float = Field(0.05, ge=0, le=1, description="of accuracy in one slice of it")
     max_calibration_error: float = Field(
         0.05, ge=0, le=1, description="on the frozen test, unless the champion's is higher"
     )
     false_positives: dict[str, float] = Field(
-        {"spam": 0.02}, description="label -> share of other texts that may be given it"
+        {"spam": 0.02},
+        description="label -> share of other texts that may be given it, unless the champion's is "
+        "higher",
+    )
+    max_wrong_decisions: float = Field(
+        0.001, ge=0, le=1, description="of those labels, by decision; likewise"
     )
     min_speed: float = Field(0.7, ge=0, description="of the champion's texts a second")
     max_growth: float = Field(1.1, ge=1, description="of the champion's bytes")
@@ -207,6 +219,15 @@ class Refresh(BaseModel):
     head_budget: int = Field(50_000, gt=0, description="texts the n-gram head learns from")
     max_feedback_share: float = Field(
         0.5, gt=0, le=1, description="of either budget; rehearsal from the base set fills it"
+    )
+    reservoir: int = Field(
+        2_000, gt=0, description="recent records of the input topic that a champion labels itself"
+    )
+    min_reservoir: int = Field(
+        100,
+        gt=0,
+        description="of those, without a label that has a limit of false positives, that the "
+        "champion is sure of",
     )
     test_rows: int = Field(
         2_000, gt=0, description="of each source's test part; the smallest hashes win"
@@ -238,7 +259,7 @@ class Recipe(BaseModel):
     decide: Decide = Decide()
     refresh: Refresh = Refresh()
     gates: Gates = Gates()
-    sources: tuple[Source, ...] = Field(min_length=1)
+    sources: tuple[Source, ...]  # none where a model goes on from another alone
 
 
 def shipped() -> list[str]:
@@ -250,11 +271,14 @@ def shipped() -> list[str]:
 def load_recipe(name: str) -> Recipe:
     """The shipped recipe called `name`, or the one in the file `name`. Raises ConfigError."""
     try:
-        return Recipe.model_validate(_whole(name))
+        recipe = Recipe.model_validate(_whole(name))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"recipe {name}: {where}: {first['msg']}") from None
+    if not recipe.sources:
+        raise ConfigError(f"recipe {name}: sources: name one at least")
+    return recipe
 
 
 def _whole(name: str, extended: tuple[str, ...] = ()) -> dict[str, Any]:

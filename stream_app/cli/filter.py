@@ -29,7 +29,7 @@ def filter_(
     ] = None,
     deadline: Annotated[
         str | None,
-        typer.Option(metavar="2s", help="The longest wait for a label. Default: 2s."),
+        typer.Option(metavar="1.5s", help="The longest wait for a label. Default: 1.5s."),
     ] = None,
     http: Annotated[
         str | None,

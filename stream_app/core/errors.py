@@ -11,9 +11,12 @@ WinnowError
 │   └── NoText       ... because it has pictures or files, and no words
 ├── SinkError        labels could not be handed on: they are tried again, none is skipped
 ├── NoLabel          there is no label for a message in time: who asked goes on without
+├── NoCorrection     what a person says is right is not passed on to those who learn
 ├── EngineError      a batch could not be scored
 │   ├── OutOfMemory  ... because the device ran out of memory: a smaller batch may pass
 │   └── EngineSick   ... and the canary fails too: the process must end, nothing is acked
+├── ImapError        the mail server of [imap], or a mailbox on it, is not usable: waiting may help
+│   └── ImapRefused      ... because one side does not trust or know the other: no outage
 └── BrokerError      the broker, or a topic on it, is not usable
     ├── BrokerUnreachable  ... because it does not answer: waiting may help
     └── AccessError        ... because it refuses our credentials, or we its certificate: no outage
@@ -108,6 +111,19 @@ class NoLabel(WinnowError):
         self.code = code
 
 
+class NoCorrection(WinnowError):
+    """A correction is not passed on to those who learn from it.
+
+    `reason` is one of a small fixed set, a metric label; `code` is the `RecordError.code` of a
+    message without words.
+    """
+
+    def __init__(self, reason: str, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.code = code
+
+
 class EngineError(WinnowError):
     """A batch could not be scored."""
 
@@ -118,6 +134,14 @@ class OutOfMemory(EngineError):
 
 class EngineSick(EngineError):
     """Even the canary batch fails: the engine, not the record, is at fault."""
+
+
+class ImapError(WinnowError):
+    """The mail server of `[imap]` is not usable now, or not as we need it."""
+
+
+class ImapRefused(ImapError):
+    """It refuses our credentials or mailboxes, or we its certificate: waiting will not help."""
 
 
 class BrokerError(WinnowError):

@@ -137,6 +137,9 @@ class Metrics:
         "filter_seconds", "Time a message waits for its label", SECONDS, "route"
     )
     filter_in_flight = gauge("filter_in_flight", "Messages that wait for their label")
+    corrections = counter(
+        "corrections", "Corrections that `winnow filter` was told", "route", "outcome"
+    )
     dashboard_viewers = gauge("dashboard_viewers", "Pages that `winnow dashboard` feeds")
     ingested = counter(
         "ingested_records", "Items of a source that were to be delivered", "source", "outcome"
@@ -161,6 +164,12 @@ class Metrics:
     )
     sink_lag_seconds = gauge(
         "sink_lag_seconds", "Age of the oldest label that a sink is trying to write", "sink"
+    )
+    imap_open = gauge(
+        "imap_mailbox_open", "1 while the IMAP source follows a mailbox, else 0", "mailbox"
+    )
+    imap_labels = counter(
+        "imap_labels", "Labels that came to the IMAP sink, by what became of the mail", "outcome"
     )
     model_info = gauge("model_info", "1 for each model serving", "route", "model_version", "model")
     model_bytes = gauge(

@@ -12,7 +12,8 @@ from stream_app.core.health import Health
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import Settings
 from stream_app.filter.asking import Asker, FailOpen
-from stream_app.filter.http import LabelApi
+from stream_app.filter.corrections import Corrections
+from stream_app.filter.http import Api
 from stream_app.filter.in_process import in_process
 from stream_app.filter.sockets import listening
 from stream_app.filter.stream import Stream
@@ -39,7 +40,7 @@ class Filter:
         stop_on_signals(self._stop)
         async with self._asker() as asker:
             front = FailOpen(asker, self._settings.filter, self._metrics)
-            async with self._web(front), self._milter(front):
+            async with self._web(front, self._corrections(asker)), self._milter(front):
                 self._health.unready("worker", None)
                 await self._stop.wait()
                 front.stop()
@@ -52,14 +53,24 @@ class Filter:
             return in_process(s, self._metrics, self._end)
         return Stream(s.kafka, s.routes, s.filter.deadline_seconds, self._health)
 
+    def _corrections(self, asker: Asker) -> Corrections | None:
+        """None without Kafka: there is nobody to tell them to."""
+        if not isinstance(asker, Stream):
+            return None
+        s = self._settings
+        return Corrections(asker.deliver, s.feedback.topic, s.filter, self._metrics)
+
     def _end(self, failure: EngineSick) -> None:
         self._failure = failure
         self._stop.set()
 
-    def _web(self, front: FailOpen) -> AbstractAsyncContextManager[None]:
+    def _web(
+        self, front: FailOpen, corrections: Corrections | None
+    ) -> AbstractAsyncContextManager[None]:
         s = self._settings
         host, port = address(s.filter.http)
-        api = LabelApi(front, s.routes, bearer_token("filter", s.filter.token_file, host))
+        token = bearer_token("filter", s.filter.token_file, host)
+        api = Api(front, corrections, s.routes, token)
         largest = max(route.max_record_bytes for route in s.routes)
         server = WebServer(
             host, port, self._metrics.registry, self._health, api.resources, largest, "filter.http"

@@ -12,7 +12,7 @@ from kafka.errors import CommitFailedError
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
-RETRY_SECONDS = 1.0  # and twice as long after each further failure
+FIRST_RETRY_SECONDS = 0.25  # and twice as long after each further failure
 MAX_RETRY_SECONDS = 60.0
 
 
@@ -53,7 +53,7 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
 
     def put_off(self, seconds: float) -> None:
         """It could not be written: not again before `seconds`, or what its failures ask for."""
-        pause = min(MAX_RETRY_SECONDS, RETRY_SECONDS * 2.0**self._failures)
+        pause = min(MAX_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0**self._failures)
         self._failures = min(self._failures + 1, 10)
         self._due = time.monotonic() + max(pause, seconds)
 

@@ -17,23 +17,31 @@ from typing import Any, Protocol
 
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from stream_app.core.errors import BrokerError, SinkError
 from stream_app.core.health import Health
 from stream_app.core.label_record import LabelRecord
+from stream_app.core.messages import Headers
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import KafkaSettings, RouteSettings
 from stream_app.kafka.connect import connected
-from stream_app.kafka.reading import partitions_of
+from stream_app.kafka.reading import partitions_of, record
 from stream_app.kafka.topics import require_topics
-from stream_app.sinks.batch import RETRY_SECONDS, Batch
+from stream_app.sinks.batch import Batch
 
 log = logging.getLogger(__name__)
 
+RETRY_SECONDS = 1.0  # for a broker, or an effect that cannot begin
 LOOK_SECONDS = 2.0  # between two looks at the lag
 MAX_POLL_INTERVAL_MS = 300_000  # Kafka's default; no write may take so long
 RECONNECT_MAX_MS = 1000  # kafka-python's 30 s would go on long after the broker is back
+
+
+class Received(LabelRecord):
+    """A label as it came: with its record's headers, which may be of the input's producer."""
+
+    headers: Headers = Field((), exclude=True)
 
 
 class Effect(Protocol):
@@ -42,7 +50,7 @@ class Effect(Protocol):
     def check(self) -> None:
         """Whether it can write, asked before the first label. Raises as `write` does."""
 
-    def write(self, labels: Sequence[LabelRecord]) -> int:
+    def write(self, labels: Sequence[Received]) -> int:
         """Return once the effect of all labels is durable. One may come again: do it once.
 
         The number is of those that were refused for good: counted, logged by id, passed over.
@@ -154,25 +162,24 @@ class Follower:
         self._count("refused", refused)
         batch.commit()
 
-    def _labels(self, records: Sequence[Any]) -> list[LabelRecord]:
+    def _labels(self, records: Sequence[Any]) -> list[Received]:
         """The labels of our routes in records; anyone may write to a topic."""
         found = []
-        for record in records:
+        for each in map(record, records):
             try:
-                label = LabelRecord.model_validate_json(record.value or b"")
+                label = Received.model_validate_json(each.value or b"")
             except ValidationError:
-                where = (record.topic, record.partition, record.offset)
-                log.warning("%s/%s/%s is no label record: passed over", *where)
+                log.warning("%s is no label record: passed over", each.id)
                 self._count("invalid", 1)
                 continue
             if label.route in self._routes:
-                found.append(label)
+                found.append(label.model_copy(update={"headers": each.headers}))
         return found
 
     def _failed(self, error: SinkError) -> None:
         self._metrics.sink_failures.labels(self._name).inc()
         self._health.unready(self._name, str(error))
-        log.warning("labels wait: %s", error)
+        log.warning("to be tried again: %s", error)
 
     def _count(self, outcome: str, records: int) -> None:
         if records:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -31,14 +31,16 @@ class Sink:
     batch: int  # labels written at once, at most
     effect: Effect
     resources: Sequence[web.RouteDef] = ()
+    metrics: Metrics = field(default_factory=Metrics)
+    key: str = "http"  # of that address, in its section
 
 
 async def run_sink(sink: Sink, kafka: KafkaSettings, routes: Sequence[RouteSettings]) -> None:
     """Run until SIGTERM or SIGINT. Raises ConfigError, and what the effect does for good."""
-    metrics, health, stop = Metrics(), Health(STUCK_SECONDS), asyncio.Event()
+    metrics, health, stop = sink.metrics, Health(STUCK_SECONDS), asyncio.Event()
     follower = Follower(sink.name, sink.effect, kafka, routes, metrics, health, sink.batch)
     host, port = address(sink.http)
-    key = f"{sink.name}.http"
+    key = f"{sink.name}.{sink.key}"
     server = WebServer(host, port, metrics.registry, health, sink.resources, key=key)
     stop_on_signals(stop)
     async with serving(server):

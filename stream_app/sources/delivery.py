@@ -19,6 +19,7 @@ from kafka.errors import KafkaError
 
 from stream_app.core.errors import BrokerError, BrokerUnreachable
 from stream_app.core.health import Health
+from stream_app.core.messages import Headers
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import KafkaClientSettings
 from stream_app.kafka.sending import TOO_LARGE, producing
@@ -45,6 +46,7 @@ class Item:
     value: bytes
     key: bytes | None = None
     timestamp: int | None = None
+    headers: Headers = ()
 
 
 class Delivery:
@@ -149,7 +151,8 @@ class Delivery:
                 when = None if item.timestamp is None else min(item.timestamp, now)
                 settle = _Settle(loop, outcome)
                 try:
-                    sent = self._producer.send(self._topic, item.value, item.key, [], None, when)
+                    what = (item.value, item.key, list(item.headers), None, when)
+                    sent = self._producer.send(self._topic, *what)
                 except KafkaError as error:
                     settle(error)
                 else:

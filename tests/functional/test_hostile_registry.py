@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from stream_app.__main__ import main
 from stream_app.core.errors import ModelError, RegistryUnreachable
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import EngineSettings, LabelSettings, RegistrySettings
@@ -28,8 +29,8 @@ from stream_app.services.model_source import ModelSource
 from stream_app.services.reload import ModelReloader, Watch
 from stream_app.serving.models import Models
 from stream_app.serving.served import ModelLoader
+from tests.command_line import run_main
 from tests.fake_route import CARD, served
-from tests.hostile import Hostile
 from tests.hostile_models import HOSTILE, HOSTILE_WEIGHTS
 from tests.registries import NAME, OwnRegistry
 
@@ -203,27 +204,43 @@ def digest(folder: Path) -> str:
         return "0" * 64
 
 
-BAD = [h for h in HOSTILE if h.name in ("labels: a newline", "the pattern (a+)+b")]
-BAD += [h for h in HOSTILE_WEIGHTS if h.name.startswith("a weight of nan in classifier")]
-
-
-@pytest.mark.parametrize("hostile", BAD, ids=str)
-async def test_a_hostile_version_leaves_the_old_model_serving(
-    registry: OwnRegistry, tmp_path: Path, hostile: Hostile, caplog: pytest.LogCaptureFixture
+async def test_the_old_model_outlives_every_hostile_version(
+    registry: OwnRegistry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ):
-    good, bad = registry.model(0), registry.model(1)
-    hostile.change(bad)
-    registry.register(good, CHAMPION)
-    client, slot, cache = ConfinedRegistry(registry.uri), models(), tmp_path / "cache"
-    looks_at = source(client, cache, backend="packed")
+    monkeypatch.setattr(confined_registry, "FETCH_BYTES", 50 * 2**20)
+    registry.register(registry.model(0), CHAMPION)
+    client, slot = ConfinedRegistry(registry.uri), models()
+    looks_at = source(client, tmp_path / "cache", backend="packed")
     await reloaded(slot, looks_at, "swapped")
     champion = slot.champion
-    registry.register(bad, CHAMPION, digest=digest(bad))
-    await reloaded(slot, looks_at, "refused")
-    assert slot.champion is champion
+    for number, hostile in enumerate([*HOSTILE, *HOSTILE_WEIGHTS]):
+        bad = registry.model(1, seed=number)
+        hostile.change(bad)
+        version = registry.register(bad, CHAMPION, digest=digest(bad))
+        caplog.clear()
+        await reloaded(slot, looks_at, "refused")
+        # of a link the file behind it is fetched, and of a terabyte the beginning
+        says = f"{hostile.says}|damaged or changed|is larger than"
+        said = rf"models:/{NAME}/{version} cannot serve: .*({says})"
+        assert re.search(said, caplog.text), (hostile.name, caplog.text)
+        assert slot.champion is champion, hostile.name
     assert champion.engine.logits([[1, 2]]).shape == (1, 2)
-    assert re.search(rf"models:/{NAME}/2 cannot serve: .*({hostile.says})", caplog.text)
     client.close()
+
+
+@pytest.mark.parametrize("command", [["list"], ["promote", NAME]], ids=" ".join)
+def test_a_command_gives_a_slow_registry_up(
+    pretender: Pretender, command: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(confined_registry, "FIND_SECONDS", 2.0)
+    monkeypatch.setenv("WINNOW_REGISTRY__URI", pretender.uri)
+    pretender.reply = trickling
+    ended = run_main(main, "models", *command)
+    assert ended.returncode == 1
+    assert f"the model registry at {pretender.uri} has not answered for 2 s" in ended.stderr
 
 
 def test_a_version_of_a_terabyte_is_not_fetched(

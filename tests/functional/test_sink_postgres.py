@@ -83,7 +83,7 @@ class TestRows:
         labels[40] = a_label(id=os.urandom(4000).hex())
         assert effect.write(labels) == 3
         assert len(rows(database)) == 47
-        assert "label of mail/0/7" in caplog.text
+        assert "label of 'mail/0/7'" in caplog.text
         assert "private" not in caplog.text
 
     def test_odd_values_are_written(self, effect: PostgresLabels, database: str):
@@ -112,7 +112,7 @@ class TestTables:
         ("before", "said"),
         [
             ("CREATE TABLE labels (id text)", "did not make it: give another name by --table"),
-            ("UPDATE winnow_migrations SET version = 99", "a newer one made it; upgrade"),
+            ("UPDATE label_migrations SET version = 99", "a newer one made it; upgrade"),
             (
                 "ALTER TABLE labels ALTER confidence TYPE text",
                 "confidence must be double precision",
@@ -155,7 +155,7 @@ class TestTables:
         owner.check()
         owner.close()
         do(database, f"GRANT SELECT, INSERT, UPDATE ON labels TO r_{name}")
-        do(database, f"GRANT SELECT ON winnow_migrations TO r_{name}")
+        do(database, f"GRANT SELECT ON label_migrations TO r_{name}")
         effect = PostgresLabels(settings)
         effect.check()
         assert effect.write([a_label(1)]) == 0

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import json
-import random
 import subprocess
 import sys
 import threading
 import uuid
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from filelock import FileLock
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from typer.testing import CliRunner
 
 from stream_app.core.errors import ConfigError, ModelError
-from stream_app.model.artifact import Artifact, load_artifact
+from stream_app.model.artifact import load_artifact
 from stream_app.model.registry import CHALLENGER, CHAMPION, PREVIOUS
 from tests.killed_refresh import STEPS
+from tests.refresh_desk import Desk, old_spam
 from tests.registries import NAME, OwnRegistry
 from tests.tiny_model import save_tiny_albert
-from tests.training_data import RECIPE, WORDS, write_data
+from tests.training_data import RECIPE, write_data
 from training.__main__ import app
-from training.data.corpus import Example
-from training.judging.evaluate import score
 from training.refreshing import drift_watch
 from training.refreshing.feedback_set import pulls, read_set
 
@@ -50,12 +46,6 @@ spam = 0.3
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 
-def new_spam(number: int) -> str:
-    """Spam of a kind that no model has seen: only the word `the` gives it away."""
-    chance = random.Random(number)
-    return " ".join(chance.choices([*WORDS, "the", "the"], k=16)) + f" the new{number}"
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Data, recipe and the model to begin with."""
@@ -70,87 +60,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@dataclass
-class Desk:
-    """One route, whose mails people correct."""
-
-    made: Path
-    address: str
-    registry: OwnRegistry
-    topic: str
-
-    @property
-    def config(self) -> Path:
-        file = self.registry.folder / "winnow.toml"
-        file.write_text(f"""
-[kafka]
-bootstrap_servers = "{self.address}"
-[feedback]
-topic = "{self.topic}"
-[registry]
-uri = "{self.registry.uri}"
-cache = "{self.registry.folder}/cache"
-[[routes]]
-name = "{NAME}"
-format = "text"
-model = "{self.made}/model"
-input_topic = "{self.topic}.in"
-output_topic = "{self.topic}.out"
-""")
-        return file
-
-    def correct(
-        self, count: int, label: str = "spam", who: tuple[str, ...] = ("ada", "bob")
-    ) -> None:
-        said = {"route": NAME, "label": label, "when": "2026-03-01T10:00:00Z"}
-        producer = KafkaProducer(bootstrap_servers=self.address)
-        for n in range(count):
-            text = {"text": new_spam(n), "who": who[n % len(who)]}
-            producer.send(self.topic, json.dumps(said | text).encode())
-        producer.flush()
-        producer.close()
-
-    def arguments(self, *more: str) -> list[str]:
-        given = {
-            "--config": self.config,
-            "--route": NAME,
-            "--recipe": self.made / "tiny.toml",
-            "--data": self.made,
-            "--work": self.work,
-        }
-        return ["refresh", *(str(each) for pair in given.items() for each in pair), *more]
-
-    def refresh(self, *more: str) -> Any:
-        result = CliRunner().invoke(app, self.arguments(*more), catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-        return json.loads(result.stdout)
-
-    @property
-    def work(self) -> Path:
-        return self.registry.folder / "work"
-
-    @property
-    def told(self) -> str:
-        """The last run's report as a person reads it."""
-        return max(self.work.glob("runs/*/report.txt")).read_text()
-
-    def serving(self, alias: str = CHAMPION) -> Artifact:
-        reader = self.registry.reader
-        return reader.fetch(reader.find(NAME, alias), self.registry.folder / "cache")
-
-    def right(self, artifact: Artifact) -> float:
-        """The share of new spam that a model recognises; none of it was ever corrected."""
-        texts = [Example(new_spam(n), ("spam",)) for n in range(1000, 1050)]
-        return float(score(artifact, texts, "auto").logits.argmax(axis=1).mean())
-
-
 @pytest.fixture
 def desk(made: Path, tansu: str, registry: OwnRegistry) -> Desk:
     topic = f"f{uuid.uuid4().hex[:10]}"
     admin = KafkaAdminClient(bootstrap_servers=tansu)
     admin.create_topics([NewTopic(name=topic, num_partitions=2, replication_factor=1)])
     admin.close()
-    return Desk(made, tansu, registry, topic)
+    settings = {"--recipe": made / "tiny.toml", "--data": made}
+    return Desk(made / "model", tansu, registry, topic, settings)
 
 
 @pytest.mark.parametrize("how", [(), ("--head-only",)])
@@ -159,7 +76,7 @@ def test_what_people_correct_becomes_a_better_champion(desk: Desk, how: tuple[st
     report = desk.refresh(*how)
     assert (report["outcome"], report["because"]) == ("promoted", None), desk.told
     assert all(gate["passed"] for gate in report["gates"])
-    before, after = load_artifact(desk.made / "model"), desk.serving()
+    before, after = load_artifact(desk.model), desk.serving()
     assert desk.serving(PREVIOUS).digest == before.digest == report["champion"]["digest"]
     assert after.digest == report["challenger"]["digest"]
     assert desk.right(after) > desk.right(before) + 0.3
@@ -175,13 +92,13 @@ def test_what_people_correct_becomes_a_better_champion(desk: Desk, how: tuple[st
 
 
 def test_a_flood_of_wrong_labels_leaves_the_champion(desk: Desk) -> None:
-    desk.correct(120, "ham", ("eve",))
+    desk.correct(120, "ham", ("eve",), old_spam)
     desk.correct(2, "spam", ("ada",))
     report = desk.refresh("--head-only")
     assert report["outcome"] == "refused"
     assert "'eve' gave 98% of the new corrections" in report["because"]
     assert "FAILED      no source floods" in desk.told
-    assert desk.serving().digest == load_artifact(desk.made / "model").digest
+    assert desk.serving().digest == load_artifact(desk.model).digest
     assert [version.version for version in desk.registry.reader.versions(NAME)] == ["1"]
     again = desk.refresh("--head-only")
     assert again["outcome"] == "waiting"

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from stream_app.core.label_record import LabelRecord
-from tests.conftest import free_port
 from tests.integration.harness import Stage, Worker
 from tests.labels import a_label
 
@@ -35,17 +34,24 @@ def numbered(stage: Stage, topic: str, numbers: Iterable[int]) -> list[LabelReco
 
 
 def send_labels(stage: Stage, topic: str, labels: Sequence[LabelRecord]) -> None:
-    """To the label topic of an input topic, each to its record's partition."""
+    """To the label topic of an input topic, each to its record's partition. Raises KafkaError where
+    one may not be there."""
     with stage.producer(linger_ms=5) as producer:
-        for label in labels:
-            value = label.model_dump_json().encode()
-            producer.send(f"{topic}.labels", value, partition=label.source.partition)
+        sent = [
+            producer.send(
+                f"{topic}.labels",
+                label.model_dump_json().encode(),
+                partition=label.source.partition,
+            )
+            for label in labels
+        ]
+        for delivery in sent:
+            delivery.get(60)
 
 
 @contextmanager
-def sink(stage: Stage, *command: str, port: int | None = None) -> Iterator[Worker]:
-    """`winnow sink …`, killed at the end of the block if it still runs."""
-    port = port or free_port()
+def sink(stage: Stage, *command: str, port: int = 0) -> Iterator[Worker]:
+    """`winnow sink …`, killed at the end of the block if it still runs; 0 is any port."""
     log = stage.folder / f"sink-{uuid.uuid4().hex[:6]}.log"
     http = f"--http=127.0.0.1:{port}"
     running = Worker(stage.config, log, {}, command=("sink", *command, http))

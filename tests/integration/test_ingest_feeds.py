@@ -182,7 +182,7 @@ async def test_a_feed_that_moves_stays_the_same_feed(room: Newsroom):
 async def test_one_feed_that_is_broken_says_so_and_holds_up_no_other(
     room: Newsroom, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(reading, "READ_SECONDS", 1.0)
+    monkeypatch.setattr(reading, "READ_SECONDS", 1)
     server = room.server
     server.documents["/slow"] = b"<rss><channel>" + b"<item><title>&x;<b></title>" * 200_000
     server.documents["/none"] = b"<html>not found</html>"

@@ -30,6 +30,7 @@ COMMANDS = [
     "dashboard",
     "dlq",
     "review",
+    "correct",
     "models",
     "config",
     "broker",

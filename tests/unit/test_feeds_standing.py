@@ -45,9 +45,9 @@ def test_failures_put_a_check_off_until_it_is_given_up():
     assert len(waits) == GIVE_UP_FAILURES
     assert waits[0] < 700
     assert 7 * DAY < sum(waits) < 21 * DAY
-    assert standing.revived().due == 0
-    assert standing.revived().failed(0, False, NOW).given_up
-    assert standing.revived().checked(False, NOW).failures == 0
+    assert standing.revived(NOW).due == NOW
+    assert standing.revived(NOW).failed(0, False, NOW).given_up
+    assert standing.revived(NOW).checked(False, NOW).failures == 0
 
 
 def test_what_is_gone_is_given_up_at_once():
@@ -70,4 +70,4 @@ def test_where_it_moved_is_forgotten_when_that_fails():
 def test_a_clock_that_was_wrong_does_not_put_a_check_off_for_ever():
     kept = Standing(due=NOW + 3650 * DAY, etag="x").kept
     assert Standing.of(kept | {"of a later version": 1}, NOW) == Standing(due=NOW + DAY, etag="x")
-    assert Standing.of({}, NOW) == Standing()
+    assert Standing.of({}, NOW) == Standing(due=NOW), "a new feed is due"

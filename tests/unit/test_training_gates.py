@@ -19,8 +19,14 @@ from training.refreshing.run_folder import Plan
 LABELS = ("ham", "spam")
 
 
-def opinion(predicted: Sequence[int], confidence: float = 0.9) -> Opinion:
-    return Opinion(np.array(predicted, int), np.full(len(predicted), confidence, np.float32))
+def opinion(
+    predicted: Sequence[int], confidence: float = 0.9, undecided: Sequence[int] = ()
+) -> Opinion:
+    decided = np.ones(len(predicted), bool)
+    decided[list(undecided)] = False
+    return Opinion(
+        np.array(predicted, int), np.full(len(predicted), confidence, np.float32), decided
+    )
 
 
 def compared(
@@ -51,7 +57,9 @@ def evidence(**changes: Any) -> Evidence:
         held_out=compared(FEEDBACK, flipped(FEEDBACK, range(60)), flipped(FEEDBACK, range(30))),
         champion=Candidate(LABELS, 1000, 100.0),
         challenger=Candidate(LABELS, 1000, 100.0),
+        invented=compared([0] * 9 + [1], [0] * 9 + [1], [0] * 9 + [1]),
         sources={"ada": 50, "bob": 50},
+        overturned={},
         corrections=200,
         contradicted=4,
     )
@@ -81,8 +89,20 @@ SHORT = ["short" if row in range(1180, 1230) else "long" for row in range(2000)]
     [
         (evidence(), {}, []),
         (evidence(sources={"ada": 20, "bob": 20, "eve": 9}), {}, ["enough new data"]),
-        (evidence(sources={"ada": 51, "bob": 49}), {}, ["no source floods"]),
-        (evidence(sources={"ada": 500, "bob": 1}), {"trusted": ("ada",)}, []),
+        # one administrator, who corrects what the champion did not know, and an attack
+        (evidence(sources={"ada": 100}, overturned={"ada": 50}), {}, []),
+        (evidence(sources={"eve": 100}, overturned={"eve": 51}), {}, ["no source floods"]),
+        (
+            evidence(sources={"eve": 51, "bob": 49}, overturned={"eve": 51}),
+            {},
+            ["no source floods"],
+        ),
+        (evidence(sources={"eve": 50, "bob": 50}, overturned={"eve": 50}), {}, []),
+        (
+            evidence(sources={"ada": 500, "bob": 1}, overturned={"ada": 500}),
+            {"trusted": ("ada",)},
+            [],
+        ),
         (evidence(contradicted=21), {}, ["sources agree"]),
         # both models are sure that a tenth of what was said is wrong
         (held_out(range(60), range(11), 0.995), {}, ["labels can be believed"]),
@@ -150,7 +170,7 @@ def test_a_gate_is_a_function_and_its_row(monkeypatch: pytest.MonkeyPatch) -> No
     verdicts = [asdict(gate) for gate in judge(evidence(), Gates())]
     plan = Plan(
         route="mail",
-        recipe="",
+        job="",
         head_only=False,
         promote=True,
         champion="1",

@@ -9,8 +9,6 @@ import typer
 
 from training.cli.options import (
     ConfigFile,
-    DataFolder,
-    RecipeName,
     Report,
     RouteName,
     load_route,
@@ -21,11 +19,33 @@ from training.cli.options import (
 def refresh(
     config: ConfigFile,
     route: RouteName,
-    recipe: RecipeName,
     work: Annotated[
-        Path, typer.Option(help="Folder of feedback, base set and runs; each route needs its own.")
-    ],
-    data: DataFolder = Path(),
+        Path | None,
+        typer.Option(
+            help="Folder of feedback, texts and runs; each route needs its own. Default: "
+            ".winnow/refresh/ROUTE."
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE", help="Settings. Default: those that the model was made with."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder of the recipe's texts, to rehearse those. Default: rehearse what the "
+            "model says of recent records."
+        ),
+    ] = None,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WHO", help="A source that may give any share; repeat for several."),
+    ] = None,
+    minutes: Annotated[
+        float, typer.Option(min=0.1, help="Fit the encoder for so long, at most.")
+    ] = 30.0,
     head_only: Annotated[
         bool,
         typer.Option("--head-only", help="Refit the n-gram head and calibration, not the encoder."),
@@ -49,20 +69,30 @@ def refresh(
 ) -> None:
     """Fit a new model for a route from people's corrections, and promote it if it is better.
 
-    Pulls feedback, merges it with texts of the recipe, fits from the champion, calibrates,
+    Pulls feedback, merges it with texts against forgetting, fits from the champion, calibrates,
     evaluates, checks every gate, registers a challenger and promotes it, or reports why not. After
     a kill the same command resumes. With --on-drift, --every and --cron set when it starts to wait
     for drift.
     """
     from training.recipe import load_recipe
     from training.refreshing.drift_watch import THRESHOLD, wait_for_drift
+    from training.refreshing.job import RefreshJob
     from training.refreshing.refresh import refresh as run
     from training.refreshing.schedule import keep, parse
-    from training.refreshing.steps import RefreshJob
 
     schedule = parse(every, cron)
     settings, chosen = load_route(config, route)
-    job = RefreshJob(settings, chosen, load_recipe(recipe), data, work, head_only, promote)
+    job = RefreshJob(
+        settings=settings,
+        route=chosen,
+        work=work or Path(".winnow/refresh") / route,
+        recipe=load_recipe(recipe) if recipe else None,
+        data=data,
+        trusted=tuple(trust or ()),
+        head_only=head_only,
+        minutes=minutes,
+        promote=promote,
+    )
 
     def once() -> None:
         if on_drift:

@@ -42,6 +42,7 @@ class Example:
     language: str = ""
     source: str = ""
     times: int = 1  # that it counts in training
+    belief: tuple[float, ...] = ()  # a model's scores of it, by which it is learnt, not by a label
 
     @property
     def label(self) -> str:

@@ -24,6 +24,7 @@ _COLUMNS = pa.schema(
         ("language", pa.string()),
         ("source", pa.string()),
         ("times", pa.int32()),
+        ("belief", pa.list_(pa.float32())),
     ]
 )
 
@@ -43,17 +44,26 @@ def write_corpus(corpus: Corpus, folder: Path) -> None:
 def read_corpus(folder: Path) -> Corpus:
     """What `write_corpus` wrote."""
     corpus = Corpus(lineage=json.loads((folder / _LINEAGE).read_text()))
-    parts = {"train": corpus.train, "more": corpus.more, "validation": corpus.validation}
+    parts = _parts(corpus)
     for row in pq.read_table(folder / _EXAMPLES).to_pylist():
         part, test = row.pop("part"), row.pop("test")
-        example = Example(**row | {"labels": tuple(row["labels"])})
+        example = Example(**row | {name: tuple(row[name]) for name in ("labels", "belief")})
         (corpus.test.setdefault(test, []) if part == "test" else parts[part]).append(example)
     return corpus
 
 
+def _parts(corpus: Corpus) -> dict[str, list[Example]]:
+    """All but the tests."""
+    return {
+        "train": corpus.train,
+        "more": corpus.more,
+        "unlabelled": corpus.unlabelled,
+        "validation": corpus.validation,
+    }
+
+
 def _rows(corpus: Corpus) -> Iterator[dict[str, object]]:
-    parts = [("train", corpus.train), ("more", corpus.more), ("validation", corpus.validation)]
-    for part, examples in parts:
+    for part, examples in _parts(corpus).items():
         yield from ({"part": part, "test": "", **asdict(example)} for example in examples)
     for test, examples in corpus.test.items():
         yield from ({"part": "test", "test": test, **asdict(example)} for example in examples)

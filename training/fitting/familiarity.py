@@ -27,6 +27,13 @@ def write_familiarity(out: Path, corpus: Corpus) -> None:
         fit_familiarity(learnt).save(out)
 
 
+def widened(known: Familiarity, texts: Sequence[str]) -> Familiarity:
+    """The measure that also knows the words of two of the texts or more."""
+    seen = Counter(word for text in texts for word in distinct_words(text))
+    new = table(word for word, count in seen.items() if count >= _LEAST_TEXTS)
+    return Familiarity(known.known | new, known.quantiles)
+
+
 def fit_familiarity(texts: Sequence[str]) -> Familiarity:
     """The measure of `texts`, each compared with all the others."""
     seen = Counter(word for text in texts for word in distinct_words(text))

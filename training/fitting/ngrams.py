@@ -74,14 +74,12 @@ def fit_head(texts: Sequence[str], truth: NDArray[np.int64], labels: int, how: N
     _log.info("n-gram head: %d texts, %d n-grams", len(texts), counted.nnz)
     length = np.maximum(np.diff(counted.indptr), 1.0) ** how.by_length
     teaches = length / length.mean()
-    seen = np.bincount(counted.indices, minlength=counted.shape[1])
-    rarity = np.log((1 + len(texts)) / (1 + seen)) + 1
-    rarity[seen < _LEAST_TEXTS] = 0
+    seen, rare = _seen(counted), rarity(counted)
     present = np.unique(truth).tolist()
     weights = np.zeros((counted.shape[1], labels))
     bias = np.full(labels, np.inf)
     for label in present[-1:] if len(present) == 2 else present:
-        matters = rarity * _contrast(counted, truth == label, seen) ** how.by_contrast
+        matters = rare * _contrast(counted, truth == label, seen) ** how.by_contrast
         regression = LogisticRegression(C=how.strength, max_iter=_ITERATIONS)
         weighted = counted @ diags(matters.astype(np.float32))
         regression.fit(weighted, truth == label, sample_weight=teaches)
@@ -91,7 +89,7 @@ def fit_head(texts: Sequence[str], truth: NDArray[np.int64], labels: int, how: N
         first, second = present
         weights[:, second], bias[second] = weights[:, second] / 2, bias[second] / 2
         weights[:, first], bias[first] = -weights[:, second], -bias[second]
-    return _rounded(features, weights, np.where(np.isinf(bias), bias.min(), bias))
+    return rounded(features, weights, np.where(np.isinf(bias), bias.min(), bias))
 
 
 def matrix(texts: Sequence[str], features: Features) -> csr_matrix:
@@ -102,6 +100,18 @@ def matrix(texts: Sequence[str], features: Features) -> csr_matrix:
     starts = np.concatenate([[0], np.cumsum(sizes)])
     shape = len(texts), 1 << features.bits
     return csr_matrix((values, np.concatenate(rows), starts), shape=shape)
+
+
+def rarity(counted: csr_matrix) -> NDArray[np.float64]:
+    """[buckets]: the inverse document frequency, 0 in buckets that fewer than two texts have."""
+    seen = _seen(counted)
+    found = np.log((1 + counted.shape[0]) / (1 + seen)) + 1
+    found[seen < _LEAST_TEXTS] = 0
+    return np.asarray(found)
+
+
+def _seen(counted: csr_matrix) -> NDArray[np.int64]:
+    return np.bincount(counted.indices, minlength=counted.shape[1])
 
 
 def _contrast(
@@ -139,12 +149,13 @@ def balanced(
     return min(found, key=lambda entry: entry[0])[1]
 
 
-def _rounded(
-    features: Features, weights: NDArray[np.float64], bias: NDArray[np.float64]
+def rounded(
+    features: Features, weights: NDArray[np.float64], bias: NDArray[np.floating[Any]]
 ) -> NgramHead:
+    """A head of these weights [buckets, labels], a byte each."""
     scale = np.maximum(np.abs(weights).max(axis=0), 1e-9) / 127
-    rounded = np.rint(weights / scale).astype(np.int8)
-    return NgramHead(features, rounded, scale.astype(np.float32), bias.astype(np.float32))
+    small = np.rint(weights / scale).astype(np.int8)
+    return NgramHead(features, small, scale.astype(np.float32), bias.astype(np.float32))
 
 
 def _alone(head: NgramHead, albert: Scored, texts: Sequence[str]) -> Scored:

@@ -39,6 +39,18 @@ class ReshuffleEachEpoch(TrainerCallback):
         self._generator.manual_seed(self._seed + int(state.epoch or 0))
 
 
+class StopAfter(TrainerCallback):
+    """Ends a run after so many minutes, with what it has learnt by then."""
+
+    def __init__(self, minutes: float) -> None:
+        self._end = time.monotonic() + 60 * minutes
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        control.should_training_stop |= time.monotonic() >= self._end
+
+
 class ProgressLines(TrainerCallback):
     """One line of progress every few steps, if there is no terminal."""
 

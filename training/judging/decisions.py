@@ -81,6 +81,16 @@ def held_out(card: ModelCard, label: str, parts: Sequence[Scored]) -> Held:
     )
 
 
+def acted_on(scored: Scored, card: ModelCard) -> NDArray[np.bool_]:
+    """[rows]: whether the label is the decision, by the card of a single-label model."""
+    scores = probabilities(scored.logits, card, scored.lengths)
+    bars = np.array([card.decide_at.get(label, 0.0) for label in card.labels])
+    sure = scores.max(axis=1) >= bars[scores.argmax(axis=1)]
+    if scored.familiarities is not None and card.familiar_at is not None:
+        sure &= scored.familiarities >= card.familiar_at
+    return np.asarray(sure)
+
+
 def bar(held: Held, most: float) -> float:
     """The lowest score that at most a share `most` of each source's other texts reaches; 0 without
     any."""

@@ -19,16 +19,17 @@ from training.recipe import Gates
 _RESAMPLES = 10_000
 _TAIL = 0.05  # one-sided: a bound is wrong once in twenty
 _SMALLEST_SLICE = 20  # rows: fewer say nothing
-_SURE = 0.99  # a score at which a model is sure
+SURE = 0.99  # a score at which a model is sure
 
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
     """A model's answers: the index of its label `predicted` [rows], and its confidence:
-    `confidence` [rows], calibrated."""
+    `confidence` [rows], calibrated. `decided` [rows]: whether the label is also the decision."""
 
     predicted: NDArray[np.int64]
     confidence: NDArray[np.float32]
+    decided: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,10 @@ class Compared:
         """[rows]: whether the label is as it should be."""
         return np.asarray(opinion.predicted == self.truth, dtype=np.bool_)
 
+    def use(self, opinion: Opinion) -> NDArray[np.int64]:
+        """[rows]: 1 where the decision is right, 0 where there is none, -1 where it is wrong."""
+        return opinion.decided * (2 * self.right(opinion).astype(np.int64) - 1)
+
     def gain(self) -> NDArray[np.int64]:
         """[rows]: 1 where only the challenger is right, -1 where only the champion is."""
         return self.right(self.challenger).astype(np.int64) - self.right(self.champion)
@@ -64,21 +69,25 @@ class Candidate:
     labels: tuple[str, ...]
     size: int  # bytes
     texts_per_second: float
+    barred: frozenset[str] = frozenset()  # labels that are decided from some score on alone
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """All that the gates judge by.
 
-    `sources` counts by source the corrections that the champion has not learnt from; `corrections`
-    counts all, and `contradicted` the messages that sources disagree on.
+    `sources` counts by source the corrections that the champion has not learnt from, and
+    `overturned` those of them that contradict what it is sure of; `corrections` counts all, and
+    `contradicted` the messages that sources disagree on.
     """
 
-    frozen: Compared  # the recipe's test part
+    frozen: Compared  # texts that no correction changes
+    invented: Compared  # kinds of mail that may not have come yet: only decisions count
     held_out: Compared  # corrections that no model learns from
     champion: Candidate
     challenger: Candidate
     sources: Mapping[str, int]
+    overturned: Mapping[str, int]
     corrections: int
     contradicted: int
 
@@ -106,15 +115,20 @@ def enough_new_data(evidence: Evidence, limits: Gates) -> Verdict:
 
 
 def no_source_floods(evidence: Evidence, limits: Gates) -> Verdict:
-    """A source that gives most of the feedback would decide the model's labels."""
+    """A source that gives most of the feedback decides the model's labels. One administrator does
+    so, too, but corrects what the model did not know; an attack calls wrong what it knows well."""
     counts = {who: n for who, n in evidence.sources.items() if who not in limits.trusted}
     if not counts:
         return True, "every source is trusted"
     who = max(counts, key=counts.__getitem__)
     share = counts[who] / sum(evidence.sources.values())
-    most = f"{limits.max_source_share:.0%}"
-    reason = f"{who!r} gave {share:.0%} of the new corrections (at most {most})"
-    return share <= limits.max_source_share, reason
+    against = evidence.overturned.get(who, 0) / counts[who]
+    reason = (
+        f"{who!r} gave {share:.0%} of the new corrections, and contradicts in {against:.0%} of "
+        f"them what the champion is sure of (one of both at most {limits.max_source_share:.0%})"
+    )
+    passed = min(share, against) <= limits.max_source_share
+    return passed, reason if passed else f"{reason}: if you trust them, give --trust {who}"
 
 
 def sources_agree(evidence: Evidence, limits: Gates) -> Verdict:
@@ -140,14 +154,17 @@ def better_on_feedback(evidence: Evidence, limits: Gates) -> Verdict:
     pair = evidence.held_out
     if not pair.rows:
         return False, "no corrections were held out to test on"
-    low, _ = _bounds(pair.gain())
-    return low > 0, _told(pair, f"the gain is at least {low:+.2%} (above 0)")
+    before, after = pair.use(pair.champion), pair.use(pair.challenger)
+    low, _ = _bounds(after - before)
+    shares = f"{(before > 0).mean():.2%} -> {(after > 0).mean():.2%}"
+    reason = f"{shares} of {pair.rows} texts are decided right; the gain is at least {low:+.2%}"
+    return low > 0, f"{reason} (above 0)"
 
 
 def not_worse_on_frozen_test(evidence: Evidence, limits: Gates) -> Verdict:
     pair = evidence.frozen
     if not pair.rows:
-        return False, "the recipe has no test part"
+        return False, "there are no texts to test on"
     low, _ = _bounds(pair.gain())
     least = -limits.max_accuracy_loss
     return low >= least, _told(pair, f"the change is at least {low:+.2%} (at least {least:+.2%})")
@@ -172,16 +189,27 @@ def is_calibrated(evidence: Evidence, limits: Gates) -> Verdict:
 
 
 def few_false_positives(evidence: Evidence, limits: Gates) -> Verdict:
-    passed, told = True, []
-    for label, most in limits.false_positives.items():
-        if label in evidence.challenger.labels:
-            before, after = (
-                _false_positives(evidence.frozen, opinion, label)
-                for opinion in (evidence.frozen.champion, evidence.frozen.challenger)
-            )
-            passed = passed and after <= most
-            told.append(f"{label}: {before:.2%} -> {after:.2%} (at most {most:.2%})")
-    return passed, "; ".join(told) or "no label has a limit"
+    return _spared(evidence, evidence.frozen, limits.false_positives, _labelled)
+
+
+def few_wrong_decisions(evidence: Evidence, limits: Gates) -> Verdict:
+    """A label that is not acted on does little harm; a decision loses somebody's mail."""
+    barred = evidence.champion.barred | evidence.challenger.barred
+    limited = [label for label in limits.false_positives if label in barred]
+    most = dict.fromkeys(limited, limits.max_wrong_decisions)
+    real, invented = (
+        _spared(evidence, pair, most, lambda opinion: opinion.decided)
+        for pair in (evidence.frozen, evidence.invented)
+    )
+    return real[0] and invented[0], f"{real[1]}; of {evidence.invented.rows} invented {invented[1]}"
+
+
+def decides_as_much(evidence: Evidence, limits: Gates) -> Verdict:
+    """A bar that rises too far makes no mistakes, and is of no use."""
+    pair = evidence.frozen
+    before, after = (float((pair.use(o) > 0).mean()) for o in (pair.champion, pair.challenger))
+    reason = f"{before:.2%} -> {after:.2%} of the frozen texts are decided right"
+    return after >= before - limits.max_decided_loss, f"{reason} (-{limits.max_decided_loss:.0%})"
 
 
 def is_fast(evidence: Evidence, limits: Gates) -> Verdict:
@@ -214,6 +242,8 @@ GATES: Sequence[Callable[[Evidence, Gates], Verdict]] = (
     no_slice_collapses,
     is_calibrated,
     few_false_positives,
+    few_wrong_decisions,
+    decides_as_much,
     is_fast,
     is_small,
     labels_are_declared,
@@ -235,13 +265,12 @@ def shifts(what: str, before: Mapping[str, int], after: Mapping[str, int]) -> li
 def _bounds(gain: NDArray[np.int64]) -> tuple[float, float]:
     """One-sided lower and upper bound of the mean of paired differences [rows].
 
-    To draw pairs again is to draw from a multinomial distribution over worse, same and better:
+    To draw pairs again is to draw from a multinomial distribution over the differences there are:
     Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
     """
-    rows = len(gain)
-    shares = np.bincount(gain + 1, minlength=3) / rows
-    drawn = np.random.default_rng(1).multinomial(rows, shares, _RESAMPLES)
-    low, high = np.quantile((drawn[:, 2] - drawn[:, 0]) / rows, [_TAIL, 1 - _TAIL])
+    rows, (values, counts) = len(gain), np.unique(gain, return_counts=True)
+    drawn = np.random.default_rng(1).multinomial(rows, counts / rows, _RESAMPLES)
+    low, high = np.quantile(drawn @ values / rows, [_TAIL, 1 - _TAIL])
     return float(low), float(high)
 
 
@@ -265,12 +294,37 @@ def _calibration(pair: Compared, opinion: Opinion) -> float:
     return calibration_error(opinion.confidence, pair.right(opinion))
 
 
-def _false_positives(pair: Compared, opinion: Opinion, label: str) -> float:
+Which = Callable[[Opinion], NDArray[np.bool_]]  # [rows]: the texts whose label counts
+
+
+def _spared(
+    evidence: Evidence, pair: Compared, limits: Mapping[str, float], which: Which
+) -> Verdict:
+    """At most this share of other labels' texts gets a label, or the champion's share."""
+    passed, told = True, []
+    for label, most in limits.items():
+        if label in evidence.challenger.labels:
+            before, after = (
+                _false_positives(pair, each, label, which)
+                for each in (pair.champion, pair.challenger)
+            )
+            most = max(most, before)
+            passed = passed and after <= most
+            told.append(f"{label}: {before:.2%} -> {after:.2%} (at most {most:.2%})")
+    return passed, "; ".join(told) or "no label has a limit"
+
+
+def _labelled(opinion: Opinion) -> NDArray[np.bool_]:
+    return np.ones(len(opinion.predicted), dtype=np.bool_)
+
+
+def _false_positives(pair: Compared, opinion: Opinion, label: str, which: Which) -> float:
     index = list(pair.labels).index(label)
     negatives = pair.truth != index
-    return float((opinion.predicted[negatives] == index).mean()) if negatives.any() else 0.0
+    given = (opinion.predicted == index) & which(opinion)
+    return float(given[negatives].mean()) if negatives.any() else 0.0
 
 
 def _contradicts(pair: Compared, opinion: Opinion) -> NDArray[np.bool_]:
     """[rows]: whether the model is wrong by the row's label, and sure."""
-    return np.asarray((opinion.confidence >= _SURE) & ~pair.right(opinion), dtype=np.bool_)
+    return np.asarray((opinion.confidence >= SURE) & ~pair.right(opinion), dtype=np.bool_)

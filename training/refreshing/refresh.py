@@ -2,65 +2,74 @@
 
 from __future__ import annotations
 
-import hashlib
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
 from stream_app.core.errors import ConfigError, ModelError, NotRegistered
+from stream_app.model.artifact import ModelCard
+from stream_app.model.confined.registry import ConfinedRegistry
 from stream_app.model.references import registered, resolve
 from stream_app.model.registry import CHAMPION, RegisteredVersion, Registry
+from training.recipe import Recipe
+from training.refreshing.champion.card_recipe import recipe_of
+from training.refreshing.job import RefreshJob
 from training.refreshing.register import facts_of, register
+from training.refreshing.rehearsal import require_files
 from training.refreshing.run_folder import Plan, one_at_a_time, open_run
-from training.refreshing.steps import RefreshJob, Steps
+from training.refreshing.steps import Steps
 
 
 def refresh(job: RefreshJob) -> dict[str, Any]:
     """Refresh once, or resume a refresh that was killed; the report. Raises WinnowError."""
-    _check(job)
-    with one_at_a_time(job.work):
-        registry = Registry(job.settings.registry.uri)
-        champion = _champion(job, registry)
-        recipe = hashlib.sha256(job.recipe.model_dump_json().encode()).hexdigest()
+    if job.data:
+        if not job.recipe:
+            raise ConfigError("--data has a recipe's texts: give --recipe, or leave out --data")
+        require_files(job.recipe, job.data)
+    uri = job.settings.registry.uri
+    with one_at_a_time(job.work), closing(ConfinedRegistry(uri)) as registry:
+        serving = _champion(job, registry)
         plan = Plan(
             route=job.route.name,
-            recipe=recipe,
+            job=job.digest,
             head_only=job.head_only,
             promote=job.promote,
-            champion=champion.version,
-            digest=champion.digest,
+            champion=serving.version,
+            digest=serving.digest,
             began=datetime.now(UTC),
         )
         run = open_run(job.work, plan)
-        return Steps(job, run, registry).run()
+        begun = registry.find(job.name, run.plan.champion)
+        champion = registry.fetch(begun, job.settings.registry.cache)
+        recipe = job.recipe or recipe_of(champion.card)
+        _check(job, recipe, champion.card)
+        return Steps(job, recipe, champion, run, registry).run()
 
 
-def _check(job: RefreshJob) -> None:
-    recipe = job.recipe
+def _check(job: RefreshJob, recipe: Recipe, card: ModelCard) -> None:
+    """Raises ConfigError, and ModelError for a champion that the recipe cannot start from."""
     if recipe.problem != "single_label":
         raise ConfigError("refresh is for single-label models: use winnow-train fit")
-    if job.head_only and recipe.ngrams is None:
+    if recipe.ngrams is None and (job.head_only or not job.data):
         raise ConfigError(
-            f"recipe {recipe.name} has no n-gram head to refit: leave out --head-only"
+            f"recipe {recipe.name} has no n-gram head to refit: leave out --head-only, and give "
+            "--data"
+        )
+    same_labels = card.labels == recipe.labels or not (job.head_only or not job.data)
+    if card.preparation != recipe.preparation or not same_labels:
+        raise ModelError(
+            f"recipe {recipe.name} prepares texts otherwise than {job.name}@{CHAMPION}, or has "
+            "other labels with --head-only or without --data: make a model with winnow-train fit, "
+            "and register it"
         )
 
 
 def _champion(job: RefreshJob, registry: Registry) -> RegisteredVersion:
-    """The version that serves; where none was ever registered, what the route serves becomes it.
-
-    Raises ModelError for a champion that the recipe cannot start from.
-    """
+    """The version that serves; where none was ever registered, what the route serves becomes it."""
     try:
-        version = registry.find(job.name, CHAMPION)
+        return registry.find(job.name, CHAMPION)
     except ModelError:
-        version = _first_champion(job, registry)
-    card = registry.fetch(version, job.settings.registry.cache).card
-    alike = card.preparation == job.recipe.preparation
-    if not alike or (job.head_only and card.labels != job.recipe.labels):
-        raise ModelError(
-            f"recipe {job.recipe.name} prepares texts otherwise than {job.name}@{CHAMPION}, or has "
-            "other labels with --head-only: make a model with winnow-train fit, and register it"
-        )
-    return version
+        return _first_champion(job, registry)
 
 
 def _first_champion(job: RefreshJob, registry: Registry) -> RegisteredVersion:

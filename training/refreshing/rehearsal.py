@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from stream_app.core.errors import SourceError
 from stream_app.model.artifact import sha256
 from stream_app.model.preparation import prepare
 from training.data.corpus import Corpus, Example, load_corpus
@@ -41,6 +42,16 @@ def base_set(recipe: Recipe, data: Path, folder: Path) -> Corpus:
     return read_corpus(place)
 
 
+def require_files(recipe: Recipe, data: Path) -> None:
+    """Raises SourceError for a file of the recipe that is not in the folder `data`."""
+    for file in (data / source.file for source in recipe.sources if source.file):
+        if not file.is_file():
+            raise SourceError(
+                f"data file {file} does not exist: check --data, or leave it out to go on from the "
+                "champion alone"
+            )
+
+
 def merge(base: Corpus, corrections: Sequence[Correction], recipe: Recipe, salt: str) -> Corpus:
     """Corrections and rehearsed texts, as the corpus that the refreshed model is made from.
 
@@ -61,13 +72,9 @@ def merge(base: Corpus, corrections: Sequence[Correction], recipe: Recipe, salt:
     room = max(0, how.head_budget - len(new) - len(old))
     further = _newest(rest, how.max_feedback_share * room)
     rehearsed = _sample(_without(others, corrected), room - len(further), salt)
-    told = {
-        "learnt": len(new) + len(further),
-        "held_out": len(held_out),
-        "validation": len(validation),
+    told = counted([*new, *further], held_out, validation) | {
         "dropped_like_a_test_text": dropped,
         "rehearsed": {"encoder": len(old), "head": len(old) + len(rehearsed)},
-        "labels": dict(sorted(Counter(example.label for example in learnable).items())),
     }
     return Corpus(
         train=[*old, *new],
@@ -76,6 +83,18 @@ def merge(base: Corpus, corrections: Sequence[Correction], recipe: Recipe, salt:
         test={**base.test, FEEDBACK: held_out},
         lineage=[*base.lineage, {FEEDBACK: told}],
     )
+
+
+def counted(
+    learnt: Sequence[Example], held_out: Sequence[Example], validation: Sequence[Example]
+) -> dict[str, Any]:
+    """How many corrections are for what, for the card."""
+    return {
+        "learnt": len(learnt),
+        "held_out": len(held_out),
+        "validation": len(validation),
+        "labels": dict(sorted(Counter(example.label for example in learnt).items())),
+    }
 
 
 def examples_of(corrections: Sequence[Correction], recipe: Recipe) -> list[Example]:

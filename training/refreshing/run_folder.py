@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stream_app.core.errors import ConfigError
 
@@ -28,7 +28,7 @@ class Plan(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     route: str
-    recipe: str  # sha256 of all that it says
+    job: str  # digest of all that was asked for
     head_only: bool
     promote: bool
     champion: str  # the registered version that it starts from
@@ -112,8 +112,11 @@ def one_at_a_time(work: Path) -> Iterator[None]:
 
 
 def _plan(folder: Path) -> Plan | None:
-    file = folder / f"{_PLAN}.json"
-    return Plan.model_validate_json(file.read_bytes()) if file.exists() else None
+    """None without one, and for one of another version of Winnow, whose run is not resumed."""
+    try:
+        return Plan.model_validate_json((folder / f"{_PLAN}.json").read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
 
 
 def _write(file: Path, text: str) -> None:

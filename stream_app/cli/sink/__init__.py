@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from stream_app.cli.sink.feed import feed
+from stream_app.cli.sink.imap import imap
 from stream_app.cli.sink.postgres import postgres
 from stream_app.cli.sink.webhook import webhook
 
@@ -19,3 +20,4 @@ def _group() -> None:
 sink.command()(postgres)
 sink.command()(webhook)
 sink.command()(feed)
+sink.command()(imap)

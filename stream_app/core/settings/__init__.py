@@ -3,6 +3,7 @@
 `stream_app.configuration.load_settings` reads a whole one: it knows the codecs and the engines.
 """
 
+from stream_app.core.settings.imap import ImapSettings
 from stream_app.core.settings.kafka import KafkaClientSettings, KafkaSettings
 from stream_app.core.settings.loading import from_options, load_kafka, load_registry, read_settings
 from stream_app.core.settings.route import LabelSettings, RouteSettings
@@ -35,6 +36,7 @@ __all__ = [
     "FeedsSettings",
     "FilesSettings",
     "FilterSettings",
+    "ImapSettings",
     "KafkaClientSettings",
     "KafkaSettings",
     "LabelSettings",

@@ -94,8 +94,9 @@ class FilterSettings(Section):
     )  # '': no milter
     http: str = Field("127.0.0.1:9109", pattern=_ADDRESS)
     token_file: str = ""
-    deadline_seconds: float = Field(2.0, ge=0.1, le=60)
+    deadline_seconds: float = Field(1.5, ge=0.1, le=60)
     max_in_flight: int = Field(256, gt=0)
+    corrections_per_hour: int = Field(100, gt=0)  # of one person
     headers: bool = True
     reject_at: float = Field(0.0, ge=0, le=1)  # confidence in spam; 0: never
     quarantine_at: float = Field(0.0, ge=0, le=1)  # the same

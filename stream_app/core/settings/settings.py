@@ -14,6 +14,7 @@ from pydantic_settings import (
 )
 
 from stream_app.core.errors import ConfigError
+from stream_app.core.settings.imap import ImapSettings
 from stream_app.core.settings.kafka import KafkaSettings
 from stream_app.core.settings.route import RouteSettings
 from stream_app.core.settings.sections import (
@@ -87,6 +88,7 @@ class Settings(Connections):
     dashboard: DashboardSettings = DashboardSettings()
     feeds: FeedsSettings = FeedsSettings()
     files: FilesSettings = FilesSettings()
+    imap: ImapSettings = ImapSettings()
     postgres: PostgresSettings = PostgresSettings()
     webhook: WebhookSettings = WebhookSettings()
     feed: FeedSettings = FeedSettings()

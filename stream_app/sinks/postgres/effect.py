@@ -17,7 +17,7 @@ from stream_app.core.errors import ConfigError, SinkError
 from stream_app.core.label_record import LabelRecord
 from stream_app.core.settings import PostgresSettings
 from stream_app.sinks.postgres.rows import Row, rows_of
-from stream_app.sinks.postgres.table import Table, columns_of
+from stream_app.sinks.postgres.table import Table
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,6 @@ class PostgresLabels:
         """Raises ConfigError for an address, a table name or a password file that is none."""
         self._conninfo = _conninfo(settings)
         self._table = Table(settings.table)
-        self._upsert = self._table.upsert()
         self._connection: psycopg.Connection | None = None
 
     def check(self) -> None:
@@ -81,7 +80,7 @@ class PostgresLabels:
                 raise
             if len(rows) == 1:
                 name = type(error).__name__  # its text would quote the row
-                log.error("the database refuses the label of %s: %s", rows[0].id[:300], name)
+                log.error("the database refuses the label of %.300r: %s", rows[0].id, name)
                 return 1
             middle = len(rows) // 2
             return self._write(connection, rows[:middle]) + self._write(connection, rows[middle:])
@@ -90,7 +89,7 @@ class PostgresLabels:
     def _insert(self, connection: psycopg.Connection, rows: Sequence[Row]) -> None:
         with connection.transaction():
             connection.execute(f"SET LOCAL statement_timeout = {ANSWER_MS}")
-            connection.execute(self._upsert, columns_of(rows))
+            self._table.write(connection, rows)
 
 
 def _conninfo(settings: PostgresSettings) -> str:
@@ -127,12 +126,13 @@ def _told(error: psycopg.Error | ConfigError) -> str:
     """What happened and what to do, without any value of a row."""
     if isinstance(error, ConfigError):
         return str(error)
-    said = error.diag.message_primary or str(error).strip() or type(error).__name__
+    text = error.diag.message_primary or str(error) or type(error).__name__
+    said = " ".join(text.split())  # libpq writes several lines
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return (
-            f"PostgreSQL: {said}: grant the sink's user CREATE on the schema once, or SELECT, "
-            "INSERT and UPDATE on the table and SELECT on winnow_migrations if another user made "
-            "them"
+            f"PostgreSQL: {said}: grant the sink's user TEMPORARY on the database and CREATE on "
+            "the schema; or, if another user made the tables, SELECT, INSERT and UPDATE on this "
+            "one and SELECT on label_migrations"
         )
     if isinstance(error, psycopg.IntegrityError):
         which = error.diag.constraint_name or error.diag.column_name

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
+
+from pydantic_core import to_json
 
 from stream_app.core.label_record import LabelRecord
 
 Key = tuple[str, str, int]
 NO_TOPIC_ID = ""  # where the broker does not say it
 NO_EPOCH = -1
+_NUL = r"\u0000"  # in JSON
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -90,7 +92,8 @@ def _text(text: str) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(_without_nul(value), ensure_ascii=False)
+    found = to_json(value).decode()
+    return to_json(_without_nul(value)).decode() if _NUL in found else found
 
 
 def _without_nul(value: Any) -> Any:

@@ -1,13 +1,13 @@
 """The table of labels: its versions, and whether what is there is it.
 
 A change of the schema is one more entry in `MIGRATIONS`, never another text of an old one. The
-table `winnow_migrations` beside it says which version it has.
+table `label_migrations` beside it says which version it has.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import psycopg
 from psycopg import sql
@@ -61,6 +61,17 @@ _TYPES = """
     SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
     WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
 """
+_STAGE = """
+    CREATE TEMPORARY TABLE IF NOT EXISTS stage_of_labels ON COMMIT DELETE ROWS AS
+    SELECT {columns} FROM {table} WITH NO DATA
+"""
+_COPY = "COPY stage_of_labels ({columns}) FROM STDIN"
+_MERGE = """
+    INSERT INTO {table} AS kept ({columns}) SELECT {columns} FROM stage_of_labels
+    ON CONFLICT (id, topic_id, epoch) DO UPDATE SET {newer}, written_at = now()
+    WHERE kept.classified_at < excluded.classified_at
+"""
+_KEY = ("id", "topic_id", "epoch")
 
 
 class Table:
@@ -75,13 +86,17 @@ class Table:
         self.name = name
         schema = name.split(".")[:-1]
         self._identifier = sql.Identifier(*name.split("."))
-        self._log = sql.Identifier(*schema, "winnow_migrations")
+        self._log = sql.Identifier(*schema, "label_migrations")
+        names = {"table": self._identifier, "columns": _list(COLUMNS), "newer": _newer()}
+        self._stage, self._copy, self._merge = (
+            sql.SQL(text).format(**names) for text in (_STAGE, _COPY, _MERGE)
+        )
 
     def migrate(self, connection: psycopg.Connection) -> None:
         """Make the table, or bring it to the newest version. Raises ConfigError where it cannot be
         ours, psycopg.Error."""
         with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(hashtext('winnow_migrations'))")
+            connection.execute("SELECT pg_advisory_xact_lock(hashtext('label_migrations'))")
             version = self._version(connection)
             if version > len(MIGRATIONS):
                 raise ConfigError(
@@ -94,20 +109,15 @@ class Table:
                 self._write_version(connection)
         self._check_types(connection)
 
-    def upsert(self) -> sql.Composed:
-        """One statement for any number of rows: its parameters are the columns, each an array. A
-        row is replaced by a label that was made later."""
-        columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
-        arrays = sql.SQL(", ").join(sql.SQL(f"%s::{kind}[]") for kind in COLUMNS.values())
-        changed = [name for name in COLUMNS if name not in ("id", "topic_id", "epoch")]
-        newer = sql.SQL(", ").join(
-            sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in changed
-        )
-        return sql.SQL(
-            "INSERT INTO {table} AS kept ({columns}) SELECT * FROM unnest({arrays}) "
-            "ON CONFLICT (id, topic_id, epoch) DO UPDATE SET {newer}, written_at = now() "
-            "WHERE kept.classified_at < excluded.classified_at"
-        ).format(table=self._identifier, columns=columns, arrays=arrays, newer=newer)
+    def write(self, connection: psycopg.Connection, rows: Sequence[Row]) -> None:
+        """Upsert rows, each of another key, within the transaction that is open: by COPY to a
+        temporary table, which is faster than executemany (`bench/sinks.py`). A row is replaced
+        by a label that was made later. Raises psycopg.Error."""
+        connection.execute(self._stage)
+        with connection.cursor() as cursor, cursor.copy(self._copy) as copy:
+            for row in rows:
+                copy.write_row(row)
+        connection.execute(self._merge)
 
     def _version(self, connection: psycopg.Connection) -> int:
         """0 where there is no table yet."""
@@ -158,6 +168,11 @@ class Table:
         return found[0] is None
 
 
-def columns_of(rows: Any) -> list[list[Any]]:
-    """The parameters of `upsert`."""
-    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in COLUMNS]
+def _list(names: Iterable[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))
+
+
+def _newer() -> sql.Composed:
+    """What a later label changes: all but the key."""
+    names = [sql.Identifier(name) for name in COLUMNS if name not in _KEY]
+    return sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(name) for name in names)

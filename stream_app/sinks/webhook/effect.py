@@ -30,7 +30,7 @@ from stream_app.sinks.webhook.signing import message_id, read_secrets
 log = logging.getLogger(__name__)
 
 BATCH_FOLD = 4  # labels in a batch, as a multiple of the requests at once
-TRIES = 8  # some two minutes
+TRIES = 10  # some two minutes
 CODE = "webhook_failed"
 CONFIRM_SECONDS = 20.0  # of a dead letter
 
@@ -145,7 +145,7 @@ class WebhookLabels:
             raise SinkError(f"dead letters cannot be written to {topic}: {error}") from error
         for key, label in labels.items():
             problem = self._failing.pop(key).problem
-            log.error("the label of %s is a dead letter: %s", label.id, problem)
+            log.error("the label of %.300r is a dead letter: %s", label.id, problem)
         self._done |= labels.keys()
         self._dead |= labels.keys()
 

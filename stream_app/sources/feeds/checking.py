@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -45,7 +46,7 @@ class Checker:
             outcome = error.reason
             after = before.failed(error.retry_after, error.reason == "gone", time.time())
             word = "given up, until the next start" if after.given_up else "tried again later"
-            log.warning("feed %s: %s; %s", shown(feed), error, word)
+            _warn(feed, f"{error}; {word}")
         self.state.record(feed, after.kept)
         self.metrics.feed_checks.labels(outcome).inc()
         return after
@@ -70,7 +71,8 @@ class Checker:
 
     async def _deliver(self, feed: str, items: Sequence[Read], before: Standing) -> int:
         """Deliver those that were not yet, oldest first; how many they are."""
-        new = self.state.unsent(feed, [item_id for item_id, _ in items])
+        ids = [item_id for item_id, _ in items]
+        new = await asyncio.to_thread(self.state.unsent, feed, ids)  # half a second for 100,000
         unsent = [(item_id, value) for item_id, value in reversed(items) if item_id in new]
         for chunk in _chunks(unsent):
             note = partial(self._note, feed, before, [item_id for item_id, _ in chunk])
@@ -82,8 +84,12 @@ class Checker:
     ) -> None:
         """Keep which items are sent. Where the feed stands moves after the last of them."""
         if refused:
-            log.warning("feed %s: %d items are too large for the topic", shown(feed), len(refused))
+            _warn(feed, f"{len(refused)} items are too large for the topic")
         self.state.record(feed, before.kept, sent)
+
+
+def _warn(feed: str, why: str) -> None:
+    log.warning(f"feed {shown(feed)}: {why}")  # one text: floods are folded by it, not feeds
 
 
 def _record(feed: str, item_id: str, value: bytes) -> Item:

@@ -2,17 +2,19 @@
 
 Each message is a line of JSON, and behind it as many bytes as the line says. A document of fifteen
 megabytes keeps the interpreter busy for long, and a hostile one might for ever: here only the
-documents behind it wait, and the parent ends it.
+documents behind it wait, and the kernel ends it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import sys
+import time
 from contextlib import suppress
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from stream_app.core.errors import FeedError
 from stream_app.sources.feeds.reading import read_feed
@@ -25,14 +27,17 @@ def main() -> None:
     """Answer until the documents end."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library might print
-    with suppress(ValueError):  # the limit is lower already
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+    # no core file: it would hold text
+    for kind, most in ((resource.RLIMIT_DATA, MEMORY_BYTES), (resource.RLIMIT_CORE, 0)):
+        with suppress(ValueError):  # the limit is lower already
+            resource.setrlimit(kind, (most, most))
     while question := sys.stdin.buffer.readline():
         _answer(json.loads(question), sys.stdin.buffer, answers)
 
 
-def _answer(question: dict[str, str], documents: BinaryIO, answers: BinaryIO) -> None:
-    document = documents.read(int(question["bytes"]))
+def _answer(question: dict[str, Any], documents: BinaryIO, answers: BinaryIO) -> None:
+    document = documents.read(question["bytes"])
+    _allow(question["seconds"])
     said: dict[str, str | int]
     payload = bytearray()
     try:
@@ -51,6 +56,12 @@ def _answer(question: dict[str, str], documents: BinaryIO, answers: BinaryIO) ->
         payload = bytearray()
     answers.write(json.dumps(said).encode() + b"\n" + payload)
     answers.flush()
+
+
+def _allow(seconds: int) -> None:
+    """Be ended by the kernel after so many more seconds of processor time."""
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time()) + seconds, hard))
 
 
 if __name__ == "__main__":

@@ -54,9 +54,8 @@ class FeedReader:
         self._checker = checker
         self._metrics = metrics
         self._turns = asyncio.Semaphore(CHECKS)
-        self._stand = {
-            feed: Standing.of(state.place(feed), time.time()).revived() for feed in feeds
-        }
+        now = time.time()
+        self._stand = {feed: Standing.of(state.place(feed), now).revived(now) for feed in feeds}
         for feed, standing in self._stand.items():
             state.record(feed, standing.kept)
         state.forget()

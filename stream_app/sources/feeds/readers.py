@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from contextlib import AbstractAsyncContextManager, suppress
@@ -14,7 +15,9 @@ from stream_app.sources.feeds.child import MAX_ANSWER_BYTES
 from stream_app.sources.feeds.fetching import Fetched
 from stream_app.sources.feeds.reading import Read
 
-READ_SECONDS = 60.0
+READ_SECONDS = 60  # of processor time: a busy machine is no fault of a document
+WAIT_SECONDS = 900.0
+LAST_SECONDS = 5.0  # of a process whose pipe is closed already
 CHILDREN = 2  # a slow document takes one, and the others go on
 
 
@@ -35,13 +38,12 @@ class Readers(AbstractAsyncContextManager["Readers"]):
         """The items of a document. Raises FeedError."""
         child = await self._free.get()
         try:
-            async with asyncio.timeout(READ_SECONDS):
+            async with asyncio.timeout(WAIT_SECONDS):
                 return await child.ask(document, feed)
-        except TimeoutError:
-            await child.end()
-            raise FeedError("too_large", f"it is not read within {READ_SECONDS:.0f} s") from None
-        except (OSError, EOFError, ValueError):
-            await child.end()
+        except (OSError, EOFError, ValueError):  # TimeoutError is an OSError
+            if await child.end(LAST_SECONDS) == -signal.SIGXCPU:
+                why = f"it is not read in {READ_SECONDS} s of processor time"
+                raise FeedError("too_large", why) from None
             raise FeedError("unreadable", "the process that reads it failed") from None
         except BaseException:  # told to stop: half a question may be asked
             await child.end()
@@ -63,7 +65,8 @@ class _Child:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
-        question = {"bytes": len(document.body), "url": document.url, "feed": feed}
+        about = {"url": document.url, "feed": feed, "seconds": READ_SECONDS}
+        question = about | {"bytes": len(document.body)}
         stdin.write(json.dumps(question).encode() + b"\n" + document.body)
         await stdin.drain()
         said = json.loads(await stdout.readline())
@@ -74,13 +77,19 @@ class _Child:
         lines = (await stdout.readexactly(said["bytes"])).split(b"\n")[:-1]
         return [(json.loads(name), value) for name, value in zip(*[iter(lines)] * 2, strict=True)]
 
-    async def end(self) -> None:
-        """Have no process any more; the next question starts another."""
+    async def end(self, patience: float = 0.0) -> int:
+        """Have no process any more; the next question starts another. How the process ended: it
+        has so many seconds to do that by itself."""
         process, self._process = self._process, None
-        if process is not None:
+        if process is None:
+            return 0
+        try:
+            async with asyncio.timeout(patience):
+                return await process.wait()
+        except TimeoutError:
             with suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            return await process.wait()
 
 
 async def _started() -> Process:

@@ -29,10 +29,11 @@ class Standing:
 
     @classmethod
     def of(cls, kept: dict[str, Any], now: float) -> Standing:
-        """As the state has it. A clock that was wrong once does not put a check off for ever."""
+        """As the state has it; a new feed is due. A clock that was wrong once does not put a check
+        off for ever."""
         known = {field.name for field in fields(cls)}
         found = cls(**{name: value for name, value in kept.items() if name in known})
-        return replace(found, due=min(found.due, now + MOST_SECONDS))
+        return replace(found, due=min(found.due or now, now + MOST_SECONDS))
 
     @property
     def kept(self) -> dict[str, Any]:
@@ -61,11 +62,11 @@ class Standing:
             return after
         return replace(after, moved="", etag="", modified="", digest="")
 
-    def revived(self) -> Standing:
+    def revived(self, now: float) -> Standing:
         """At a start: one that was given up has one more chance."""
         if not self.given_up:
             return self
-        return replace(self, failures=GIVE_UP_FAILURES - 1, due=0.0)
+        return replace(self, failures=GIVE_UP_FAILURES - 1, due=now)
 
 
 def _about(seconds: float) -> float:
