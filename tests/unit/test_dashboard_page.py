@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -16,9 +17,11 @@ from stream_app.core.errors import BrokerError, ConfigError
 from stream_app.core.health import Health
 from stream_app.core.settings import Settings
 from stream_app.web.dashboard import api as api_module
+from stream_app.web.dashboard import follow, process
 from stream_app.web.dashboard import live as live_module
 from stream_app.web.dashboard.api import Api, Sources
 from stream_app.web.dashboard.backlog import Backlog
+from stream_app.web.dashboard.follow import Follower
 from stream_app.web.dashboard.history import History
 from stream_app.web.dashboard.live import Live
 from stream_app.web.dashboard.page import page_files
@@ -226,3 +229,39 @@ def test_only_the_loopback_needs_no_token(tmp_path: Path):
         settings = Settings(routes=ROUTES, dashboard=given)
         with pytest.raises(ConfigError, match="token_file"):
             asyncio.run(run_dashboard(settings, show_text))
+
+
+class Failing:
+    """A reader whose thread fails."""
+
+    def run(self) -> None:
+        raise ConfigError("the password file is gone")
+
+    def stop(self) -> None:
+        """It has stopped already."""
+
+
+async def test_a_reader_that_fails_ends_the_process_with_its_reason():
+    stop = asyncio.Event()
+    with pytest.raises(ConfigError, match="the password file is gone"):
+        async with process._beside(Failing(), stop):
+            await stop.wait()
+
+
+def test_a_history_that_cannot_be_written_is_said_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    settings, health = Settings(routes=ROUTES), Health()
+    follower = Follower(settings.kafka, settings.routes, None, health, lambda _: None)  # type: ignore[arg-type]
+    tries: list[str] = []
+
+    def full(*_: object) -> None:
+        tries.append(health.not_ready()["topics"])
+        if len(tries) == 2:
+            follower.stop()
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(follow, "require_topics", full)
+    monkeypatch.setattr(follow, "RETRY_SECONDS", 0)
+    follower.run()
+    assert "disk is full" in tries[1]

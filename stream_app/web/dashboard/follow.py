@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from threading import Event
@@ -64,7 +65,7 @@ class Follower:
         health.unready("topics", "the topics are not read yet")
 
     def run(self) -> None:
-        """Read until `stop`. A broker that is away is waited for."""
+        """Read until `stop`. A broker that is away, or a disk that is full, is waited for."""
         while not self._stop.is_set():
             try:
                 require_topics(self._kafka, self._readers)
@@ -80,9 +81,14 @@ class Follower:
                     self._health.unready("topics", None)
                     self._follow(consumer)
             except BrokerError as error:
-                self._health.unready("topics", str(error))
-                log.warning("%s", error)
-                self._stop.wait(RETRY_SECONDS)
+                self._wait(str(error))
+            except sqlite3.Error as error:  # nothing was counted, so it is read again
+                self._wait(f"the history cannot be written ({error}): is there room on its disk?")
+
+    def _wait(self, why: str) -> None:
+        self._health.unready("topics", why)
+        log.warning("%s", why)
+        self._stop.wait(RETRY_SECONDS)
 
     def stop(self) -> None:
         """Have `run` return, soon."""

@@ -34,6 +34,7 @@ class Live:
         self._news = asyncio.Event()
         self._lock = Lock()  # answers are made on other threads
         self._arrived: deque[tuple[float, Counter[str]]] = deque(maxlen=MOST_BATCHES)
+        self._stopped = False
         self.viewers = 0
 
     @property
@@ -67,16 +68,21 @@ class Live:
         self._news.set()
         self._news = asyncio.Event()
 
+    def stop(self) -> None:
+        """End every viewer's events: the server is about to stop."""
+        self._stopped = True
+        self.tell(())
+
     def _since(self, after: int) -> list[Mapping[str, Any]]:
         newer = takewhile(lambda each: each[0] > after, reversed(self._lines))
         return [line for _, line in islice(newer, MOST_LINES)][::-1]
 
     async def events(self, after: int) -> AsyncIterator[bytes]:
-        """Server-sent events from the label behind number `after`, without end."""
+        """Server-sent events from the label behind number `after`, until `stop`."""
         self.viewers += 1
         told: Mapping[str, str] | None = None
         try:
-            while True:
+            while not self._stopped:
                 news = self._news
                 problems = self._problems()
                 if problems != told:

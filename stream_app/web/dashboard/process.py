@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
-from threading import Thread
 from typing import Protocol
 
 from stream_app.core.errors import ConfigError
@@ -60,7 +60,7 @@ async def run_dashboard(settings: Settings, show_text: bool) -> None:
             host, port, metrics.registry, health, routes, MAX_BODY_BYTES, "dashboard.listen"
         )
         health.unready("worker", None)
-        async with serving(server), _beside(follower), _beside(backlog):
+        async with serving(server), _beside(follower, stop), _beside(backlog, stop):
             log.info("the dashboard is at http://%s:%s/", host, port)
             await _until(stop, workers, live)
 
@@ -73,15 +73,16 @@ class Reader(Protocol):
 
 
 @asynccontextmanager
-async def _beside(reader: Reader) -> AsyncIterator[None]:
-    """Have it run for the length of the block."""
-    thread = Thread(target=reader.run, name=type(reader).__name__, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        reader.stop()
-        await asyncio.to_thread(thread.join)
+async def _beside(reader: Reader, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Have it run for the length of the block. What ends it ends the process, and is raised."""
+    with ThreadPoolExecutor(1, type(reader).__name__) as thread:
+        running = asyncio.get_running_loop().run_in_executor(thread, reader.run)
+        running.add_done_callback(lambda _: stop.set())
+        try:
+            yield
+        finally:
+            reader.stop()
+            await running
 
 
 async def _until(stop: asyncio.Event, workers: Workers, live: Live) -> None:
@@ -92,6 +93,7 @@ async def _until(stop: asyncio.Event, workers: Workers, live: Live) -> None:
 
     tasks = [asyncio.create_task(workers.run()), asyncio.create_task(look())]
     await stop.wait()
+    live.stop()
     for task in tasks:
         task.cancel()
 

@@ -10,34 +10,34 @@ const $ = (id) => document.getElementById(id);
 let lines = []; // the newest first
 let linesOf = ""; // which page they belong to
 let paused = false;
+let shell = null;
 
 const page = ({ route, by, value }) => JSON.stringify([route, value === null ? "" : by, value]);
 
 /** What the server knows of the last labels of a page, the newest first. */
-export function setLast(at, known, shell) {
-  if (linesOf !== page(at) || !paused) lines = known;
-  linesOf = page(at);
-  draw(shell);
+export function setLast(at, known, given) {
+  const moved = linesOf !== page(at);
+  [lines, linesOf, shell] = [known, page(at), given];
+  if (moved || !paused) draw();
 }
 
 /** Labels that just came, the oldest first; those of other pages are left out. */
-export function addLast(come, shell) {
-  const at = shell.state();
-  if (paused || linesOf !== page(at)) return;
+export function addLast(come, at) {
+  if (linesOf !== page(at)) return;
   const here = (line) =>
     (at.route === "" || line.route === at.route) && (at.value === null || line.fields[at.by] === at.value);
   lines = [...come.filter(here).reverse(), ...lines].slice(0, MOST);
-  draw(shell);
+  if (!paused) draw();
 }
 
-function draw(shell) {
+function draw() {
   const several = shell.state().route === "";
   const items = lines.length ? lines : [{ id: "", none: "Nothing has come yet." }];
   fill($("last"), items, (line) => line.id, (line) =>
-    line.none ? h("li", { class: "note" }, line.none) : drawn(line, several, shell));
+    line.none ? h("li", { class: "note" }, line.none) : drawn(line, several));
 }
 
-function drawn(line, several, shell) {
+function drawn(line, several) {
   const name = line.unsure ? "unsure" : line.label;
   const sure = line.unsure && line.label !== "unsure" ? `${line.label} ${percent(line.confidence)}` : percent(line.confidence);
   const here = shell.state().value !== null; // its page says the value already
@@ -57,4 +57,5 @@ $("pause").addEventListener("click", () => {
   paused = !paused;
   $("pause").setAttribute("aria-pressed", paused);
   say($("pause"), paused ? "Go on" : "Pause");
+  if (!paused) draw();
 });

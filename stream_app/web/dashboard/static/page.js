@@ -134,7 +134,7 @@ function follow() {
     },
     event(name, data) {
       if (name === "status") return status(data.problems);
-      addLast(data, shell);
+      addLast(data, state());
       soon();
     },
   });
