@@ -13,6 +13,7 @@ import argparse
 import os
 import re
 import signal
+import subprocess
 import tempfile
 import threading
 import time
@@ -23,25 +24,33 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from smtplib import SMTP
+from typing import Any
 
 import numpy as np
 
 from bench.machine import describe
 from bench.mail_peers import PEERS, installed
-from stream_app.kafka.embedded_broker import EmbeddedBroker
-from tests.conftest import KAFKA, apache_kafka, free_port
+from stream_app.core.settings import FilterSettings
+from tests.conftest import apache_kafka, free_port
 from tests.integration.filters import ready_worker, running_filter
 from tests.integration.harness import Stage, mails
 from tests.mail.mail_server import DOMAIN, MailServer, mail_server, someone
 
-DEADLINE_SECONDS = 2.0
-LATE_SECONDS = DEADLINE_SECONDS + 1.0 + 0.1  # Postfix waits 3 s for a filter that hangs, and a bit
+LATE_SECONDS = FilterSettings().deadline_seconds + 1
 MODEL = "builtin:spam"
 SIGNALS = {
     "filter told to stop": signal.SIGTERM,
     "filter killed": signal.SIGKILL,
     "filter stopped": signal.SIGSTOP,
 }
+STREAM_FAULTS = (
+    "worker stopped",
+    "worker killed",
+    "worker killed, started again",
+    "broker stopped",
+    "broker killed",
+    "broker killed, started again",
+)
 PERCENTILES = (50, 99)
 _NEWLINE = re.compile(rb"\r\n|\r|\n")
 
@@ -140,7 +149,7 @@ class Bench:
         for name, number in SIGNALS.items():
             with self._in_process() as process:
                 yield name, self._sender.flow(port, partial(os.kill, process, number))
-        for name in ("worker stopped", "worker killed", "broker killed"):
+        for name in STREAM_FAULTS:
             with self._through_kafka() as faults:
                 yield name, self._sender.flow(port, faults[name])
 
@@ -166,28 +175,30 @@ class Bench:
 
     @contextmanager
     def _through_kafka(self) -> Iterator[dict[str, Callable[[], object]]]:
+        """Everything that it takes, and what may happen to it."""
+        port, folder = free_port(), self._new_folder()
         with ExitStack() as stack:
-            address, kill = stack.enter_context(_broker(self._new_folder()))
-            stage = self._stage(address)
+            broker = stack.enter_context(apache_kafka(folder, port)).process
+            stack.callback(broker.send_signal, signal.SIGCONT)  # else it would not end
+            stage = self._stage(f"127.0.0.1:{port}")
             stage.create_topics()
-            worker = stack.enter_context(ready_worker(stage))
+            worker = stack.enter_context(ready_worker(stage)).process
             stack.enter_context(running_filter(stage, self._server.listen))
+
+            def again(process: subprocess.Popen[bytes], start: Callable[[], Any]) -> None:
+                process.kill()
+                stack.enter_context(start())
+
             yield {
-                "worker stopped": lambda: worker.process.send_signal(signal.SIGSTOP),
+                "worker stopped": partial(worker.send_signal, signal.SIGSTOP),
                 "worker killed": worker.kill,
-                "broker killed": kill,
+                "worker killed, started again": lambda: again(worker, partial(ready_worker, stage)),
+                "broker stopped": partial(broker.send_signal, signal.SIGSTOP),
+                "broker killed": broker.kill,
+                "broker killed, started again": lambda: again(
+                    broker, partial(apache_kafka, folder, port)
+                ),
             }
-
-
-@contextmanager
-def _broker(folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Apache Kafka where there is one; the embedded broker hands records on 0.1 s late."""
-    if KAFKA.exists():
-        with apache_kafka(folder) as apache:
-            yield apache.address, apache.process.kill
-    else:
-        with EmbeddedBroker(free_port()) as broker:
-            yield broker.address, lambda: broker.__exit__(None, None, None)
 
 
 def main() -> None:

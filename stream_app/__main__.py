@@ -7,12 +7,16 @@ from typing import Annotated
 from stream_app.cli.broker import broker
 from stream_app.cli.classify import classify
 from stream_app.cli.config import config
+from stream_app.cli.correct import correct
+from stream_app.cli.dashboard import dashboard
 from stream_app.cli.demo.command import demo
 from stream_app.cli.dlq import dlq
 from stream_app.cli.filter import filter_
+from stream_app.cli.ingest import ingest
 from stream_app.cli.models import models
 from stream_app.cli.produce import produce
 from stream_app.cli.review import review
+from stream_app.cli.sink import sink
 from stream_app.cli.topics import topics
 from stream_app.cli.watch import watch
 from stream_app.cli.worker import worker
@@ -34,9 +38,13 @@ app.command(name="filter")(filter_)
 app.add_typer(topics, name="topics")
 app.command()(classify)
 app.command()(produce)
+app.add_typer(ingest, name="ingest")
+app.add_typer(sink, name="sink")
 app.command()(watch)
+app.command()(dashboard)
 app.add_typer(dlq, name="dlq")
 app.command()(review)
+app.command()(correct)
 app.add_typer(models, name="models")
 app.add_typer(config, name="config")
 app.command()(broker)

@@ -8,11 +8,8 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
-import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from functools import partial
-from pathlib import Path
 from traceback import format_tb
 
 import faust
@@ -36,6 +33,7 @@ from stream_app.services.history.marks import Marks
 from stream_app.services.history.report import report_parted
 from stream_app.services.lag import LagMonitor
 from stream_app.services.reload import ModelReloader, first_model
+from stream_app.web.process import stop_on_signals
 from stream_app.web.server import WebServer
 
 log = logging.getLogger(__name__)
@@ -64,9 +62,7 @@ class Worker:
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT; raises whatever made going on impossible."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        stop_on_signals(self._stop)
         s = self._settings
         web = WebServer(s.metrics.host, s.metrics.port, self._metrics.registry, self._health)
         await web.start()
@@ -97,17 +93,23 @@ class Worker:
 
     async def _prepare(self) -> bool:
         """Wait for the broker and load the models; False if told to stop meanwhile."""
-        stopped = asyncio.create_task(self._stop.wait())
-        prepared = asyncio.create_task(self._load_routes())
-        await asyncio.wait({stopped, prepared}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if not prepared.done():
-            prepared.cancel()
-            await asyncio.wait({prepared})
+        prepared = await self._unless_stopped(self._load_routes())
+        if not prepared:
             self._stuck.append(self._step)
-            return False
-        prepared.result()
-        return True
+        return prepared
+
+    async def _unless_stopped(self, work: Coroutine[object, object, object]) -> bool:
+        """Do it to the end; False if told to stop meanwhile."""
+        stopped = asyncio.create_task(self._stop.wait())
+        working = asyncio.create_task(work)
+        await asyncio.wait({stopped, working}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if working.done():
+            working.result()
+            return True
+        working.cancel()
+        await asyncio.wait({working})
+        return False
 
     async def _load_routes(self) -> None:
         settings = self._settings
@@ -127,48 +129,47 @@ class Worker:
     @contextlib.asynccontextmanager
     async def _consuming(self) -> AsyncIterator[None]:
         """Faust consumes from here on; on the way out deliveries are settled and committed."""
-        with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
-            app = await self._started(Path(folder))
-            if app is None:
-                yield
-                return
-            routes = self._routes.values()
-            reloader = ModelReloader(
-                [watch for route in routes for watch in route.watches],
-                self._settings.registry.poll_seconds,
-                self._metrics,
-            )
-            beside = [service for route in routes for service in route.services]
-            services = [self._lag_monitor(), reloader, self._drift, *beside]
+        app = await self._started()
+        if app is None:
+            yield
+            return
+        routes = self._routes.values()
+        reloader = ModelReloader(
+            [watch for route in routes for watch in route.watches],
+            self._settings.registry.poll_seconds,
+            self._metrics,
+        )
+        beside = [service for route in routes for service in route.services]
+        services = [self._lag_monitor(), reloader, self._drift, *beside]
+        for service in services:
+            await service.start()
+        crashed = asyncio.create_task(self._watch_crash(app))
+        self._health.unready("worker", None)
+        log.info("consuming %s", ", ".join(sorted(r.input_topic for r in self._settings.routes)))
+        try:
+            yield
+        finally:
+            self._health.unready("worker", "stopping")
+            crashed.cancel()
             for service in services:
-                await service.start()
-            crashed = asyncio.create_task(self._watch_crash(app))
-            self._health.unready("worker", None)
-            log.info(
-                "consuming %s", ", ".join(sorted(r.input_topic for r in self._settings.routes))
-            )
-            try:
-                yield
-            finally:
-                self._health.unready("worker", "stopping")
-                crashed.cancel()
-                for service in services:
-                    await service.stop()
-                if not reloader.close():
-                    self._stuck.append("a new model was still loading")
-                await self._stop_faust(app)
+                await service.stop()
+            if not reloader.close():
+                self._stuck.append("a new model was still loading")
+            await self._stop_faust(app)
 
-    async def _started(self, folder: Path) -> faust.App | None:
-        """Faust, consuming; waits while the broker is unreachable. None: told to stop."""
+    async def _started(self) -> faust.App | None:
+        """Faust, consuming; waits while the broker is away. None: told to stop, or refused."""
         while not self._stop.is_set():
-            self._faust = app = self._new_faust(folder)
+            self._faust = app = self._new_faust()
             try:
-                await app.start()
-                return app
+                if await self._unless_stopped(app.start()) and not app.crashed:
+                    return app
+                if app.crashed:
+                    self._crash(app)
             except KafkaError as error:
                 name = type(error).__name__
-            self._health.unready("broker", f"went away at the start ({name})")
-            log.warning("the consumer cannot start (%s); trying again", name)
+                self._health.unready("broker", f"went away at the start ({name})")
+                log.warning("the consumer cannot start (%s); trying again", name)
             await self._stop_faust(app)
             await asyncio.sleep(RETRY_SECONDS)
         return None
@@ -179,7 +180,7 @@ class Worker:
         if (await asyncio.wait({stopping}, timeout=STOP_SECONDS))[1]:
             self._stuck.append("the consumer does not stop")
 
-    def _new_faust(self, folder: Path) -> faust.App:
+    def _new_faust(self) -> faust.App:
         transactional = frozenset(
             route.input_topic
             for route in self._settings.routes
@@ -190,8 +191,16 @@ class Worker:
             self._metrics.log_reverted.labels(name)
             self._metrics.missed.labels(name)
         parted = partial(report_parted, routes, self._metrics)
-        guards = Guards(self._acks, self._marks, self._settle, self._forget, parted, transactional)
-        app = guarded_app(self._settings, folder, guards)
+        guards = Guards(
+            self._acks,
+            self._marks,
+            self._settle,
+            self._forget,
+            parted,
+            transactional,
+            self._settings.kafka.auto_offset_reset == "latest",
+        )
+        app = guarded_app(self._settings, guards)
         for route in self._routes.values():
             self._add_agent(app, route)
         app.on_before_shutdown.connect(self._before_shutdown, weak=False)
@@ -243,7 +252,13 @@ class Worker:
 
     async def _watch_crash(self, app: faust.App) -> None:
         await app._crashed.wait()
-        self._failure = BrokerError(f"the consumer crashed ({app.crash_reason!r:.200})")
+        self._crash(app)
+
+    def _crash(self, app: faust.App) -> None:
+        reason = app.crash_reason
+        if not isinstance(reason, WinnowError):
+            reason = BrokerError(f"the consumer crashed ({reason!r:.200})")
+        self._failure = reason
         self._stop.set()
 
     async def _before_shutdown(self, *_: object, **__: object) -> None:

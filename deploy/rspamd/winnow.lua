@@ -7,7 +7,7 @@ local ucl = require "ucl"
 
 local URL = "http://127.0.0.1:9109/v1/label/mail"  -- the last part is the route
 local TOKEN = nil                                  -- the text of filter.token_file, if there is one
-local SECONDS = 3.0                                -- a second more than the filter's deadline
+local SECONDS = 2.0                                -- half a second more than the filter's deadline
 
 local SYMBOLS = {  -- by decision: name and score, which the confidence multiplies
   spam = { name = "WINNOW_SPAM", score = 4.0 },

@@ -22,7 +22,8 @@ from stream_app.labeller import Labeller
 from stream_app.model.references import resolve
 from stream_app.pipeline.work import Work
 from stream_app.serving.served import ModelLoader, ServedModel
-from stream_app.sources.files import MAX_MESSAGE_BYTES, STDIN, Found, Source
+from stream_app.sources.files import STDIN, Source
+from stream_app.sources.messages import MAX_MESSAGE_BYTES, Found
 
 BATCH_TOKENS = 4096
 BATCH_SECONDS = 0.01  # a batch waits no longer for more, so a slow pipe sees its results at once

@@ -9,6 +9,7 @@ from stream_app.cli.options import ConfigFile
 from stream_app.configuration import load_settings
 from stream_app.core.errors import ModelError
 from stream_app.model.references import resolve
+from stream_app.web.access import address, bearer_token
 
 config = typer.Typer(no_args_is_help=True, help="Show and check the configuration.")
 
@@ -24,11 +25,15 @@ def show(config: ConfigFile) -> None:
 def check(config: ConfigFile) -> None:
     """Check the configuration and the models of every route; exit code 1 if one is unusable.
 
-    An `hf://` or `models:/` model is downloaded. Certificates and password files are read; the
-    broker is not asked.
+    An `hf://` or `models:/` model is downloaded. Certificates, password and token files are read;
+    the broker is not asked.
     """
     settings = load_settings(config)
     settings.kafka.client_arguments()
+    if settings.imap.host:
+        settings.imap.secret()
+        settings.imap.tls()
+    bearer_token("filter", settings.filter.token_file, address(settings.filter.http)[0])
     failed = False
     for route in settings.routes:
         for reference in filter(None, (route.model, route.challenger)):

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from importlib.util import find_spec
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from stream_app.cli.options import ConfigFile
+from stream_app.cli.options import ConfigFile, with_options
 from stream_app.cli.worker import LogLevel
 from stream_app.configuration import load_settings
 from stream_app.core.errors import ConfigError
 from stream_app.core.logs import configure_logging
-from stream_app.core.settings import FilterSettings, Settings, from_options
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s)")
 
@@ -30,7 +29,7 @@ def filter_(
     ] = None,
     deadline: Annotated[
         str | None,
-        typer.Option(metavar="2s", help="The longest wait for a label. Default: 2s."),
+        typer.Option(metavar="1.5s", help="The longest wait for a label. Default: 1.5s."),
     ] = None,
     http: Annotated[
         str | None,
@@ -48,20 +47,13 @@ def filter_(
     the deadline it passes as it is, whatever has failed. Programs ask by POST /v1/label/ROUTE.
     """
     given = {"listen": listen, "http": http, "deadline_seconds": deadline and _seconds(deadline)}
-    settings = _with_options(load_settings(config), given)
+    settings = with_options(load_settings(config), "filter", given)
     if settings.filter.listen and find_spec("kilter") is None:
         raise ConfigError("the milter needs an extra: pip install 'winnow-stream[mail]'")
     configure_logging(log_level)
     from stream_app.filter.process import run_filter  # a second that --help has no use for
 
     asyncio.run(run_filter(settings, in_process))
-
-
-def _with_options(settings: Settings, given: dict[str, Any]) -> Settings:
-    """The options win over the file. Raises ConfigError naming the option."""
-    chosen = {name: value for name, value in given.items() if value is not None}
-    merged = from_options(FilterSettings, **settings.filter.model_dump() | chosen)
-    return settings.model_copy(update={"filter": merged})
 
 
 def _seconds(text: str) -> float:

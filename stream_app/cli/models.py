@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from stream_app.core.headers import CHAMPION_LABEL, CHAMPION_MODEL
 from stream_app.core.label_record import LabelRecord
 from stream_app.core.settings import KafkaClientSettings, RouteSettings, load_registry
 from stream_app.kafka.reading import read_topic
+from stream_app.model.confined.registry import ConfinedRegistry
 from stream_app.model.registry import CHAMPION, RegisteredVersion, Registry
 
 Pair = tuple[str, str]  # of the champion and the challenger: their models, or their labels
@@ -38,10 +40,10 @@ def list_versions(
     config: RegistryConfig = None,
 ) -> None:
     """List registered versions, newest first: model, version, aliases, when, digest."""
-    registry = Registry(load_registry(config).uri)
-    for model in [name] if name else registry.names():
-        for version in registry.versions(model):
-            typer.echo(_line(version))
+    with _registry(config) as registry:
+        for model in [name] if name else registry.names():
+            for version in registry.versions(model):
+                typer.echo(_line(version))
 
 
 @models.command("promote")
@@ -56,13 +58,15 @@ def promote(
 
     The current champion becomes `previous`; `winnow models rollback` restores it.
     """
-    typer.echo(_serves(Registry(load_registry(config).uri).promote(name, version)))
+    with _registry(config) as registry:
+        typer.echo(_serves(registry.promote(name, version)))
 
 
 @models.command("rollback")
 def rollback(name: Name, config: RegistryConfig = None) -> None:
     """Make the previous champion the champion again, and the current one `previous`."""
-    typer.echo(_serves(Registry(load_registry(config).uri).rollback(name)))
+    with _registry(config) as registry:
+        typer.echo(_serves(registry.rollback(name)))
 
 
 @models.command("compare")
@@ -80,6 +84,10 @@ def compare(config: ConfigFile, route: RouteName = None) -> None:
     for each in shadowed:
         for line in _compared(settings.kafka, each):
             typer.echo(line)
+
+
+def _registry(config: Path | None) -> AbstractContextManager[Registry]:
+    return closing(ConfinedRegistry(load_registry(config).uri))
 
 
 def _line(version: RegisteredVersion) -> str:

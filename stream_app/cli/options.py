@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from stream_app.core.command_line import config_option
-from stream_app.core.settings import KafkaSettings, RouteSettings, Settings, load_kafka
+from stream_app.core.settings import (
+    KafkaSettings,
+    RouteSettings,
+    Settings,
+    from_options,
+    load_kafka,
+)
 
 ConfigFile = Annotated[Path, config_option("The configuration (TOML).")]
 KafkaConfig = Annotated[Path | None, config_option("A configuration, for its [kafka].")]
@@ -40,3 +46,11 @@ def kafka_settings(config: Path | None, bootstrap_servers: str | None) -> KafkaS
 def chosen_routes(settings: Settings, name: str | None) -> Sequence[RouteSettings]:
     """The route called `name`, or all. Raises ConfigError if it is unknown."""
     return settings.routes if name is None else [settings.route(name)]
+
+
+def with_options(settings: Settings, section: str, given: Mapping[str, Any]) -> Settings:
+    """The options of a section win over the file; None is one not given. Raises ConfigError."""
+    current = getattr(settings, section)
+    chosen = {name: value for name, value in given.items() if value is not None}
+    merged = from_options(type(current), **current.model_dump() | chosen)
+    return settings.model_copy(update={section: merged})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -34,7 +34,8 @@ def produce(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many messages.")] = None,
 ) -> None:
-    """Send the messages of files to a topic, as they are and without a key.
+    """Send the messages of files to a topic once, as they are and without a key. `winnow ingest
+    files` remembers what it has sent.
 
     rfc822 accepts mails, mbox, Maildir, and folders and tar archives of mails; json JSON Lines
     and .csv (rows become objects); feed XML files and JSON Lines; text lines. Empty
@@ -53,11 +54,16 @@ def produce(
         finally:
             records.finish()
             typer.echo(f"{records.confirmed} messages sent to {topic}")
-    if source.empty:
-        typer.echo(f"winnow: left out {source.empty} empty files or mails", err=True)
-    for name in records.refused:
+    report(topic, source.empty, records.refused)
+
+
+def report(topic: str, empty: int, refused: Sequence[str]) -> None:
+    """Say what was not sent; exit code 1 where a message was refused."""
+    if empty:
+        typer.echo(f"winnow: left out {empty} empty files or mails", err=True)
+    for name in refused:
         typer.echo(f"winnow: {name} is too large for {topic} and was not sent", err=True)
-    if records.refused:
+    if refused:
         raise typer.Exit(1)
 
 

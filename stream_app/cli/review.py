@@ -18,7 +18,7 @@ from stream_app.codecs import CODECS
 from stream_app.configuration import load_settings
 from stream_app.core.errors import ConfigError, RecordError
 from stream_app.core.feedback import Feedback
-from stream_app.core.headers import CONFIDENCE, LABEL, origin_id
+from stream_app.core.headers import CONFIDENCE, LABEL, mark_of, origin_id
 from stream_app.core.messages import Message, ParseSpec, Record
 from stream_app.core.settings import KafkaSettings, RouteSettings
 from stream_app.kafka.connect import connected
@@ -89,11 +89,18 @@ def _remember(memory: Any, record: Record) -> None:
 
 def _send(feedback: Sending, record: Record, label: str, route: str, who: str) -> None:
     """The answer to the feedback topic, confirmed."""
+    mark = mark_of(record)
     told = Feedback(
-        id=origin_id(record), text=None, label=label, route=route, who=who, when=datetime.now(UTC)
+        id=origin_id(record),
+        topic_id=mark.topic_id,
+        epoch=mark.epoch,
+        text=None,
+        label=label,
+        route=route,
+        who=who,
+        when=datetime.now(UTC),
     )
-    value = told.model_dump_json(exclude_none=True).encode()
-    feedback.send(str(told.id), value, str(told.id).encode())
+    feedback.send(str(told.id), told.encoded, told.key)
     feedback.finish()
 
 

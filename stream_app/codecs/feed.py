@@ -93,7 +93,7 @@ def _from_json(found: dict[str, Any], spec: ParseSpec) -> Message:
         found = _only(items)
         if not isinstance(found, dict):
             raise RecordError(MALFORMED, "the item of this JSON feed is not an object")
-    title, body = (partial(_without_html, Allowance()) for _ in range(2))
+    title, body = (partial(without_html, Allowance()) for _ in range(2))
     bodies = (
         text_at(found, key) if key == "content_text" else body(text_at(found, key))
         for key in _JSON_BODY
@@ -212,10 +212,10 @@ def _text(left: Allowance, node: etree._Element) -> str:
         text = decode(decode_base64(text.encode()), None)
     if "/" in kind and not (kind.startswith("text/") or kind.endswith("xml")):
         return ""  # a file
-    return text if kind in _PLAIN else _without_html(left, text)
+    return text if kind in _PLAIN else without_html(left, text)
 
 
-def _without_html(left: Allowance, text: str) -> str:
+def without_html(left: Allowance, text: str) -> str:
     if "<" not in text and "&" not in text:
         return text
     has_mark_up = (

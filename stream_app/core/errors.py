@@ -5,13 +5,18 @@ WinnowError
 ├── ModelError       a model reference or artifact cannot be used
 │   ├── NotRegistered        ... because the registry has no such model, alias or version
 │   └── RegistryUnreachable  ... because the registry does not answer: waiting may help
-├── SourceError      a file given to `produce` or `classify` cannot be read
+├── SourceError      a file given to `produce`, `ingest` or `classify` cannot be read
+├── FeedError        a news feed cannot be fetched or read: it is tried again later
 ├── RecordError      this one record cannot be labelled: it goes to the dead letters
 │   └── NoText       ... because it has pictures or files, and no words
+├── SinkError        labels could not be handed on: they are tried again, none is skipped
 ├── NoLabel          there is no label for a message in time: who asked goes on without
+├── NoCorrection     what a person says is right is not passed on to those who learn
 ├── EngineError      a batch could not be scored
 │   ├── OutOfMemory  ... because the device ran out of memory: a smaller batch may pass
 │   └── EngineSick   ... and the canary fails too: the process must end, nothing is acked
+├── ImapError        the mail server of [imap], or a mailbox on it, is not usable: waiting may help
+│   └── ImapRefused      ... because one side does not trust or know the other: no outage
 └── BrokerError      the broker, or a topic on it, is not usable
     ├── BrokerUnreachable  ... because it does not answer: waiting may help
     └── AccessError        ... because it refuses our credentials, or we its certificate: no outage
@@ -48,6 +53,19 @@ class SourceError(WinnowError):
     """An input file cannot be read."""
 
 
+class FeedError(WinnowError):
+    """A news feed cannot be fetched or read.
+
+    `reason` is one of a small fixed set, a metric label; `retry_after` are the seconds that its
+    server asks to be left alone.
+    """
+
+    def __init__(self, reason: str, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
 class RecordError(WinnowError):
     """One record cannot be labelled.
 
@@ -72,6 +90,14 @@ class NoText(RecordError):
         self.found = found
 
 
+class SinkError(WinnowError):
+    """Labels could not be handed on, and waiting may help; at least `wait_seconds`, where known."""
+
+    def __init__(self, message: str, wait_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
+
+
 class NoLabel(WinnowError):
     """A message has no label in time.
 
@@ -81,6 +107,19 @@ class NoLabel(WinnowError):
 
     def __init__(self, reason: str, code: str = "") -> None:
         super().__init__(f"no label: {reason}{code and f' ({code})'}")
+        self.reason = reason
+        self.code = code
+
+
+class NoCorrection(WinnowError):
+    """A correction is not passed on to those who learn from it.
+
+    `reason` is one of a small fixed set, a metric label; `code` is the `RecordError.code` of a
+    message without words.
+    """
+
+    def __init__(self, reason: str, message: str, code: str = "") -> None:
+        super().__init__(message)
         self.reason = reason
         self.code = code
 
@@ -95,6 +134,14 @@ class OutOfMemory(EngineError):
 
 class EngineSick(EngineError):
     """Even the canary batch fails: the engine, not the record, is at fault."""
+
+
+class ImapError(WinnowError):
+    """The mail server of `[imap]` is not usable now, or not as we need it."""
+
+
+class ImapRefused(ImapError):
+    """It refuses our credentials or mailboxes, or we its certificate: waiting will not help."""
 
 
 class BrokerError(WinnowError):

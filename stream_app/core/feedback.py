@@ -21,6 +21,17 @@ class Feedback(BaseModel):
         pattern=r"^[A-Za-z0-9._-]{1,249}/\d{1,9}/\d{1,18}$",
         description="of the label record: topic/partition/offset of the route's input",
     )
+    topic_id: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_-]{22}$",
+        description="source.topic_id of the label record: where the topic was made again since, "
+        "the id is of another record",
+    )
+    epoch: int | None = Field(
+        None,
+        ge=0,
+        description="source.epoch of the label record: where the log went back since, the same",
+    )
     text: str | None = Field(
         None, min_length=1, description="instead of an id: the words themselves"
     )
@@ -30,6 +41,16 @@ class Feedback(BaseModel):
         min_length=1, max_length=200, description="a person, rule or system: the source"
     )
     when: AwareDatetime = Field(description="with a time zone")
+
+    @property
+    def encoded(self) -> bytes:
+        """The value of its record."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+    @property
+    def key(self) -> bytes | None:
+        """The key of its record."""
+        return self.id.encode() if self.id else None
 
     @field_validator("when")
     @classmethod

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from stream_app.core.messages import Headers, Record
+from stream_app.core.messages import Headers, Mark, Record
 
 PREFIX = "winnow-"
 
@@ -19,8 +19,8 @@ ERROR = "winnow-error"  # RecordError.code
 REASON = "winnow-reason"  # for a person
 ROUTE = "winnow-route"
 SOURCE = "winnow-source"  # the id of the failed record
-TOPIC_ID = "winnow-topic-id"  # of that record's topic, where the broker says it
-EPOCH = "winnow-epoch"  # of that record: the leader epoch
+TOPIC_ID = "winnow-topic-id"  # of that record's topic, where the broker says it; copies have it too
+EPOCH = "winnow-epoch"  # of that record: the leader epoch; copies have it too
 TIMESTAMP = "winnow-timestamp"  # of that record, milliseconds since the epoch
 ATTEMPTS = "winnow-attempts"  # how often it has failed
 MODEL = "winnow-model"
@@ -38,6 +38,7 @@ CHAMPION_LABEL = "winnow-champion-label"
 CHAMPION_MODEL = "winnow-champion-model"
 
 _COUNT = re.compile(r"[0-9]{1,9}")  # no longer number is believed
+_TOPIC_ID = re.compile(r"[\w-]{22}", re.ASCII)
 
 
 def foreign(headers: Headers) -> Headers:
@@ -59,3 +60,18 @@ def attempts(record: Record) -> int:
     """How often a dead letter has failed so far, by its header; 0 without one."""
     said = record.header(ATTEMPTS) or ""
     return int(said) if _COUNT.fullmatch(said) else 0
+
+
+def of_mark(mark: Mark) -> Headers:
+    """The log that a record came from, as far as it is known."""
+    told = ((TOPIC_ID, mark.topic_id), (EPOCH, mark.epoch))
+    return encoded(*((name, str(value)) for name, value in told if value is not None))
+
+
+def mark_of(record: Record) -> Mark:
+    """What `of_mark` wrote."""
+    topic_id, epoch = record.header(TOPIC_ID) or "", record.header(EPOCH) or ""
+    return Mark(
+        topic_id if _TOPIC_ID.fullmatch(topic_id) else None,
+        int(epoch) if _COUNT.fullmatch(epoch) else None,
+    )

@@ -137,6 +137,40 @@ class Metrics:
         "filter_seconds", "Time a message waits for its label", SECONDS, "route"
     )
     filter_in_flight = gauge("filter_in_flight", "Messages that wait for their label")
+    corrections = counter(
+        "corrections", "Corrections that `winnow filter` was told", "route", "outcome"
+    )
+    dashboard_viewers = gauge("dashboard_viewers", "Pages that `winnow dashboard` feeds")
+    ingested = counter(
+        "ingested_records", "Items of a source that were to be delivered", "source", "outcome"
+    )
+    feed_checks = counter("feeds_checks", "Checks of news feeds, by what came of them", "outcome")
+    feeds = gauge("feeds", "News feeds that are subscribed, by how they are", "state")
+    feeds_overdue_seconds = gauge(
+        "feeds_overdue_seconds", "How late the latest check of a news feed is"
+    )
+    sink_records = counter(
+        "sink_records",
+        "Records that a sink has done with, by what became of them",
+        "sink",
+        "outcome",
+    )
+    sink_failures = counter("sink_failures", "Writes of a sink that must be tried again", "sink")
+    sink_write_seconds = histogram(
+        "sink_write_seconds", "Time a sink needs for a batch of labels", SECONDS, "sink"
+    )
+    sink_lag_records = gauge(
+        "sink_lag_records", "Label records that a sink has yet to write", "sink", "topic"
+    )
+    sink_lag_seconds = gauge(
+        "sink_lag_seconds", "Age of the oldest label that a sink is trying to write", "sink"
+    )
+    imap_open = gauge(
+        "imap_mailbox_open", "1 while the IMAP source follows a mailbox, else 0", "mailbox"
+    )
+    imap_labels = counter(
+        "imap_labels", "Labels that came to the IMAP sink, by what became of the mail", "outcome"
+    )
     model_info = gauge("model_info", "1 for each model serving", "route", "model_version", "model")
     model_bytes = gauge(
         "model_memory_bytes", "Device memory held by the weights", "route", "model_version"

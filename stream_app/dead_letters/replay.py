@@ -111,6 +111,9 @@ def _alone(kafka: KafkaSettings, route: RouteSettings, say: Callable[[str], None
     ) as consumer:
         if lockable:
             consumer.subscribe([topic])
+            # Known before the join, they cannot come during it: kafka-python 3.0.12 then joins
+            # again, and forgets the assignment if a poll's time runs out meanwhile.
+            partitions_of(consumer, topic)
             for polls in count(1):
                 consumer.poll(_POLL_MS)
                 if TopicPartition(topic, 0) in consumer.assignment():

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from ipaddress import ip_address
-from pathlib import Path
 
-from stream_app.core.errors import ConfigError, EngineSick
+from stream_app.core.errors import EngineSick
 from stream_app.core.health import Health
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings import FilterSettings, RouteSettings, Settings
+from stream_app.core.settings import Settings
 from stream_app.filter.asking import Asker, FailOpen
-from stream_app.filter.http import LabelApi
+from stream_app.filter.corrections import Corrections
+from stream_app.filter.http import Api
 from stream_app.filter.in_process import in_process
-from stream_app.filter.sockets import address, listening
+from stream_app.filter.sockets import listening
 from stream_app.filter.stream import Stream
+from stream_app.web.access import address, bearer_token
+from stream_app.web.process import serving, stop_on_signals
 from stream_app.web.server import WebServer
 
 log = logging.getLogger(__name__)
@@ -37,12 +37,10 @@ class Filter:
 
     async def run(self) -> None:
         """Answer until SIGTERM or SIGINT. Raises ConfigError, ModelError, EngineSick."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        stop_on_signals(self._stop)
         async with self._asker() as asker:
             front = FailOpen(asker, self._settings.filter, self._metrics)
-            async with self._web(front), self._milter(front):
+            async with self._web(front, self._corrections(asker)), self._milter(front):
                 self._health.unready("worker", None)
                 await self._stop.wait()
                 front.stop()
@@ -55,24 +53,29 @@ class Filter:
             return in_process(s, self._metrics, self._end)
         return Stream(s.kafka, s.routes, s.filter.deadline_seconds, self._health)
 
+    def _corrections(self, asker: Asker) -> Corrections | None:
+        """None without Kafka: there is nobody to tell them to."""
+        if not isinstance(asker, Stream):
+            return None
+        s = self._settings
+        return Corrections(asker.deliver, s.feedback.topic, s.filter, self._metrics)
+
     def _end(self, failure: EngineSick) -> None:
         self._failure = failure
         self._stop.set()
 
-    @asynccontextmanager
-    async def _web(self, front: FailOpen) -> AsyncIterator[None]:
+    def _web(
+        self, front: FailOpen, corrections: Corrections | None
+    ) -> AbstractAsyncContextManager[None]:
         s = self._settings
         host, port = address(s.filter.http)
-        api = LabelApi(front, s.routes, _token(s.filter, host))
+        token = bearer_token("filter", s.filter.token_file, host)
+        api = Api(front, corrections, s.routes, token)
         largest = max(route.max_record_bytes for route in s.routes)
         server = WebServer(
             host, port, self._metrics.registry, self._health, api.resources, largest, "filter.http"
         )
-        await server.start()
-        try:
-            yield
-        finally:
-            await server.stop()
+        return serving(server)
 
     @asynccontextmanager
     async def _milter(self, front: FailOpen) -> AsyncIterator[None]:
@@ -82,7 +85,7 @@ class Filter:
             return
         from stream_app.filter.milter import Milter  # of an extra, and HTTP does without
 
-        route = mail_route(self._settings)
+        route = self._settings.route_of("rfc822", settings.route, "filter.route")
         milter = Milter(lambda mail: front.ask(route, mail), settings, route.max_record_bytes)
         with listening(settings.listen) as opened:
             server = await asyncio.start_server(milter.serve, sock=opened)
@@ -92,51 +95,6 @@ class Filter:
             finally:
                 server.close()
                 await milter.stop()
-
-
-def mail_route(settings: Settings) -> RouteSettings:
-    """The route of the mail server's messages. Raises ConfigError where it is not clear."""
-    if settings.filter.route:
-        route = settings.route(settings.filter.route)
-        if route.format != "rfc822":
-            raise ConfigError(
-                f"filter.route = {route.name!r}: its format is {route.format}, and a mail server's "
-                "messages are rfc822"
-            )
-        return route
-    found = [route for route in settings.routes if route.format == "rfc822"]
-    if len(found) != 1:
-        names = ", ".join(route.name for route in found) or "none"
-        raise ConfigError(
-            f"filter.route: name the route of the mail server's messages; of format rfc822: {names}"
-        )
-    return found[0]
-
-
-def _token(settings: FilterSettings, host: str) -> str:
-    """The token of the HTTP API. Raises ConfigError where it is needed and missing."""
-    if settings.token_file:
-        file = Path(settings.token_file)
-        try:
-            found = file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"filter.token_file {file} cannot be read: {error}") from None
-        if not found:
-            raise ConfigError(f"filter.token_file {file} is empty")
-        return found
-    if not _is_loopback(host):
-        raise ConfigError(
-            f"filter.http: {host} can be reached from other machines: give filter.token_file, a "
-            "file with the bearer token that clients must send"
-        )
-    return ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 async def run_filter(settings: Settings, without_kafka: bool) -> None:

@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stream_app.core.errors import ConfigError
+from stream_app.web.access import address
 
 BACKLOG = 256
 UMASK = 0o117  # the owner and its group may connect: the mail server is in the group
-LOOPBACK = "127.0.0.1"
 
 
 @contextmanager
@@ -30,12 +30,6 @@ def listening(where: str) -> Iterator[socket.socket]:
         opened.close()
         if kind == "unix":
             Path(rest).unlink(missing_ok=True)
-
-
-def address(where: str) -> tuple[str, int]:
-    """Host and port; without a host it is the loopback."""
-    host, _, port = where.rpartition(":")
-    return host.strip("[]") or LOOPBACK, int(port)
 
 
 def _inet(host: str, port: int) -> socket.socket:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from threading import Event, Thread
 from types import TracebackType
@@ -64,7 +65,8 @@ class Stream:
         self._waiting: dict[str, asyncio.Future[Answer]] = {}  # by id
         self._early: dict[str, Answer] = {}
         self._closing = Event()
-        self._sender = ThreadPoolExecutor(1, "filter-sender")
+        # a topic that is missing holds up what goes to it, and nothing else
+        self._senders = defaultdict[str, Executor](lambda: ThreadPoolExecutor(1, "filter-sender"))
 
     async def __aenter__(self) -> Stream:
         self._loop = asyncio.get_running_loop()
@@ -80,12 +82,13 @@ class Stream:
         traceback: TracebackType | None,
     ) -> None:
         self._closing.set()
-        self._sender.shutdown(wait=False, cancel_futures=True)
+        for sender in self._senders.values():
+            sender.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._reader.join, 2 * POLL_MS / 1000)
 
     async def ask(self, route: RouteSettings, value: bytes, key: bytes | None) -> LabelRecord:
         """The label of a message. Raises NoLabel: `broker`, `too_large`, `dead_letter`."""
-        record_id = await self._delivered(route.input_topic, value, key)
+        record_id = await self.deliver(route.input_topic, value, key)
         answer = self._early.pop(record_id, None)
         if answer is None:
             waiting = self._waiting[record_id] = self._loop.create_future()
@@ -101,8 +104,11 @@ class Stream:
         except ValidationError as error:  # anyone may write to a topic
             raise NoLabel("failed") from error
 
-    async def _delivered(self, topic: str, value: bytes, key: bytes | None) -> str:
-        """Send a record; its id, once the broker has confirmed it. Raises NoLabel."""
+    async def deliver(self, topic: str, value: bytes, key: bytes | None) -> str:
+        """Send a record; its id, once the broker has confirmed it.
+
+        Raises NoLabel: `broker`, `too_large`.
+        """
         producer = self._producer
         if producer is None:
             raise NoLabel("broker")
@@ -120,16 +126,22 @@ class Stream:
             else:
                 sent.add_callback(settle).add_errback(settle)
 
-        await self._loop.run_in_executor(self._sender, send)  # it may wait for the topic's leaders
+        await self._loop.run_in_executor(
+            self._senders[topic], send
+        )  # it may wait for the topic's leaders
         try:
             found = await report
         except TOO_LARGE as error:
             raise NoLabel("too_large") from error
         except KafkaError as error:
-            self._health.unready("broker", f"it confirms nothing ({type(error).__name__})")
+            self._tell_health(topic, f"it confirms nothing ({type(error).__name__})")
             raise NoLabel("broker") from error
-        self._health.unready("broker", None)
+        self._tell_health(topic, None)
         return f"{found.topic}/{found.partition}/{found.offset}"
+
+    def _tell_health(self, topic: str, problem: str | None) -> None:
+        if topic in self._inputs:  # mail is labelled whether or not anybody learns from it
+            self._health.unready("broker", problem)
 
     def _follow(self) -> None:
         """The reader's thread: connect, hand answers to the loop, and again after any failure."""

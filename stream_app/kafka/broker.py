@@ -31,6 +31,13 @@ def ask_broker(kafka: KafkaClientSettings) -> Broker:
         return Broker(topics, _idempotent(asked))
 
 
+def topic_ids(kafka: KafkaClientSettings) -> dict[str, str]:
+    """The id of each topic: another one where a topic was made again. Raises as `ask_broker`."""
+    with connection(kafka) as asked:
+        found = asked.ask(MetadataRequest(topics=None)).topics
+        return {topic.name: str(topic.topic_id) for topic in found if not topic.error_code}
+
+
 def _idempotent(asked: Connection) -> bool:
     """A broker without idempotence refuses the request as unknown, a busy one does not."""
     request = InitProducerIdRequest(

@@ -5,14 +5,16 @@ Nothing is committed.
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 from kafka import KafkaConsumer, TopicPartition
 
 from stream_app.core.errors import BrokerError
-from stream_app.core.messages import Partition, Record
+from stream_app.core.messages import Mark, Partition, Record
 from stream_app.core.settings import KafkaClientSettings
 from stream_app.kafka.connect import connected
 from stream_app.kafka.topics import require_topics
@@ -64,8 +66,8 @@ class Reader:
     ) -> Iterator[tuple[int, Record | str]]:
         """Each offset, ascending, with its record, or why it is missing.
 
-        `expired`: it lies before the partition's first record. `absent`: it was compacted away,
-        was in an aborted transaction, or never was.
+        The record has the mark of its log. `expired`: it lies before the partition's first record.
+        `absent`: it was compacted away, was in an aborted transaction, or never was.
         """
         where = TopicPartition(*partition)
         if where not in partitions_of(self._consumer, partition.topic):
@@ -100,8 +102,14 @@ class Reader:
         self._begin(partition, offset)
         while self._consumer.position(partition) <= offset:
             for found in self._poll(partition, 1):
-                return record(found) if found.offset == offset else None
+                return self._marked(found) if found.offset == offset else None
         return None
+
+    def _marked(self, found: Any) -> Record:
+        topic_id = self._consumer._cluster.topic_id(found.topic)
+        written = topic_id and urlsafe_b64encode(topic_id.bytes).rstrip(b"=").decode()
+        epoch = None if found.leader_epoch < 0 else found.leader_epoch
+        return replace(record(found), mark=Mark(written, epoch))
 
     def _begin(self, partition: TopicPartition, offset: int) -> int:
         """Seek to an offset, or to the first that is left; the one it was."""

@@ -166,7 +166,7 @@ class Registry:
             found += page
         return found
 
-    def download(self, name: str, version: str, folder: Path, source: str) -> Path:
+    def download(self, name: str, version: str, folder: str | Path, source: str) -> Path:
         """The files of a version in `folder`, or in a folder there; `source` is only for errors."""
         absent = f"the files of models:/{name}/{version} are not at {source}: register it again"
         with self._asking(absent):

@@ -7,7 +7,6 @@ import hashlib
 from stream_app.core.errors import RecordError
 from stream_app.core.headers import (
     ATTEMPTS,
-    EPOCH,
     ERROR,
     MODEL,
     ORIGIN_ID,
@@ -15,11 +14,11 @@ from stream_app.core.headers import (
     ROUTE,
     SOURCE,
     TIMESTAMP,
-    TOPIC_ID,
     VALUE_BYTES,
     VALUE_SHA256,
     encoded,
     foreign,
+    of_mark,
 )
 from stream_app.core.messages import Headers, Record
 from stream_app.pipeline.outgoing import Outgoing
@@ -60,10 +59,6 @@ def _headers(
         (ATTEMPTS, str(1 if past is None else past.attempts + 1)),
         (MODEL, model),
     ]
-    if record.mark.topic_id is not None:
-        headers.append((TOPIC_ID, record.mark.topic_id))
-    if record.mark.epoch is not None:
-        headers.append((EPOCH, str(record.mark.epoch)))
     if past is not None:
         headers.append((ORIGIN_ID, past.id))
-    return encoded(*headers)
+    return (*encoded(*headers), *of_mark(record.mark))

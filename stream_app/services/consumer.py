@@ -12,9 +12,14 @@ What Faust 0.15.3 does, and what is done instead (docs/adr/0001-own-the-offsets.
 - aiokafka rewinds no partition that has no committed offset, so what Faust drops while the flow is
   stopped would be skipped for good. Here such a partition goes back to the first offset fetched.
 - A commit that finds another under way only waits for that one. Here it commits as well.
+- A commit whose connection broke it sends again as whoever it is by then. Here it is given up: an
+  expelled member would take an empty group back to where it was itself.
 - A commit that failed it counts as done, and compares the next one with it. Here it is forgotten.
 - A seek slower than a request's timeout ends its recovery silently, and no record flows
   again. Here the recovery waits, as it must when the broker goes away in a rebalance.
+- It waits, silent and without end, where the group refuses it in a rebalance. Here the worker ends.
+- A partition without a committed offset begins by `auto_offset_reset`, again and again: with
+  `latest` it skips what came meanwhile. Here a group begins once (history/beginning.py).
 - An offset out of range it answers with `auto_offset_reset`, without a word, and a log that went
   back it does not notice. Here every fetch and every assignment is checked (history/).
 - It lets the broker hold a fetch for 1.5 s. A partition whose records were just taken is not part
@@ -25,7 +30,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from aiokafka.errors import TopicAuthorizationFailedError
@@ -110,6 +114,7 @@ class GuardedConsumer(driver.Consumer):
             self._buffered_partitions.clear()
             self._handed.clear()
             self._guards.revoked()
+        await self._thread.before_rebalance()
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
@@ -223,22 +228,29 @@ def _credentials(kafka: KafkaClientSettings) -> CredentialsT | None:
     return SSLCredentials(context) if context else None
 
 
-def guarded_app(settings: Settings, folder: Path, guards: Guards) -> App:
+class DisklessApp(App):
+    """Faust without the folders that it makes for tables: Winnow has none, and writes nothing."""
+
+    def _create_directories(self) -> None:
+        """No folder."""
+
+
+def guarded_app(settings: Settings, guards: Guards) -> App:
     """Faust with the guarded consumer, and every default that matters set explicitly."""
     kafka = settings.kafka
-    app = App(
+    app = DisklessApp(
         kafka.group_id,
         broker=f"kafka://{kafka.bootstrap_servers.replace(',', ';')}",
         broker_credentials=_credentials(kafka),
-        datadir=folder,
         store="memory://",
+        table_standby_replicas=0,  # else partitions are dealt out by a protocol of Faust's own
         web_enabled=False,
         autodiscover=False,
         topic_allow_declare=False,
         topic_disable_leader=True,
         topic_partitions=settings.topics.partitions,
         topic_replication_factor=settings.topics.replication_factor,
-        consumer_auto_offset_reset=kafka.auto_offset_reset,
+        consumer_auto_offset_reset="earliest",  # the other choice is `Beginning`'s
         broker_session_timeout=kafka.session_timeout_seconds,
         broker_heartbeat_interval=kafka.heartbeat_interval_seconds,
         broker_rebalance_timeout=kafka.session_timeout_seconds,

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
     IllegalGenerationError,
+    InconsistentGroupProtocolError,
     KafkaError,
     RebalanceInProgressError,
     TopicAuthorizationFailedError,
@@ -21,15 +22,18 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from stream_app.core.errors import BrokerError
 from stream_app.core.messages import UNMARKED, Mark, Partition
 from stream_app.pipeline.ack import AckTracker
+from stream_app.services.history.beginning import Beginning
 from stream_app.services.history.fetch import GuardedFetch
 from stream_app.services.history.marks import Marks, read, written
-from stream_app.services.history.parting import BrokerLogs, Parted
+from stream_app.services.history.parting import BrokerLogs, Parted, Topics, ids_of
 
 FETCH_WAIT_MS = 50
 REQUEST_SECONDS = 20.0  # for one answer of the broker, where the session timeout is not longer
 RETRY_SECONDS = 0.2
+EXPELLED = -1  # the generation of who is in no group
 # a commit that is no longer ours, or cannot be now: what is not committed is read again, or later
 NOT_NOW = (
     UnknownMemberIdError,
@@ -39,6 +43,12 @@ NOT_NOW = (
     GroupAuthorizationFailedError,
     TopicAuthorizationFailedError,
 )
+# what ends a worker, where waiting would not help
+REFUSALS = {
+    GroupAuthorizationFailedError: "the broker does not let us read as group {group}: grant Read",
+    InconsistentGroupProtocolError: "another service in group {group} deals partitions out by "
+    'another rule than "roundrobin": give each service a kafka.group_id of its own',
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,7 @@ class Guards:
     revoked: Callable[[], None]  # drop the other records in flight
     parted: Callable[[Parted], None]  # say that the log is not the one that was read; any thread
     transactional: frozenset[str] = frozenset()  # topics whose offsets travel with their labels
+    begin_late: bool = False  # whether a group that is new to a topic begins at its end
 
 
 class GuardedThread(driver.AIOKafkaConsumerThread):
@@ -62,6 +73,12 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
         self._told: set[Partition] = set()  # logs that went back; the next assignment is to follow
         super().__init__(*args, **kwargs)
 
+    async def on_start(self) -> None:
+        """Faust's. From then on a group that refuses us ends the worker: aiokafka would wait for
+        somebody to fetch, and in a rebalance nobody does."""
+        await super().on_start()
+        self._ensure_consumer()._coordinator._push_error_to_user = self._refused
+
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # read when the consumer starts
@@ -69,6 +86,7 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
         # Faust has one setting for a request and for a whole recovery, which must not time out
         consumer._request_timeout_ms = consumer._client._request_timeout_ms = int(seconds * 1000)
         self._logs = BrokerLogs(consumer._client)
+        self._beginning = Beginning(consumer, self._logs)
         self._fetch = GuardedFetch(consumer, self._guards.marks, self._doubted)
         consumer._client.send = self._fetch.send
         return consumer
@@ -90,9 +108,22 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
                     consumer.seek(tp, position)  # what other partitions gave is lost with it
             return {}
 
+    def _refused(self, error: KafkaError) -> Awaitable[object]:
+        coordinator = self._ensure_consumer()._coordinator
+        why = REFUSALS.get(type(error))
+        reason = BrokerError(why.format(group=coordinator.group_id)) if why else error
+        asyncio.run_coroutine_threadsafe(self.consumer.crash(reason), self.parent_loop)
+        return asyncio.wait([coordinator._closing])
+
+    async def before_rebalance(self) -> None:
+        """See Beginning. Raises KafkaError."""
+        if self._guards.begin_late:
+            await self.call_thread(self._beginning.before_rebalance)
+
     async def resume(self, first: Mapping[TP, tuple[int, Mark]]) -> dict[TP, int | None]:
-        """Seek every partition to its committed offset, or without one to the first fetched; where
-        the log is another, to where the two part. Returns where those with an offset went."""
+        """Seek every partition to its committed offset, or without one to the first fetched or to
+        the group's beginning; where the log is another, to where the two part. Returns where those
+        with an offset went."""
         found: dict[TP, int | None] = await self.call_thread(self._resume, first)
         return found
 
@@ -116,63 +147,99 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
                 committed = await consumer._coordinator.fetch_committed_offsets(
                     list(assignment.tps)
                 )
-                ids = await self._logs.topic_ids({tp.topic for tp in assignment.tps})
+                topics = await self._logs.topics({tp.topic for tp in assignment.tps})
+                begun = await self._begin(assignment, committed, topics)
             except KafkaError as error:
                 if not error.retriable:
                     raise
+                begun = None
+            if begun is None:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
+            committed |= begun
             places = {}
             for tp in assignment.tps:
-                if ids and tp.topic not in ids:
+                if topics and tp.topic not in topics:
                     continue  # deleted: once it is back there will be a rebalance
                 start = first.get(TP(*tp))
                 if tp in committed:
                     start = committed[tp].offset, read(committed[tp].metadata)
-                places[tp] = self._place(assignment, Partition(*tp), start, ids.get(tp.topic))
+                places[tp] = self._place(assignment, Partition(*tp), start, topics)
             reached = dict(zip(places, await asyncio.gather(*places.values()), strict=True))
             return {TP(*tp): reached[tp] if tp in committed else None for tp in reached}
         return {}  # another rebalance took over, and brings its own seek
+
+    async def _begin(
+        self, assignment: Any, committed: Mapping[Any, object], topics: Topics | None
+    ) -> dict[Any, OffsetAndMetadata] | None:
+        """The offsets of partitions that begin now at their end, committed; None to try again.
+        Raises KafkaError."""
+        if not self._guards.begin_late:
+            return {}
+        there = [tp for tp in assignment.tps if not topics or tp.topic in topics]
+        ends = await self._beginning.ends([tp for tp in there if tp not in committed], topics)
+        if ends and not await self._commit_now(ends):
+            return None
+        self._beginning.begun({tp.topic for tp in assignment.tps})
+        return ends
 
     async def _place(
         self,
         assignment: Any,
         partition: Partition,
         start: tuple[int, Mark] | None,
-        topic_id: str | None,
+        topics: Topics | None,
     ) -> int | None:
         """Seek to where reading of a partition goes on: `start`, or where its log parts from the
         one that is there now."""
         offset, mark = start or (None, UNMARKED)
         known = self._guards.marks.knows(partition, assignment)
-        parted = None if offset is None else await self._parted(assignment, partition, offset, mark)
+        parted = None
+        if offset is not None:
+            parted = await self._parted(assignment, partition, offset, mark, topics)
         if not assignment.active:
             return None
         if parted is not None:
-            offset, mark = parted.to, UNMARKED
-            if known:  # it was read under this assignment already: only a new one forgets that
-                self._ensure_consumer()._coordinator.request_rejoin()
-            elif partition not in self._told:
+            if partition not in self._told:
                 self._guards.parted(parted)
+            if known:
+                self._forget_by_rejoining(partition)
+                return None
+            offset, mark = parted.to, UNMARKED
         self._told.discard(partition)
         if not known:
+            topic_id = ids_of(topics).get(partition.topic)
             self._guards.marks.begin(partition, Mark(topic_id, mark.epoch))
         if offset is not None:
             self._ensure_consumer().seek(TopicPartition(*partition), offset)
         return offset
 
+    def _forget_by_rejoining(self, partition: Partition) -> None:
+        """Read no more of a partition until there is a new assignment, which alone forgets what was
+        read of the log before: what is acked of it must not be committed as of the new one."""
+        consumer = self._ensure_consumer()
+        self._told.add(partition)
+        consumer.pause(TopicPartition(*partition))
+        consumer._coordinator.request_rejoin()
+
     async def _parted(
-        self, assignment: Any, partition: Partition, offset: int, mark: Mark
+        self,
+        assignment: Any,
+        partition: Partition,
+        offset: int,
+        mark: Mark,
+        topics: Topics | None,
     ) -> Parted | None:
         """See BrokerLogs.parted; asks until there is an answer. None for what no longer exists."""
         while assignment.active:
             try:
-                return await self._logs.parted(partition, offset, mark)
+                return await self._logs.parted(partition, offset, mark, topics)
             except UnknownTopicOrPartitionError:
                 break  # deleted just now
             except KafkaError as error:
                 if not error.retriable:
                     raise
+                topics = None  # ask again
                 await self._ensure_consumer()._client.force_metadata_update()
                 await asyncio.sleep(RETRY_SECONDS)
         return None
@@ -180,20 +247,21 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
     async def _doubted(self, partition: Partition, offset: int) -> None:
         """A fetch from this offset found another log than before, or nothing there."""
         consumer, tp = self._ensure_consumer(), TopicPartition(*partition)
+        assignment = consumer._subscription.subscription.assignment
         mark = self._guards.marks.before(partition, offset)
         parted = await self._logs.parted(partition, offset, mark)
-        if parted is None or not consumer._subscription.is_assigned(tp):
-            return  # the broker has caught up, or the partition is another's
+        if parted is None or not assignment.active:
+            return  # the broker has caught up, or a new assignment looks for itself
         self._guards.parted(parted)
         if parted.went_back:
-            self._told.add(partition)
-            consumer.pause(tp)  # until the next assignment, which forgets what is in flight
-            consumer._coordinator.request_rejoin()
+            self._forget_by_rejoining(partition)
         else:
             consumer.seek(tp, parted.to)
 
     async def _look(self) -> set[str]:
-        refused: set[str] = self._ensure_consumer()._client.cluster.unauthorized_topics
+        consumer = self._ensure_consumer()
+        # who leads the group also asks about topics of its other members
+        refused: set[str] = consumer._client.cluster.unauthorized_topics & consumer.subscription()
         partitions = [Partition(*tp) for tp in self.assignment()]
         topics = {partition.topic for partition in partitions}
         ids = await self._logs.topic_ids(topics) if topics else {}
@@ -201,13 +269,12 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
             mark = self._guards.marks.at(partition, 0)
             other = ids.get(partition.topic, mark.topic_id) != mark.topic_id
             if other and mark.topic_id and partition not in self._told:
-                offset = await self._ensure_consumer().position(TopicPartition(*partition))
+                offset = await consumer.position(TopicPartition(*partition))
                 await self._doubted(partition, offset)
         return refused
 
     async def _commit_marked(self, offsets: Mapping[TP, int]) -> bool:
-        consumer, marks = self._ensure_consumer(), self._guards.marks
-        coordinator, assigned = consumer._coordinator, self.assignment()
+        marks, assigned = self._guards.marks, self.assignment()
         marked = {
             TopicPartition(*tp): OffsetAndMetadata(
                 offset, written(marks.before(Partition(*tp), offset))
@@ -215,13 +282,18 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
             for tp, offset in offsets.items()
             if tp in assigned
         }
+        return await self._commit_now(marked)
+
+    async def _commit_now(self, marked: Mapping[Any, OffsetAndMetadata]) -> bool:
+        """Commit as the member that this is now; False where that is not possible now."""
+        coordinator = self._ensure_consumer()._coordinator
+        generation = coordinator.generation
         # aiokafka's own way would wait for a deleted topic for ever, and a rebalance for it
         while True:
             try:
                 await coordinator.ensure_coordinator_known()
                 async with coordinator._commit_lock:
-                    assignment = consumer._subscription.subscription.assignment
-                    await asyncio.shield(coordinator._do_commit_offsets(assignment, marked))
+                    await asyncio.shield(self._commit_as(generation, marked))
             except NOT_NOW:
                 return False
             except KafkaError as error:
@@ -230,3 +302,15 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return True
+
+    async def _commit_as(self, generation: int, marked: Mapping[Any, OffsetAndMetadata]) -> None:
+        """Once. Raises KafkaError; IllegalGenerationError if it is no longer that member.
+
+        Who was expelled is without a generation, and a group that is empty by then would take the
+        old offsets, over those of the members that came and went.
+        """
+        consumer = self._ensure_consumer()
+        if consumer._coordinator.generation != generation or generation == EXPELLED:
+            raise IllegalGenerationError(f"generation {generation}")
+        assignment = consumer._subscription.subscription.assignment
+        await consumer._coordinator._do_commit_offsets(assignment, marked)

@@ -23,6 +23,7 @@ from stream_app.core.headers import (
     ROUTE,
     encoded,
     foreign,
+    of_mark,
 )
 from stream_app.core.messages import Headers, Prediction, Record
 from stream_app.core.metrics import Metrics
@@ -49,14 +50,15 @@ def wanted(first_id: str, prediction: Prediction, route: RouteSettings) -> bool:
 
 
 def review_headers(record: Record, first_id: str, prediction: Prediction, route: str) -> Headers:
-    """The record's own, the id of its label record, and the model's label and confidence."""
+    """The record's own, the id of its label record and its log, and the model's label and
+    confidence."""
     told = encoded(
         (ORIGIN_ID, first_id),
         (ROUTE, route),
         (LABEL, prediction.label),
         (CONFIDENCE, f"{prediction.confidence:.4f}"),
     )
-    return (*foreign(record.headers), *told)
+    return (*foreign(record.headers), *told, *of_mark(record.mark))
 
 
 class ReviewCopier(Service):

@@ -21,7 +21,8 @@ from stream_app.engine.protocol import Engine, Prior, TokenIds, scores
 from stream_app.model.artifact import ModelCard
 from stream_app.model.decision import decide, lengths
 
-Row = NDArray[np.float32] | RecordError
+Logits = NDArray[np.float32]
+Row = Logits | RecordError
 
 
 class Scorable(Protocol):
@@ -52,12 +53,14 @@ class Classifier:
 
     def __call__(self, works: Sequence[Scorable]) -> None:
         """Give each work its prediction or its error. Raises EngineSick: then blames no record."""
+        scored: list[tuple[Scorable, Logits]] = []
         for work, row in zip(works, self.rows(works), strict=True):
             if isinstance(row, RecordError):
                 work.error = row
             else:
-                read = lengths([work.tokens])
-                [work.prediction] = decide(row[None, :], self._card, read, [work.familiarity])
+                scored.append((work, row))
+        for (work, _), prediction in zip(scored, self._decided(scored), strict=True):
+            work.prediction = prediction
 
     def rows(self, works: Sequence[Scorable]) -> list[Row]:
         """One row of logits a text, or the error of the text that cannot be scored."""
@@ -73,6 +76,11 @@ class Classifier:
             return self._score(works)
         except Exception as error:
             return self._split(works, error, "bisected")
+
+    def _decided(self, scored: Sequence[tuple[Scorable, Logits]]) -> list[Prediction]:
+        logits = np.array([row for _, row in scored]).reshape(-1, len(self._card.labels))
+        read = lengths([work.tokens for work, _ in scored])
+        return decide(logits, self._card, read, [work.familiarity for work, _ in scored])
 
     def _score(self, works: Sequence[Scorable]) -> list[Row]:
         priors = [work.prior for work in works if work.prior is not None]  # of all or of none

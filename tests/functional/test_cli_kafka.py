@@ -18,7 +18,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from typer.testing import CliRunner
 
 from stream_app.__main__ import app
-from stream_app.core.errors import BrokerError, ConfigError, SourceError
+from stream_app.core.errors import BrokerError, ConfigError, NoCorrection, SourceError
 from stream_app.core.label_record import LabelRecord, ModelVersion
 from stream_app.core.label_record import Source as LabelSource
 from tests.integration.reading import at_end, polled
@@ -32,8 +32,9 @@ class Place:
     config: Path
     name: str
 
-    def winnow(self, *arguments: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(app, [*arguments, "--config", str(self.config)])
+    def winnow(self, *arguments: str, code: int = 0, stdin: bytes = b"") -> Result:
+        command = [*arguments, "--config", str(self.config)]
+        result = CliRunner().invoke(app, command, input=stdin)
         assert result.exit_code == code, result.output
         return result
 
@@ -343,3 +344,38 @@ def test_replay_names_what_it_cannot_find(place: Place) -> None:
         result = CliRunner().invoke(app, command)
         assert isinstance(result.exception, kind)
         assert arguments[1] in str(result.exception)
+
+
+def test_a_correction_names_the_record_or_has_the_words(place: Place) -> None:
+    about = f"{place.name}/1/722"
+    result = place.winnow("correct", "--id", about, "--label", "spam", "--who", "ada")
+    assert result.stderr == f"{place.name}.feedback: mail is told that it is spam\n"
+    mail = f"X-Winnow-Id: {about}\nSubject: hello\n\nsome words\n".encode()
+    place.winnow("correct", "--label", "ham", "--who", "bob", stdin=mail)
+    told = [json.loads(record.value) for record in place.read(f"{place.name}.feedback")]
+    assert {told["label"]: (told["who"], told.get("id"), told.get("text")) for told in told} == {
+        "spam": ("ada", about, None),
+        "ham": ("bob", None, "hello\nsome words"),
+    }
+    assert {each["route"] for each in told} == {"mail"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "error", "said"),
+    [
+        (["--label", "sapm", "--id", "mail/0/1"], b"", ConfigError, "ham, spam"),
+        (["--label", "spam", "--id", "other/0/1"], b"", NoCorrection, "no record"),
+        (["--label", "spam", "--id", "{name}/x"], b"", NoCorrection, "see id"),
+        (["--label", "spam"], b"", NoCorrection, "not an e-mail"),
+        (["--label", "spam"], b"Subject:\n\n \n", NoCorrection, "no text"),
+        (["--label", "spam", "--route", "none"], b"", ConfigError, "none"),
+    ],
+)
+def test_what_is_no_correction_is_not_sent(
+    place: Place, arguments: list[str], stdin: bytes, error: type[Exception], said: str
+) -> None:
+    command = ["correct", *(each.format(name=place.name) for each in arguments)]
+    result = place.winnow(*command, code=1, stdin=stdin)
+    assert isinstance(result.exception, error)
+    assert said in str(result.exception)
+    assert place.read(f"{place.name}.feedback") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -270,7 +272,7 @@ def test_demo_ends_where_ctrl_c_comes_while_it_looks_at_its_worker(
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
-def test_demo_ends_cleanly_on_ctrl_c(models: dict[str, str]) -> None:
+def test_demo_has_a_page_to_open_and_ends_cleanly_on_ctrl_c(models: dict[str, str]) -> None:
     with winnow("demo", env=models) as process:
         assert process.stdout is not None
         said = ""
@@ -278,9 +280,17 @@ def test_demo_ends_cleanly_on_ctrl_c(models: dict[str, str]) -> None:
             said += line
             if "first label" in line:
                 break
+        [page] = re.findall(r"open (http://127\.0\.0\.1:\d+/)", said)
+        until(lambda: labels_on(page) > 0, "labels on the page")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=SECONDS)
     assert (process.returncode, err) == (0, "")
     ports = re.findall(r"127\.0\.0\.1:(\d+)", said)
-    assert len(ports) == 2  # the broker's and the metrics'
+    assert len(ports) == 3  # the page's, the broker's and the metrics'
     assert not any(answers(int(port)) for port in ports)
+
+
+def labels_on(page: str) -> int:
+    """How many labels the dashboard has counted."""
+    with urllib.request.urlopen(f"{page}api/overview?range=15m", timeout=SECONDS) as answer:
+        return sum(route["total"] for route in json.load(answer)["routes"])

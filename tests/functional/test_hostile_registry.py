@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from stream_app.__main__ import main
 from stream_app.core.errors import ModelError, RegistryUnreachable
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import EngineSettings, LabelSettings, RegistrySettings
@@ -28,6 +29,7 @@ from stream_app.services.model_source import ModelSource
 from stream_app.services.reload import ModelReloader, Watch
 from stream_app.serving.models import Models
 from stream_app.serving.served import ModelLoader
+from tests.command_line import run_main
 from tests.fake_route import CARD, served
 from tests.hostile import Hostile
 from tests.hostile_models import HOSTILE, HOSTILE_WEIGHTS
@@ -224,6 +226,18 @@ async def test_a_hostile_version_leaves_the_old_model_serving(
     assert champion.engine.logits([[1, 2]]).shape == (1, 2)
     assert re.search(rf"models:/{NAME}/2 cannot serve: .*({hostile.says})", caplog.text)
     client.close()
+
+
+@pytest.mark.parametrize("command", [["list"], ["promote", NAME]], ids=" ".join)
+def test_a_command_gives_a_slow_registry_up(
+    pretender: Pretender, command: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(confined_registry, "FIND_SECONDS", 2.0)
+    monkeypatch.setenv("WINNOW_REGISTRY__URI", pretender.uri)
+    pretender.reply = trickling
+    ended = run_main(main, "models", *command)
+    assert ended.returncode == 1
+    assert f"the model registry at {pretender.uri} has not answered for 2 s" in ended.stderr
 
 
 def test_a_version_of_a_terabyte_is_not_fetched(

@@ -27,7 +27,7 @@ from stream_app.engine import ENGINES
 from stream_app.engine.fake import FakeEngine
 from stream_app.engine.protocol import Prior
 from stream_app.filter.asking import FailOpen
-from stream_app.filter.http import LabelApi
+from stream_app.filter.http import Api
 from stream_app.kafka.embedded_broker import EmbeddedBroker
 from stream_app.model.artifact import Artifact
 from stream_app.pipeline.ack import AckTracker
@@ -106,7 +106,7 @@ def test_a_format_is_a_row_for_classify(codec: None, model: Path, tmp_path: Path
 async def test_a_format_is_a_row_for_the_filters_http(codec: None) -> None:
     front = FailOpen(Answers(labelled()), FilterSettings(), Metrics())
     api = web.Application()
-    api.router.add_routes(LabelApi(front, [mail_route(format="backwards")], "").resources)
+    api.router.add_routes(Api(front, None, [mail_route(format="backwards")], "").resources)
     async with TestClient(TestServer(api)) as client:
         answer = await client.post(
             "/v1/label/mail", data=b"txet", headers={"Content-Type": "application/octet-stream"}

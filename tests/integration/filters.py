@@ -20,10 +20,10 @@ class Filter:
     process: Worker
     url: str
 
-    def outcomes(self) -> Counter[str]:
-        """How many messages of all routes had which outcome."""
+    def outcomes(self, of: str = "filter_messages") -> Counter[str]:
+        """How many messages of all routes had which outcome; or `corrections`."""
         text = get(f"{self.url}/metrics")[1]
-        found = re.findall(r'winnow_filter_messages_total\{outcome="(\w+)".*\} (\S+)', text)
+        found = re.findall(rf'winnow_{of}_total\{{outcome="(\w+)".*\}} (\S+)', text)
         counts = Counter[str]()
         for outcome, count in found:
             counts[outcome] += int(float(count))
@@ -31,9 +31,11 @@ class Filter:
 
 
 @contextmanager
-def running_filter(stage: Stage, listen: str, *options: str) -> Iterator[Filter]:
-    """A filter that is ready, killed at the end where it still runs."""
-    port = free_port()
+def running_filter(
+    stage: Stage, listen: str, *options: str, port: int | None = None
+) -> Iterator[Filter]:
+    """A filter that is ready, killed at the end where it still runs; HTTP is at `port`."""
+    port = port or free_port()
     log = stage.folder / f"filter-{uuid.uuid4().hex[:6]}.log"
     command = ("filter", "--listen", listen, "--http", f"127.0.0.1:{port}", *options)
     process = Worker(stage.config, log, {}, command=command)

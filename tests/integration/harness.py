@@ -70,10 +70,11 @@ class Labels:
 class Stage:
     """A group of its own on a broker: topics, configuration, workers."""
 
-    def __init__(self, address: str, folder: Path, partitions: int = 4) -> None:
+    def __init__(self, address: str, folder: Path, partitions: int = 4, replicas: int = 1) -> None:
         self.address = address
         self.folder = folder
         self.partitions = partitions
+        self.replicas = replicas  # of each topic
         self.name = f"t{uuid.uuid4().hex[:10]}"
         self.group = f"{self.name}-group"
         self.routes: list[dict[str, Any]] = []
@@ -95,28 +96,30 @@ class Stage:
         return topic
 
     def create_topics(
-        self, max_bytes: int | None = None, routes: Sequence[dict[str, Any]] | None = None
+        self,
+        max_bytes: int | None = None,
+        routes: Sequence[dict[str, Any]] | None = None,
+        more: Sequence[str] = (),
     ) -> None:
-        """Make the topics of every route, or of these; `max_bytes` lets larger records in."""
+        """Make the topics of every route, or of these, and more; `max_bytes` lets larger records
+        in."""
         topics = [
             route[key]
             for route in routes or self.routes
             for key in ("input_topic", "output_topic", "dead_letter_topic")
         ]
         configs = {"max.message.bytes": str(max_bytes)} if max_bytes else {}
+        self.create(*topics, *more, **configs)
+
+    def create(self, *topics: str, **configs: str) -> None:
+        """Make topics, with settings of theirs."""
         admin = KafkaAdminClient(bootstrap_servers=self.address)
         try:
-            admin.create_topics(
-                [
-                    NewTopic(
-                        name=topic,
-                        num_partitions=self.partitions,
-                        replication_factor=1,
-                        topic_configs=configs,
-                    )
-                    for topic in topics
-                ]
-            )
+            new = [
+                NewTopic(topic, self.partitions, self.replicas, topic_configs=configs)
+                for topic in topics
+            ]
+            admin.create_topics(new)
         finally:
             admin.close()
 
@@ -229,12 +232,13 @@ class Worker:
         environment: dict[str, str],
         module: str = "stream_app",
         command: Sequence[str] = ("worker",),
+        inside: Sequence[str] = (),
     ) -> None:
         self.log = log
         self.port = environment.get("WINNOW_METRICS__PORT")
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *command, "--config", str(config)],
+                [*inside, sys.executable, "-m", module, *command, "--config", str(config)],
                 stdout=out,
                 stderr=out,
                 env=os.environ | environment,

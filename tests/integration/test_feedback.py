@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
+from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pyarrow.parquet as pq
 import pytest
@@ -121,6 +124,25 @@ def test_what_cannot_be_used_is_counted_and_named(desk: Desk, tmp_path: Path) ->
     }
     assert found["refused"]["malformed"] == [f"{desk.topic}/0/0", f"{desk.topic}/0/1"]
     assert "secret" not in json.dumps(found)
+
+
+def test_another_record_in_the_place_is_not_taken_for_the_one_that_was_meant(
+    desk: Desk, tmp_path: Path
+) -> None:
+    desk.mails(1)
+    with desk.stage.producer() as producer:
+        in_an_hour = int((time.time() + 3600) * 1000)
+        producer.send(desk.mail, b"Subject: new\n\nwords\n", partition=0, timestamp_ms=in_an_hour)
+    admin = KafkaAdminClient(bootstrap_servers=desk.stage.address)
+    [topic] = admin.describe_topics([desk.mail])
+    admin.close()
+    now = urlsafe_b64encode(UUID(str(topic["topic_id"])).bytes).rstrip(b"=").decode()
+    desk.says("spam", id=f"{desk.mail}/0/0", topic_id="A" * 22)
+    desk.says("spam", id=f"{desk.mail}/0/1")
+    desk.says("ham", id=f"{desk.mail}/0/0", topic_id=now)
+    found = desk.pull(tmp_path / "set")
+    assert found["counts"] == {"read": 3, "other_log": 2, "kept": 1, "superseded": 0}
+    assert found["refused"]["other_log"] == [f"{desk.topic}/0/{number}" for number in (0, 1)]
 
 
 def test_a_record_that_has_expired_is_counted(desk: Desk, tmp_path: Path, broker_kind: str) -> None:

@@ -102,6 +102,16 @@ def test_two_replays_at_once_take_turns(stage: Stage, route: str, broker_kind: s
     assert came_back(stage, route) == Counter({b"%d" % n: 1 for n in range(LETTERS)})
 
 
+def test_a_join_that_outlives_its_poll_is_joined_all_the_same(
+    stage: Stage, route: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Metadata that came during the join made kafka-python wait for ever."""
+    monkeypatch.setattr("stream_app.dead_letters.replay._POLL_MS", 1)
+    bury(stage, route, 1)
+    assert "1 sent back" in replay(stage)[1]
+    assert "0 sent back" in replay(stage)[1]
+
+
 def test_a_letter_that_failed_too_often_is_refused(stage: Stage, route: str):
     bury(stage, route, 1, attempts="3")
     code, said = replay(stage)

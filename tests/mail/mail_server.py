@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import smtplib
-import subprocess
 import tempfile
 import time
 import uuid
@@ -15,95 +14,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email import message_from_bytes
 from email.message import Message
+from imaplib import IMAP4
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT, free_port
+from tests.mail.settings import (
+    DEPLOY,
+    DOMAIN,
+    run,
+    winnow_s_milter,
+    write_dovecot,
+    write_postfix,
+)
 
-PROGRAMS = ("/usr/sbin/postfix", "/usr/sbin/dovecot", "/usr/bin/sievec")
-LMTP = "/usr/lib/dovecot/lmtp"
-DOMAIN = "example.test"
+PROGRAMS = (
+    "/usr/sbin/postfix",
+    "/usr/sbin/dovecot",
+    "/usr/bin/sievec",
+    "/usr/lib/dovecot/lmtp",
+    "/usr/lib/dovecot/imap",
+    "/usr/bin/curl",
+)
 PATIENCE = 120.0
-
-MAIN_CF = """
-compatibility_level = 3.6
-queue_directory = {folder}/spool
-data_directory = {folder}/data
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = mx.{domain}
-mydestination =
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-mynetworks = 127.0.0.0/8
-virtual_mailbox_domains = {domain}
-virtual_transport = lmtp:inet:127.0.0.1:{lmtp}
-default_transport = error:there is no outside
-alias_maps =
-alias_database =
-maillog_file = {folder}/spool/maillog
-maillog_file_prefixes = {folder}
-smtpd_client_connection_count_limit = 0
-smtpd_peername_lookup = no
-minimal_backoff_time = 5s
-queue_run_delay = 5s
-"""
-MASTER_CF = """
-127.0.0.1:{filtered} inet n - y - - smtpd
-127.0.0.1:{unfiltered} inet n - n - - smtpd -o smtpd_milters=
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-proxymap unix - - n - - proxymap
-lmtp unix - - n - - lmtp
-error unix - - n - - error
-retry unix - - n - - error
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
-"""
-DOVECOT_CONF = """
-base_dir = {folder}/run
-log_path = {folder}/dovecot.log
-protocols = lmtp
-listen = 127.0.0.1
-ssl = no
-mail_location = maildir:{folder}/mail/%u
-first_valid_uid = 1
-userdb {{
-  driver = static
-  args = uid=nobody gid=nogroup home={folder}/mail/home-%u allow_all_users=yes
-}}
-passdb {{
-  driver = static
-  args = nopassword=y
-}}
-service lmtp {{
-  inet_listener lmtp {{
-    address = 127.0.0.1
-    port = {lmtp}
-  }}
-}}
-namespace inbox {{
-  inbox = yes
-  mailbox Junk {{
-    auto = create
-    special_use = \\Junk
-  }}
-}}
-protocol lmtp {{
-  mail_plugins = sieve
-}}
-plugin {{
-  sieve_before = {folder}/winnow.sieve
-}}
-"""
 
 
 def example(name: str) -> bytes:
@@ -151,6 +85,11 @@ class MailServer:
         return f"unix:{self.folder}/spool/winnow/filter.sock"
 
     @property
+    def settings(self) -> dict[str, str]:
+        """`[filter]` of a filter that takes corrections."""
+        return {"token_file": str(self.folder / "token")}
+
+    @property
     def log(self) -> str:
         """What Postfix and Dovecot have said."""
         files = (self.folder / "spool" / "maillog", self.folder / "dovecot.log")
@@ -166,6 +105,14 @@ class MailServer:
         """Send one mail over a connection of its own; raises unless it was accepted."""
         with self.session(port) as smtp:
             smtp.sendmail("sender@remote.test", [f"{user}@{DOMAIN}"], mail)
+
+    @contextmanager
+    def imap(self, user: str) -> Iterator[IMAP4]:
+        """A mail program of a user's, with the inbox open."""
+        with IMAP4("127.0.0.1", self.ports["imap"], timeout=PATIENCE) as imap:
+            imap.login(f"{user}@{DOMAIN}", "any")
+            imap.select("INBOX")
+            yield imap
 
     def mailbox(self, user: str) -> list[Delivered]:
         """What a user has got, in any folder."""
@@ -193,7 +140,7 @@ def someone() -> str:
 
 def skip_without_programs() -> None:
     """Skips the test where there is no mail server to start."""
-    missing = [program for program in (*PROGRAMS, LMTP) if not Path(program).exists()]
+    missing = [program for program in PROGRAMS if not Path(program).exists()]
     if missing:
         pytest.skip(f"no mail server here (apt-packages.txt): {', '.join(missing)} is missing")
     if os.getuid() != 0:
@@ -201,55 +148,29 @@ def skip_without_programs() -> None:
 
 
 @contextmanager
-def mail_server(others: Mapping[str, str] | None = None) -> Iterator[MailServer]:
+def mail_server(
+    others: Mapping[str, str] | None = None, sieve: str = "dovecot/winnow.sieve"
+) -> Iterator[MailServer]:
     """Postfix and Dovecot, until the end of the block. `others` are milters besides Winnow's: each
-    has a port of its own."""
+    has a port of its own. `sieve`, of deploy/, files spam."""
     skip_without_programs()
-    ours = (ROOT / "deploy" / "postfix" / "main.cf").read_text()
-    patient = re.sub(r"timeout=\ds", "timeout=90s", ours.split("smtpd_milters = ")[1].strip())
+    patient = re.sub(r"timeout=\ds", "timeout=90s", winnow_s_milter())
     milters = {"patient": patient, **(others or {})}
-    ports = {name: free_port() for name in ("filtered", "unfiltered", "lmtp", *milters)}
+    names = ("filtered", "unfiltered", "lmtp", "imap", "http", *milters)
+    ports = {name: free_port() for name in names}
     folder = Path(tempfile.mkdtemp(prefix="winnow-mail-"))
+    folder.chmod(0o755)  # users of the servers' own must come through
     try:
-        _write(folder, ports, ours, milters)
-        _run("dovecot", "-c", folder / "dovecot.conf")
+        write_postfix(folder, ports, milters)
+        write_dovecot(folder, ports, DEPLOY / sieve)
+        run("dovecot", "-c", folder / "dovecot.conf")
         try:
-            _run("postfix", "-c", folder / "postfix", "start")
+            run("postfix", "-c", folder / "postfix", "start")
             try:
                 yield MailServer(folder, ports)
             finally:
-                _run("postfix", "-c", folder / "postfix", "stop")
+                run("postfix", "-c", folder / "postfix", "stop")
         finally:
-            _run("doveadm", "-c", folder / "dovecot.conf", "stop")
+            run("doveadm", "-c", folder / "dovecot.conf", "stop")
     finally:
         shutil.rmtree(folder)
-
-
-def _write(folder: Path, ports: Mapping[str, int], ours: str, milters: Mapping[str, str]) -> None:
-    """The configuration of both; the lines about Winnow are the ones that users are given."""
-    folder.chmod(0o755)  # users of the servers' own must come through
-    given = {"folder": folder, "domain": DOMAIN, **ports}
-    services = "".join(
-        f"127.0.0.1:{ports[name]} inet n - n - - smtpd -o {{ smtpd_milters = {milter} }}\n"
-        for name, milter in milters.items()
-    )
-    for name in ("postfix", "spool", "data", "run", "mail"):
-        (folder / name).mkdir()
-    shutil.chown(folder / "data", "postfix")
-    shutil.chown(folder / "mail", "nobody", "nogroup")
-    (folder / "postfix" / "main.cf").write_text(MAIN_CF.format(**given) + ours)
-    (folder / "postfix" / "master.cf").write_text(MASTER_CF.format(**given) + services)
-    (folder / "dovecot.conf").write_text(DOVECOT_CONF.format(**given))
-    shutil.copy(ROOT / "deploy" / "dovecot" / "winnow.sieve", folder)
-    socket_folder = folder / "spool" / "winnow"
-    socket_folder.mkdir()
-    shutil.chown(socket_folder, group="postfix")
-    socket_folder.chmod(0o2750)  # as the systemd unit does it
-    _run("sievec", folder / "winnow.sieve")
-
-
-def _run(*command: str | Path) -> None:
-    with tempfile.TemporaryFile("w+") as said:  # a pipe would stay open in what is started
-        done = subprocess.run(command, stdout=said, stderr=said, timeout=PATIENCE)
-        said.seek(0)
-        assert done.returncode == 0, f"{command}: {said.read()}"

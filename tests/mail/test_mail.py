@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
+import subprocess
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from smtplib import SMTPDataError
 
 import pytest
 
 from stream_app.kafka.embedded_broker import EmbeddedBroker
-from tests.conftest import free_port
-from tests.integration.filters import ready_worker, running_filter
-from tests.integration.harness import Stage
+from tests.conftest import Apache, apache_kafka, free_port
+from tests.integration.filters import Filter, ready_worker, running_filter
+from tests.integration.harness import PATIENCE, Stage, Worker
 from tests.mail.conftest import mail_stage
 from tests.mail.mail_server import HAM, SPAM, Delivered, MailServer, someone
 
@@ -86,27 +89,48 @@ def test_spam_that_is_sure_is_refused_where_the_configuration_says_so(
         assert filed(server.delivered(user, 1)) == {"INBOX": "ham"}
 
 
-@contextmanager
-def flow(server: MailServer, user: str, count: int = 40) -> Iterator[list[Delivered]]:
-    """Mails over four connections at once; the block begins when some have been accepted.
+class Flow:
+    """Mails over four connections at once, until the end of the block.
 
-    All are delivered when it has ended, each once, or it raises.
+    All that were accepted are delivered then, each once, or it raises.
     """
-    begun, found = threading.Semaphore(0), list[Delivered]()
 
-    def send(number: int) -> None:
-        server.send(user, b"X-Number: %d\r\n" % number + SPAM)
-        begun.release()
+    def __init__(self, server: MailServer) -> None:
+        self._server = server
+        self._user = someone()
+        self._numbers = itertools.count()
+        self._over = threading.Event()
+        self._accepted = threading.Semaphore(0)
+        self._senders = ThreadPoolExecutor(4)
+        self.found: list[Delivered] = []
 
-    with ThreadPoolExecutor(4) as senders:
-        sent = [senders.submit(send, number) for number in range(count)]
-        for _ in range(count // 4):
-            begun.acquire()
-        yield found
-        for each in sent:
-            each.result()
-    found += server.delivered(user, count)
-    assert sorted(int(each.message["X-Number"]) for each in found) == list(range(count))
+    def __enter__(self) -> Flow:
+        self._sent = [self._senders.submit(self._send) for _ in range(4)]
+        self.more(10)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._over.set()
+        self._senders.shutdown()
+        if kind is None:
+            count = sum(sending.result() for sending in self._sent)
+            self.found = self._server.delivered(self._user, count)
+            numbers = sorted(int(each.message["X-Number"]) for each in self.found)
+            assert numbers == list(range(count))
+
+    def more(self, count: int) -> None:
+        """Return once so many more have been accepted."""
+        for _ in range(count):
+            assert self._accepted.acquire(timeout=PATIENCE), self._server.log[-3000:]
+
+    def _send(self) -> int:
+        sent = 0
+        while not self._over.is_set():
+            mail = b"X-Number: %d\r\n" % next(self._numbers) + SPAM
+            self._server.send(self._user, mail)
+            self._accepted.release()
+            sent += 1
+        return sent
 
 
 def labelled(found: list[Delivered]) -> int:
@@ -119,23 +143,25 @@ class TestFaults:
 
     @pytest.mark.parametrize("fault", ["told to stop", "killed", "stopped"])
     def test_of_the_filter(self, fault: str, server: MailServer, stage: Stage):
-        user = someone()
         with running_filter(stage, server.listen, IN_PROCESS) as running:
             process = running.process.process
-            with flow(server, user) as found:
+            with Flow(server) as flow:
                 if fault == "told to stop":
                     assert running.process.stop() == 0
                 elif fault == "killed":
                     running.process.kill()
                 else:
                     process.send_signal(signal.SIGSTOP)
-            assert labelled(found) < len(found)
+                flow.more(30)
+            assert labelled(flow.found) < len(flow.found)
             process.send_signal(signal.SIGCONT)
-        self.assert_it_filters(server, stage, IN_PROCESS)
+        with running_filter(stage, server.listen, PATIENT, IN_PROCESS):
+            server.send(user := someone(), SPAM, server.patient)
+            assert filed(server.delivered(user, 1)) == {"Junk": "spam"}
 
     @pytest.mark.parametrize("fault", ["worker stopped", "worker killed", "broker killed"])
     def test_of_the_stream(self, fault: str, server: MailServer, tmp_path: Path):
-        user, port = someone(), free_port()
+        port = free_port()
         stage = mail_stage(f"127.0.0.1:{port}", tmp_path)
         with ExitStack() as stack:
             broker = stack.enter_context(EmbeddedBroker(port))
@@ -147,25 +173,51 @@ class TestFaults:
                 "worker killed": worker.kill,
                 "broker killed": lambda: broker.__exit__(None, None, None),
             }
-            with flow(server, user) as found:
+            with Flow(server) as flow:
                 faults[fault]()
+                flow.more(30)
             outcomes = running.outcomes()
-            assert labelled(found) < len(found)
-            assert sum(outcomes.values()) == len(found)
+            assert labelled(flow.found) < len(flow.found)
+            assert sum(outcomes.values()) == len(flow.found)
             assert outcomes["broker" if fault == "broker killed" else "late"] > 0
-            if fault == "worker stopped":
-                worker.process.send_signal(signal.SIGCONT)
-                self.assert_it_labels_again(server)
+            worker.process.send_signal(signal.SIGCONT)
 
-    def assert_it_labels_again(self, server: MailServer) -> None:
-        """By itself, once what failed is back: a mail or two later."""
-        for _ in range(10):
-            server.send(user := someone(), SPAM, server.patient)
-            if labelled(server.delivered(user, 1)):
-                return
-        raise AssertionError(server.log[-3000:])
+    def test_of_everything_in_turn(self, server: MailServer, tmp_path: Path):
+        port = free_port()
+        stage = mail_stage(f"127.0.0.1:{port}", tmp_path)
+        parts = {
+            "broker": lambda: apache_kafka(tmp_path, port),
+            "worker": lambda: ready_worker(stage),
+            "filter": lambda: running_filter(stage, server.listen),
+        }
+        with ExitStack() as stack:
+            running = {"broker": stack.enter_context(parts["broker"]())}
+            stage.create_topics()
+            running |= {name: stack.enter_context(parts[name]()) for name in ("worker", "filter")}
+            with Flow(server) as flow:
+                for name, start in parts.items():
+                    process = process_of(running[name])
+                    process.send_signal(signal.SIGSTOP)
+                    flow.more(20)
+                    process.send_signal(signal.SIGCONT)
+                    until_labelled(server)
+                    process.kill()
+                    flow.more(20)
+                    running[name] = stack.enter_context(start())
+                    until_labelled(server)
+        assert 0 < labelled(flow.found) < len(flow.found)
 
-    def assert_it_filters(self, server: MailServer, stage: Stage, *options: str) -> None:
-        with running_filter(stage, server.listen, PATIENT, *options):
-            server.send(user := someone(), SPAM, server.patient)
-            assert filed(server.delivered(user, 1)) == {"Junk": "spam"}
+
+def process_of(part: Apache | Filter | Worker) -> subprocess.Popen[bytes]:
+    """The process of a part of the stream."""
+    return part.process.process if isinstance(part, Filter) else part.process
+
+
+def until_labelled(server: MailServer) -> None:
+    """Return once mail has labels again, which it has by itself when what failed is back."""
+    deadline = time.monotonic() + PATIENCE
+    user, sent = someone(), 0
+    while not labelled(server.delivered(user, sent)):
+        assert time.monotonic() < deadline, server.log[-3000:]
+        server.send(user, SPAM, server.patient)
+        sent += 1

@@ -65,6 +65,14 @@ def test_check_says_of_each_route_whether_its_model_is_usable(file: Path, tmp_pa
     assert bad == "reviews: builtin:nothing does not exist; there are: spam, reviews, news"
 
 
+def test_check_reads_the_token_file(file: Path, tmp_path: Path) -> None:
+    file.write_text(f'[filter]\ntoken_file = "{tmp_path / "none"}"\n' + CONFIG)
+    result = CliRunner().invoke(app, ["config", "check", "--config", str(file)])
+    assert isinstance(result.exception, ConfigError)
+    assert "filter.token_file" in str(result.exception)
+    assert str(tmp_path / "none") in str(result.exception)
+
+
 def test_a_wrong_key_is_refused_by_name(file: Path) -> None:
     file.write_text(CONFIG.replace("input_topic", "topic_in", 1))
     result = CliRunner().invoke(app, ["config", "check", "--config", str(file)])

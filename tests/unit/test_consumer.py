@@ -5,11 +5,11 @@ Every test here fails when its guard is removed from services/consumer.py.
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import faust
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
 from stream_app.core.messages import Mark, Partition, Record
@@ -64,9 +64,9 @@ def acks() -> AckTracker:
 
 
 @pytest.fixture
-async def app(tmp_path: Path, acks: AckTracker, events: Events) -> faust.App:
+async def app(acks: AckTracker, events: Events) -> faust.App:
     guards = Guards(acks, Marks(), events.settle, events.revoked, events.parted)
-    app = guarded_app(Settings(routes={"mail": ROUTE}), tmp_path, guards)
+    app = guarded_app(Settings(routes={"mail": ROUTE}), guards)
     app.finalize()
     return app
 
@@ -358,3 +358,58 @@ def test_offsets_that_travel_with_their_labels_are_not_committed_here(
     acks.done(record)
     consumer._guards = replace(consumer._guards, transactional=frozenset({"mail"}))
     assert consumer._filter_committable_offsets([TP0]) == {}
+
+
+@pytest.mark.parametrize("by_then", [-1, 6], ids=["expelled", "joined again"])
+async def test_a_commit_is_not_sent_again_by_another_member(
+    consumer: GuardedConsumer, monkeypatch: pytest.MonkeyPatch, by_then: int
+):
+    """An empty group takes a commit of nobody: it went back to where a worker was when cut off."""
+    asked: list[int] = []
+
+    async def fails(assignment: object, offsets: object) -> None:
+        asked.append(coordinator.generation)
+        coordinator.generation = by_then
+        raise KafkaConnectionError
+
+    async def known() -> None: ...
+
+    coordinator = SimpleNamespace(
+        generation=5,
+        ensure_coordinator_known=known,
+        _commit_lock=asyncio.Lock(),
+        _do_commit_offsets=fails,
+    )
+    subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=None))
+    client = SimpleNamespace(_coordinator=coordinator, _subscription=subscription)
+    monkeypatch.setattr(consumer._thread, "_ensure_consumer", lambda: client)
+    assert not await consumer._thread._commit_now({})
+    assert asked == [5]
+
+
+async def test_a_log_that_went_back_is_not_sought_under_the_assignment_that_read_it(
+    consumer: GuardedConsumer, events: Events, monkeypatch: pytest.MonkeyPatch
+):
+    """What is acked of the log before was committed as of the new one, whose records it skipped."""
+    done: list[str] = []
+    client = SimpleNamespace(
+        pause=lambda tp: done.append("pause"),
+        seek=lambda tp, offset: done.append(f"seek {offset}"),
+        _coordinator=SimpleNamespace(request_rejoin=lambda: done.append("rejoin")),
+    )
+    thread, marks = consumer._thread, consumer._guards.marks
+    monkeypatch.setattr(thread, "_ensure_consumer", lambda: client)
+
+    async def parted(*_: object) -> Parted:
+        return Parted(P0, 230, 94, True, 0)
+
+    monkeypatch.setattr(thread, "_parted", parted)
+    assignments = [SimpleNamespace(active=True) for _ in range(2)]
+    marks.start(assignments[0])
+    marks.begin(P0, Mark("old", 0))
+    assert await thread._place(assignments[0], P0, (180, Mark("old", 0)), None) is None
+    assert done == ["pause", "rejoin"]
+    marks.start(assignments[1])
+    assert await thread._place(assignments[1], P0, (230, Mark("old", 0)), None) == 94
+    assert done == ["pause", "rejoin", "seek 94"]
+    assert events.seen == ["parted at 94"], "it is said once"

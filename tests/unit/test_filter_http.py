@@ -5,69 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, web
 
 from stream_app.core.errors import NoLabel
 from stream_app.core.label_record import LabelRecord
-from stream_app.core.metrics import Metrics
-from stream_app.core.settings import FilterSettings
 from stream_app.filter import http
-from stream_app.filter.asking import FailOpen
-from stream_app.filter.http import LabelApi
-from tests.filter_answers import Answers, labelled, mail_route
-
-MAIL = {"Content-Type": "message/rfc822"}
-ROUTES = [
-    mail_route(),
-    mail_route(name="reviews", format="json", input_topic="r", output_topic="rl"),
-    mail_route(name="lines", format="text", input_topic="l", output_topic="ll"),
-]
-LARGEST = 1000
-
-
-@asynccontextmanager
-async def serving(
-    answer: LabelRecord | Exception, token: str = "", **given: object
-) -> AsyncIterator[tuple[ClientSession, Answers]]:
-    """A client of the API, and what it is answered by."""
-    asker = Answers(answer)
-    front = FailOpen(asker, FilterSettings(**{"deadline_seconds": 60} | given), Metrics())
-    app = web.Application(client_max_size=LARGEST)
-    app.router.add_routes(LabelApi(front, ROUTES, token).resources)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        async with ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
-            yield client, asker
-    finally:
-        await runner.cleanup()
-
-
-async def problem(answer: Any, status: int) -> dict[str, Any]:
-    """The problem document of an answer, which the description must know."""
-    assert answer.status == status
-    assert answer.content_type == "application/problem+json"
-    document: dict[str, Any] = await answer.json()
-    assert document["status"] == status
-    assert await described(answer) == {"$ref": "#/components/schemas/Problem"}
-    assert set(document) <= set(
-        http.description(False)["components"]["schemas"]["Problem"]["properties"]
-    )
-    return document
-
-
-async def described(answer: Any) -> Any:
-    """The schema that /openapi.json has for such an answer."""
-    url = answer.url.with_path("/openapi.json")
-    async with ClientSession() as client, client.get(url) as found:
-        document = await found.json()
-    response = document["paths"]["/v1/label/{route}"]["post"]["responses"][str(answer.status)]
-    return response["content"][answer.content_type]["schema"]
+from tests.filter_answers import labelled
+from tests.filter_api import LARGEST, MAIL, described, problem, serving
 
 
 @pytest.mark.parametrize(
@@ -182,8 +128,9 @@ async def test_the_description_is_the_code_s():
         document = await answer.json()
     schema = document["components"]["schemas"]["LabelRecord"]
     assert set(schema["properties"]) == set(LabelRecord.model_fields)
-    [operation] = document["paths"]["/v1/label/{route}"].values()
-    assert set(operation["responses"]) == {"200", *map(str, http.PROBLEMS)}
+    operations = [document["paths"][path]["post"] for path in (http.LABEL, http.CORRECT)]
+    described = {status for each in operations for status in each["responses"]}
+    assert described == {"200", "204", *map(str, http.PROBLEMS)}
     references = {part.split('"')[0] for part in json.dumps(document).split('"$ref": "')[1:]}
     for reference in references:
         found: Any = document

@@ -10,7 +10,8 @@ import pytest
 
 from stream_app.__main__ import main
 from stream_app.core.errors import ConfigError
-from stream_app.filter.sockets import address, listening
+from stream_app.filter.sockets import listening
+from stream_app.web.access import address
 from tests.command_line import Ended, run_main
 from tests.conftest import free_port
 

@@ -8,6 +8,7 @@ import pytest
 from training.judging.calibrate import (
     Outcomes,
     calibration_error,
+    error_by_chance,
     temperature,
     temperature_and_evidence,
 )
@@ -69,3 +70,17 @@ def test_calibration_error_is_the_gap_between_confidence_and_truth() -> None:
     truth = np.concatenate([np.arange(10) < 5, np.arange(10) < 5])
     assert calibration_error(half, truth) == pytest.approx(0.225)
     assert calibration_error(np.ones(4, np.float32), np.ones(4, bool)) == 0
+
+
+@pytest.mark.parametrize("rows", [50, 500, 5_000])
+def test_scores_that_are_right_have_the_error_of_chance(rows: int) -> None:
+    """Few texts show an error that is not the model's: how much is told beforehand."""
+    chance = np.random.default_rng(3)
+    sure = chance.uniform(0.5, 1, rows).astype(np.float32)
+    errors = [calibration_error(sure, chance.random(rows) < sure) for _ in range(200)]
+    assert error_by_chance(sure) == pytest.approx(np.mean(errors), rel=0.1)
+
+
+def test_without_texts_or_doubt_there_is_no_chance() -> None:
+    assert error_by_chance(np.zeros(0, np.float32)) == 0
+    assert error_by_chance(np.ones(9, np.float32)) == 0

@@ -61,6 +61,7 @@ def test_short_texts_have_figures_of_their_own() -> None:
     found = measure_short(mixed, TWO.model_copy(update={"evidence": 4.0}))
     assert (found["rows"], found["accuracy"]) == (2, 0.5)
     assert found["calibration_error"] == pytest.approx(0.2311, abs=1e-4)  # said 1 / (1 + e^-1)
+    assert found["calibration_error_by_chance"] == pytest.approx(0.2502, abs=1e-4)
     assert found["calibration_error_without_evidence"] == pytest.approx(0.3808, abs=1e-4)
     long = dataclasses.replace(judged, lengths=np.full(3, 17))
     assert measure_short(long, TWO) == {}

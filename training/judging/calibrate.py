@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 _CANDIDATES = np.geomspace(0.1, 10, 401)  # each about 1 % above the one before
 
-_EVIDENCES = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0, 128.0)
+_EVIDENCES = (0.0, *np.geomspace(0.5, 128, 33).round(2).tolist())  # each a fifth above the last
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,22 @@ def calibration_error(
 
     Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", 2015.
     """
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    gap = np.bincount(bin_of, weights=correct.astype(float) - confidence, minlength=bins)
+    gap = np.bincount(_bins(confidence, bins), weights=correct.astype(float) - confidence)
     return float(np.abs(gap).sum() / max(1, len(confidence)))
+
+
+def error_by_chance(confidence: NDArray[np.float32], bins: int = 15) -> float:
+    """The calibration error to expect of so few texts though each `confidence` [rows] be right.
+
+    Each bin's sum of gaps is taken as normal, its variance being that of independent texts.
+    """
+    exact = confidence.astype(np.float64)
+    variance = np.bincount(_bins(confidence, bins), weights=exact * (1 - exact))
+    return float(np.sqrt(2 / np.pi * variance).sum() / max(1, len(confidence)))
+
+
+def _bins(confidence: NDArray[np.float32], bins: int) -> NDArray[np.int64]:
+    return np.minimum((confidence * bins).astype(np.int64), bins - 1)
 
 
 def _best(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> tuple[float, float]:

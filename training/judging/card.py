@@ -136,13 +136,15 @@ def _figures(tests: Mapping[str, Any]) -> Iterator[str]:
 def _short(tests: Mapping[str, Any]) -> Iterator[str]:
     """Of the test texts cut to their title or first words."""
     if any(tests.values()):
-        yield from ("", "| cut to 16 tokens or fewer | texts | accuracy | calibration error |")
-        yield "|---|---|---|---|"
+        head = "| cut to 16 tokens or fewer | texts | accuracy | calibration error | by chance |"
+        yield from ("", head)
+        yield "|---|---|---|---|---|"
     for name, found in tests.items():
         if found:
-            yield (
-                f"| {name} | {found['rows']} | {found['accuracy']} | {found['calibration_error']} |"
+            errors = (
+                f"{found['calibration_error']} | {found.get('calibration_error_by_chance', '')}"
             )
+            yield f"| {name} | {found['rows']} | {found['accuracy']} | {errors} |"
 
 
 def _targets(card: ModelCard) -> Iterator[str]:

@@ -14,7 +14,7 @@ from stream_app.core.errors import SourceError
 from stream_app.model.artifact import ModelCard
 from stream_app.model.decision import probabilities
 from training.judging import metrics
-from training.judging.calibrate import calibration_error
+from training.judging.calibrate import calibration_error, error_by_chance
 from training.judging.decisions import acted_on
 from training.judging.evaluate import Scored, rows_of
 
@@ -78,8 +78,8 @@ def reported(
 
 
 def measure_short(scored: Scored, card: ModelCard) -> dict[str, Any]:
-    """Accuracy and calibration error of the texts of up to 16 tokens, also without the card's
-    `evidence`; of a single-label model."""
+    """Accuracy and calibration error of the texts of up to 16 tokens, what chance has in it, and
+    the error without the card's `evidence`; of a single-label model."""
     rows = scored.lengths <= SHORT
     if card.problem == "multi_label" or not rows.any():
         return {}
@@ -91,6 +91,7 @@ def measure_short(scored: Scored, card: ModelCard) -> dict[str, Any]:
         "rows": int(rows.sum()),
         "accuracy": metrics.rounded(right.mean()),
         "calibration_error": metrics.rounded(calibration_error(confidence, right)),
+        "calibration_error_by_chance": metrics.rounded(error_by_chance(confidence)),
         "calibration_error_without_evidence": metrics.rounded(calibration_error(flat, right)),
     }
 

@@ -29,6 +29,7 @@ from training.refreshing.feedback_set import (
 )
 
 _log = logging.getLogger(__name__)
+_CLOCKS_MS = 60_000  # by which the clocks of two producers may differ
 _NAMED = 20  # refused records of a kind that the manifest names
 
 
@@ -60,7 +61,8 @@ def pull(source: FeedbackSource, folder: Path) -> Pull | None:
 
     Unusable feedback is counted by reason and named in the manifest, and does not end the pull:
     `malformed`, `unknown_label`, `foreign_id` (no record of the route's input), `expired` or
-    `absent` (the record is not there any more, or never was), `unreadable` (it has no text).
+    `absent` (the record is not there any more, or never was), `other_log` (another record has its
+    place), `unreadable` (it has no text).
     Raises ConfigError for a folder of other feedback, BrokerError and SourceError.
     """
     before = pulls(folder)
@@ -136,8 +138,26 @@ def _with_words(
             for record, feedback in wanted[offset]:
                 if isinstance(message, str):
                     outcomes.refuse(message, record)
+                elif isinstance(found, Record) and _another(found, record, feedback):
+                    outcomes.refuse("other_log", record)
                 else:
                     yield _correction(record, feedback, message)
+
+
+def _another(found: Record, said: Record, feedback: Feedback) -> bool:
+    """Whether the record at the id is not the one that was meant: its topic was made again, its log
+    went back and was written anew, or it came after what is said of it.
+
+    The label of a replay names the replay's epoch, which is never lower.
+    """
+    topic_id, epoch = found.mark.topic_id, found.mark.epoch
+    if feedback.topic_id and topic_id and feedback.topic_id != topic_id:
+        return True
+    if feedback.epoch is not None and epoch is not None and epoch > feedback.epoch:
+        return True
+    if found.timestamp is None or said.timestamp is None:
+        return False
+    return found.timestamp > said.timestamp + _CLOCKS_MS
 
 
 def _message(record: Record, route: RouteSettings) -> Message | str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
 from stream_app.core.errors import ConfigError, ModelError, NotRegistered
 from stream_app.model.artifact import ModelCard
+from stream_app.model.confined.registry import ConfinedRegistry
 from stream_app.model.references import registered, resolve
 from stream_app.model.registry import CHAMPION, RegisteredVersion, Registry
 from training.recipe import Recipe
@@ -24,8 +26,8 @@ def refresh(job: RefreshJob) -> dict[str, Any]:
         if not job.recipe:
             raise ConfigError("--data has a recipe's texts: give --recipe, or leave out --data")
         require_files(job.recipe, job.data)
-    with one_at_a_time(job.work):
-        registry = Registry(job.settings.registry.uri)
+    uri = job.settings.registry.uri
+    with one_at_a_time(job.work), closing(ConfinedRegistry(uri)) as registry:
         serving = _champion(job, registry)
         plan = Plan(
             route=job.route.name,

@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +17,8 @@ from typing import Any
 
 from stream_app.core.errors import RegistryUnreachable, WinnowError
 from stream_app.model.artifact import Artifact, ModelCard, load_artifact, write_card
-from stream_app.model.registry import DIGEST_TAG, RegisteredVersion, Registry, mlflow_client
+from stream_app.model.confined.registry import ConfinedRegistry
+from stream_app.model.registry import DIGEST_TAG, RegisteredVersion, mlflow_client
 from training.fitting.model_files import copy_tokenizer
 from training.judging.card import README
 
@@ -77,7 +78,8 @@ def register(
             version = _new_version(client, registry_uri, whole, run)
         if alias is not None:
             client.set_registered_model_alias(run.name, alias, version)
-    return Registry(registry_uri).find(run.name, version)
+    with closing(ConfinedRegistry(registry_uri)) as registry:
+        return registry.find(run.name, version)
 
 
 def _registered(client: Any, name: str, digest: str) -> str | None:

@@ -78,6 +78,7 @@ class Board:
         self._started = time.monotonic()
         self._last: deque[Answer] = deque(maxlen=LAST)
         self._status = ""
+        self._page = ""  # address of the dashboard
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -97,6 +98,12 @@ class Board:
         if not self._console.is_terminal:
             self._console.print(self._status, highlight=False)
 
+    def open_at(self, page: str) -> None:
+        """Where the dashboard is."""
+        self._page = page
+        if not self._console.is_terminal:
+            self._console.print(f"open {page}", highlight=False)
+
     def sent(self, sample: Sample) -> None:
         """A sample went out."""
         self.tallies[sample.route].sent += 1
@@ -112,7 +119,7 @@ class Board:
 
     def __rich__(self) -> Group:
         """The whole board, drawn again at each refresh; it fits a terminal of 80 by 24."""
-        room = max(3, self._console.height - 2 * len(self.tallies) - 9)
+        room = max(3, self._console.height - 2 * len(self.tallies) - 10)
         latest = Table(box=None, expand=True)
         latest.add_column("route", no_wrap=True)
         latest.add_column("message", no_wrap=True, ratio=1)
@@ -120,7 +127,8 @@ class Board:
             latest.add_column(column, no_wrap=True)
         for answer in list(self._last)[-room:]:
             latest.add_row(*_cells(answer))
-        return Group(self._summary(), latest, Text(f"\n{self._status}", "dim", no_wrap=True))
+        page = Text.assemble("\nopen ", (self._page, "bold underline"), no_wrap=True)
+        return Group(self._summary(), latest, page, Text(self._status, "dim", no_wrap=True))
 
     def _summary(self) -> Group:
         """Two lines a route: its counts, rate and latency; its labels."""

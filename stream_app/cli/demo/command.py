@@ -1,4 +1,4 @@
-"""`winnow demo`: broker, topics, worker and samples in one command, and a board to watch."""
+"""`winnow demo`: broker, topics, worker, dashboard and samples in one command, and a board."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import repeat
 from pathlib import Path
@@ -18,6 +18,7 @@ import typer
 from kafka import KafkaConsumer, KafkaProducer
 from rich.console import Console
 
+from stream_app.cli.dashboard import dashboard_command
 from stream_app.cli.demo.board import Board
 from stream_app.cli.demo.samples import Sample, examples_folder, load_samples
 from stream_app.cli.demo.traffic import Traffic
@@ -29,6 +30,7 @@ from stream_app.core.tether import stop
 from stream_app.kafka.connect import connected
 from stream_app.kafka.embedded_broker import EmbeddedBroker, usable_port
 from stream_app.kafka.topics import create_topics
+from stream_app.web.access import address
 
 READY_SECONDS = 120.0  # for the models to load on a slow machine
 ANSWER_SECONDS = 60.0  # for the last samples to come back
@@ -38,7 +40,7 @@ LATER_ROUNDS = 0.25
 LINE_WIDTH = 120  # without a terminal
 
 Told = Callable[[], bool]  # whether Ctrl-C or SIGTERM came
-Alive = Callable[[], None]  # raises if the worker has ended, or the demo should
+Alive = Callable[[], None]  # raises if a process has ended, or the demo should
 
 
 def demo(
@@ -51,8 +53,8 @@ def demo(
 ) -> None:
     """Watch sample e-mails, reviews and news being labelled, all on this machine, until Ctrl-C.
 
-    Starts the embedded broker and a worker with the routes of `examples/winnow.toml`, and sends the
-    messages of `examples/`. Nothing is left behind.
+    Starts the embedded broker, a worker with the routes of `examples/winnow.toml` and a dashboard,
+    and sends the messages of `examples/`. Nothing is left behind.
     """
     told = _stops_noted()
     try:
@@ -84,10 +86,15 @@ def _run(folder: Path, once: bool, port: int, told: Told) -> int:
     config, samples = folder / "winnow.toml", load_samples(folder)
     settings = load_settings(config)
     board = Board({route.name: route.model for route in settings.routes}, console)
-    with board.shown(), EmbeddedBroker(port) as broker:
-        settings = _on_this_machine(settings, broker.address)
+    with (
+        board.shown(),
+        EmbeddedBroker(port) as broker,
+        tempfile.TemporaryDirectory() as kept,
+    ):
+        settings = _on_this_machine(settings, broker.address, Path(kept))
+        board.open_at(f"http://{settings.dashboard.listen}/?range=15m")
         create_topics(settings.kafka, settings.all_topics, settings.topics)
-        with _worker(config, settings, told) as alive:
+        with _processes(config, settings, told) as alive:
             board.say(f"broker at {broker.address}; the worker loads its models")
             url = f"http://{settings.metrics.host}:{settings.metrics.port}"
             _await_ready(f"{url}/readyz", alive)
@@ -101,27 +108,57 @@ def _run(folder: Path, once: bool, port: int, told: Told) -> int:
         return traffic.waiting
 
 
-def _on_this_machine(settings: Settings, broker: str) -> Settings:
-    """The settings with this broker, and with a free port for the metrics."""
+def _on_this_machine(settings: Settings, broker: str, folder: Path) -> Settings:
+    """The settings with this broker, free ports, and a folder for what the dashboard keeps."""
+    host, port = address(settings.dashboard.listen)
+    shown = {"listen": f"{host}:{_free(port)}", "history": folder / "dashboard.db"}
+    metrics = {"port": _free(settings.metrics.port)}
+    return settings.model_copy(
+        update={
+            "kafka": settings.kafka.model_copy(update={"bootstrap_servers": broker}),
+            "metrics": settings.metrics.model_copy(update=metrics),
+            "dashboard": settings.dashboard.model_copy(update=shown),
+        }
+    )
+
+
+def _free(port: int) -> int:
+    """This port, or one that nobody listens on."""
     try:
-        port = usable_port(settings.metrics.port)
+        return usable_port(port)
     except BrokerError:
-        port = usable_port(0)
-    kafka = settings.kafka.model_copy(update={"bootstrap_servers": broker})
-    metrics = settings.metrics.model_copy(update={"port": port})
-    return settings.model_copy(update={"kafka": kafka, "metrics": metrics})
+        return usable_port(0)
 
 
 @contextmanager
-def _worker(config: Path, settings: Settings, told: Told) -> Iterator[Alive]:
-    """A worker process with these settings, for the length of the block."""
+def _processes(config: Path, settings: Settings, told: Told) -> Iterator[Alive]:
+    """A worker and a dashboard with these settings, for the length of the block."""
     changed = {
         f"{PREFIX}KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
         f"{PREFIX}METRICS__PORT": str(settings.metrics.port),
+        f"{PREFIX}DASHBOARD__LISTEN": settings.dashboard.listen,
+        f"{PREFIX}DASHBOARD__HISTORY": str(settings.dashboard.history),
     }
+    with (
+        _child("worker", worker_command(config, "info"), changed) as look_at_worker,
+        _child("dashboard", dashboard_command(config), changed) as look_at_dashboard,
+    ):
+
+        def alive() -> None:
+            if told():
+                raise KeyboardInterrupt
+            look_at_worker()
+            look_at_dashboard()
+
+        yield alive
+
+
+@contextmanager
+def _child(what: str, command: Sequence[str], changed: Mapping[str, str]) -> Iterator[Alive]:
+    """A process of Winnow for the length of the block; what is given raises once it has ended."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            worker_command(config, "info"),
+            command,
             env=os.environ | changed,
             stdout=log,
             stderr=log,
@@ -129,13 +166,11 @@ def _worker(config: Path, settings: Settings, told: Told) -> Iterator[Alive]:
         )
 
         def alive() -> None:
-            if told():
-                raise KeyboardInterrupt
             if process.poll() is not None:
                 log.seek(0)
                 last = log.read().decode("utf-8", "replace").strip().split("\n")[-5:]
                 said = "\n".join(last)
-                raise WinnowError(f"the worker ended with code {process.returncode}:\n{said}")
+                raise WinnowError(f"the {what} ended with code {process.returncode}:\n{said}")
 
         try:
             yield alive

@@ -12,10 +12,11 @@ from random import Random
 from stream_app.codecs import CODECS
 from stream_app.core.errors import SourceError
 from stream_app.core.messages import ParseSpec
-from stream_app.sources.files import Found, Source
+from stream_app.sources.files import Source
+from stream_app.sources.messages import Found
 
 _FORMATS = {"mail": "rfc822", "reviews": "json", "news": "feed"}
-_PLACES = {"mail": ["mail"], "reviews": ["reviews.jsonl"], "news": ["news.jsonl", "news"]}
+_PLACES = {"mail": ["mail"], "reviews": ["reviews.jsonl"], "news": ["news.jsonl", "news/items"]}
 _TITLE_CHARS = 60
 
 

@@ -3,17 +3,24 @@
 `stream_app.configuration.load_settings` reads a whole one: it knows the codecs and the engines.
 """
 
+from stream_app.core.settings.imap import ImapSettings
 from stream_app.core.settings.kafka import KafkaClientSettings, KafkaSettings
 from stream_app.core.settings.loading import from_options, load_kafka, load_registry, read_settings
 from stream_app.core.settings.route import LabelSettings, RouteSettings
 from stream_app.core.settings.sections import (
+    DashboardSettings,
     DriftSettings,
     EngineSettings,
     FeedbackSettings,
+    FeedSettings,
+    FeedsSettings,
+    FilesSettings,
     FilterSettings,
     MetricsSettings,
+    PostgresSettings,
     RegistrySettings,
     TopicSettings,
+    WebhookSettings,
 )
 from stream_app.core.settings.settings import CONFIG_VARIABLE, PREFIX, Connections, Settings
 
@@ -21,18 +28,25 @@ __all__ = [
     "CONFIG_VARIABLE",
     "PREFIX",
     "Connections",
+    "DashboardSettings",
     "DriftSettings",
     "EngineSettings",
+    "FeedSettings",
     "FeedbackSettings",
+    "FeedsSettings",
+    "FilesSettings",
     "FilterSettings",
+    "ImapSettings",
     "KafkaClientSettings",
     "KafkaSettings",
     "LabelSettings",
     "MetricsSettings",
+    "PostgresSettings",
     "RegistrySettings",
     "RouteSettings",
     "Settings",
     "TopicSettings",
+    "WebhookSettings",
     "from_options",
     "load_kafka",
     "load_registry",

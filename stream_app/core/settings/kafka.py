@@ -7,12 +7,12 @@ kafka-python take the same. Faust's credentials are made of them in `services/co
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, SecretStr, model_validator
 
 from stream_app.core.errors import ConfigError
+from stream_app.core.settings.files import secret_in
 from stream_app.core.settings.sections import Section
 
 _NONE = SecretStr("")
@@ -94,15 +94,7 @@ class KafkaClientSettings(Section):
         file = getattr(self, f"{name}_file")
         if not file:
             return str(getattr(self, name).get_secret_value())
-        try:
-            found = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
-        except OSError as error:
-            raise ConfigError(f"kafka.{name}_file {file}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"kafka.{name}_file {file} is not text in UTF-8") from None
-        if not found:
-            raise ConfigError(f"kafka.{name}_file {file} is empty")
-        return found
+        return secret_in(file, f"kafka.{name}_file")
 
     def _tls(self) -> ssl.SSLContext:
         """TLS 1.2 or later; the broker's certificate and host name are always checked."""

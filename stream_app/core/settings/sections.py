@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork
 
 _TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
+_ADDRESS = r"^\S+:\d{1,5}$"
 
 
 class Section(BaseModel):
@@ -67,6 +68,23 @@ class RegistrySettings(Section):
     poll_seconds: float = Field(1.0, gt=0, le=3600)
 
 
+class FeedsSettings(Section):
+    """`[feeds]`: what `winnow ingest feeds` reads."""
+
+    route: str = ""  # that gets the items; the only one of format feed if not given
+    opml: str = ""
+    state: Path = Path(".winnow/feeds.db")
+    http: str = Field("127.0.0.1:9110", pattern=_ADDRESS)
+    allow_networks: tuple[IPvAnyNetwork, ...] = ()  # of feeds that are not on the public internet
+
+
+class FilesSettings(Section):
+    """`[files]`: what `winnow ingest files` remembers."""
+
+    state: Path = Path(".winnow/files.db")
+    http: str = Field("127.0.0.1:9116", pattern=_ADDRESS)  # while it follows
+
+
 class FilterSettings(Section):
     """`[filter]`: how `winnow filter` is asked, and what a mail server does with the answers."""
 
@@ -74,10 +92,52 @@ class FilterSettings(Section):
     listen: str = Field(
         "unix:/run/winnow/filter.sock", pattern=r"^(unix:/.+|inet:(\S+:)?\d{1,5})?$"
     )  # '': no milter
-    http: str = Field("127.0.0.1:9109", pattern=r"^\S+:\d{1,5}$")
+    http: str = Field("127.0.0.1:9109", pattern=_ADDRESS)
     token_file: str = ""
-    deadline_seconds: float = Field(2.0, ge=0.1, le=60)
+    deadline_seconds: float = Field(1.5, ge=0.1, le=60)
     max_in_flight: int = Field(256, gt=0)
+    corrections_per_hour: int = Field(100, gt=0)  # of one person
     headers: bool = True
     reject_at: float = Field(0.0, ge=0, le=1)  # confidence in spam; 0: never
     quarantine_at: float = Field(0.0, ge=0, le=1)  # the same
+
+
+class PostgresSettings(Section):
+    """`[postgres]`: where `winnow sink postgres` writes labels."""
+
+    url: str = ""  # without a password; libpq's variables where it says nothing
+    password_file: str = ""
+    table: str = "labels"
+    http: str = Field("127.0.0.1:9111", pattern=_ADDRESS)
+
+
+class WebhookSettings(Section):
+    """`[webhook]`: where `winnow sink webhook` sends labels."""
+
+    url: str = ""
+    secret_file: str = ""
+    dead_letter_topic: str = Field("webhook.dlq", pattern=_TOPIC)
+    max_requests: int = Field(8, ge=1, le=256)  # at once
+    timeout_seconds: float = Field(10.0, ge=0.1, le=30)  # for an answer
+    give_up_seconds: float = Field(86_400.0, gt=0)  # then a label is a dead letter
+    http: str = Field("127.0.0.1:9112", pattern=_ADDRESS)
+
+
+class FeedSettings(Section):
+    """`[feed]`: what `winnow sink feed` serves."""
+
+    file: Path = Path(".winnow/feed.db")  # the items
+    items: int = Field(50, ge=1, le=1000)  # in a feed
+    base_url: str = Field("", pattern=r"^(https?://[^\s]+)?$")  # as readers see it
+    hub: str = Field("", pattern=r"^(https?://[^\s]+)?$")  # of WebSub
+    token_file: str = ""
+    http: str = Field("127.0.0.1:9113", pattern=_ADDRESS)
+
+
+class DashboardSettings(Section):
+    """`[dashboard]`: where `winnow dashboard` is opened, and where it keeps what it counted."""
+
+    listen: str = Field("127.0.0.1:9180", pattern=_ADDRESS)
+    token_file: str = ""
+    history: Path = Path(".winnow/dashboard.db")
+    workers: tuple[str, ...] = ()  # HOST:PORT of their metrics; [metrics] of this file where none

@@ -14,16 +14,23 @@ from pydantic_settings import (
 )
 
 from stream_app.core.errors import ConfigError
+from stream_app.core.settings.imap import ImapSettings
 from stream_app.core.settings.kafka import KafkaSettings
 from stream_app.core.settings.route import RouteSettings
 from stream_app.core.settings.sections import (
+    DashboardSettings,
     DriftSettings,
     EngineSettings,
     FeedbackSettings,
+    FeedSettings,
+    FeedsSettings,
+    FilesSettings,
     FilterSettings,
     MetricsSettings,
+    PostgresSettings,
     RegistrySettings,
     TopicSettings,
+    WebhookSettings,
 )
 
 PREFIX = "WINNOW_"
@@ -78,6 +85,13 @@ class Settings(Connections):
     drift: DriftSettings = DriftSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     filter: FilterSettings = FilterSettings()
+    dashboard: DashboardSettings = DashboardSettings()
+    feeds: FeedsSettings = FeedsSettings()
+    files: FilesSettings = FilesSettings()
+    imap: ImapSettings = ImapSettings()
+    postgres: PostgresSettings = PostgresSettings()
+    webhook: WebhookSettings = WebhookSettings()
+    feed: FeedSettings = FeedSettings()
     routes: tuple[RouteSettings, ...] = Field(min_length=1)
 
     @model_validator(mode="before")
@@ -104,9 +118,26 @@ class Settings(Connections):
 
     @property
     def all_topics(self) -> tuple[str, ...]:
-        """Every topic that routes and feedback need."""
+        """Every topic that routes, feedback and a webhook need."""
         of_routes = [topic for route in self.routes for topic in route.topics]
-        return (*of_routes, self.feedback.topic)
+        of_webhook = [self.webhook.dead_letter_topic] if self.webhook.url else []
+        return (*of_routes, self.feedback.topic, *of_webhook)
+
+    def route_of(self, kind: str, name: str, key: str) -> RouteSettings:
+        """The route of format `kind` that messages from outside go to: the one called `name`, else
+        the only one. Raises ConfigError, naming the setting `key`, where it is not clear."""
+        if name:
+            route = self.route(name)
+            if route.format != kind:
+                raise ConfigError(f"{key} = {name!r}: its format is {route.format}, not {kind}")
+            return route
+        found = [route for route in self.routes if route.format == kind]
+        if len(found) != 1:
+            names = ", ".join(route.name for route in found) or "none"
+            raise ConfigError(
+                f"{key}: name the route that gets the messages; of format {kind}: {names}"
+            )
+        return found[0]
 
     def route(self, name: str) -> RouteSettings:
         """The route called `name`. Raises ConfigError if it is unknown."""

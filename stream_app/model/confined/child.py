@@ -17,10 +17,11 @@ from threading import Thread
 from typing import Any, TextIO
 
 from stream_app.core.errors import ModelError, WinnowError
-from stream_app.model.registry import Registry, mlflow_client_class
+from stream_app.model.registry import RegisteredVersion, Registry, mlflow_client_class
 
 MEMORY_BYTES = 2**30
 FILE_BYTES = 8 * 2**30  # a last resort: the parent gives up long before
+TOLD = ("name", "version", "digest", "aliases", "source", "created")  # of a version
 MESSAGE = 2000  # characters of an error
 
 
@@ -48,23 +49,23 @@ def _read(lines: TextIO, questions: Queue[str]) -> None:
 
 
 def _answer(registry: Registry, question: Mapping[str, Any]) -> dict[str, Any]:
+    """What a method of `Registry` returns, in plain types; or its error."""
     try:
-        if "folder" in question:
-            where = registry.download(
-                question["name"], question["version"], Path(question["folder"]), question["source"]
-            )
-            return {"path": str(where)}
-        found = registry.find(question["name"], question["version"])
+        return {"said": _plain(getattr(registry, question["method"])(*question["arguments"]))}
     except WinnowError as error:
         return {"error": type(error).__name__, "message": str(error)[:MESSAGE]}
-    return {
-        "name": found.name,
-        "version": found.version,
-        "digest": found.digest,
-        "aliases": list(found.aliases),
-        "source": found.source,
-        "created": found.created.isoformat(),
-    }
+
+
+def _plain(said: object) -> object:
+    match said:
+        case list():
+            return [_plain(each) for each in said]
+        case Path():
+            return str(said)
+        case RegisteredVersion():
+            told = {key: getattr(said, key) for key in TOLD}
+            return told | {"created": said.created.isoformat()}
+    return said
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The registry as a worker asks it: in a child process, so that it cannot harm the worker.
+"""The registry as a worker and every command ask it: in a child process, which alone it can harm.
 
 A registry may be slow, endless or broken. The child has limits of time, memory and disk, and is
 killed beyond them. Its answers are checked.
@@ -12,13 +12,13 @@ import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from stream_app.core.errors import ModelError, NotRegistered, RegistryUnreachable
 from stream_app.model.registry import RegisteredVersion, Registry
@@ -47,8 +47,12 @@ class _Found(BaseModel):
     created: datetime
 
 
+_FOUND, _NAMES = TypeAdapter(_Found), TypeAdapter(tuple[Text, ...])
+Said = TypeVar("Said")
+
+
 class ConfinedRegistry(Registry):
-    """`find` and `fetch` as `Registry` has them, within limits.
+    """What `Registry` has, within limits.
 
     Raises RegistryUnreachable if the registry is too slow or its answer is invalid, and ModelError
     if a model's files are too large. The child answers one question at a time.
@@ -61,37 +65,63 @@ class ConfinedRegistry(Registry):
         self._turn = Lock()
 
     def find(self, name: str, alias_or_version: str) -> RegisteredVersion:
-        """The version that an alias points at, or that has this number."""
-        said = self._ask({"name": name, "version": alias_or_version}, FIND_SECONDS)
-        try:
-            found = _Found.model_validate(said)
-        except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise RegistryUnreachable(self._invalid(f"{where}: {first['msg']}")) from None
-        if found.name != name:
-            raise RegistryUnreachable(self._invalid(f"another model than {name}"))
-        return RegisteredVersion(**dict(found), tags={})
+        """See Registry."""
+        return self._version(name, self._ask("find", name, alias_or_version))
 
-    def download(self, name: str, version: str, folder: Path, source: str) -> Path:
-        """The files of a version in `folder`, or in a folder there."""
+    def names(self) -> list[str]:
+        """See Registry."""
+        names = self._checked(_NAMES, self._ask("names"))
+        return list(names)
+
+    def versions(self, name: str) -> list[RegisteredVersion]:
+        """See Registry."""
+        said = self._ask("versions", name)
+        return [self._version(name, each) for each in (said if isinstance(said, list) else [said])]
+
+    def point(self, name: str, alias: str, version: str) -> None:
+        """See Registry."""
+        self._ask("point", name, alias, version)
+
+    def promote(self, name: str, version: str | None = None) -> RegisteredVersion:
+        """See Registry."""
+        return self._version(name, self._ask("promote", name, version))
+
+    def rollback(self, name: str) -> RegisteredVersion:
+        """See Registry."""
+        return self._version(name, self._ask("rollback", name))
+
+    def download(self, name: str, version: str, folder: str | Path, source: str) -> Path:
+        """See Registry."""
 
         def too_large() -> None:
-            if _size(folder) > FETCH_BYTES:
+            if _size(Path(folder)) > FETCH_BYTES:
                 raise ModelError(
                     f"models:/{name}/{version} is larger than {FETCH_BYTES // 2**30} GiB, "
                     "the limit for a model"
                 )
 
-        question = {"name": name, "version": version, "folder": str(folder), "source": source}
-        said = self._ask(question, FETCH_SECONDS, too_large)
-        path = Path(str(said.get("path")))
-        if not path.resolve().is_relative_to(folder.resolve()):
+        asked = ("download", name, version, str(folder), source)
+        path = Path(str(self._ask(*asked, seconds=FETCH_SECONDS, look=too_large)))
+        if not path.resolve().is_relative_to(Path(folder).resolve()):
             raise ModelError(
                 f"models:/{name}/{version}: its files are outside of the download folder"
             )
         too_large()
         return path
+
+    def _version(self, name: str, said: object) -> RegisteredVersion:
+        found = self._checked(_FOUND, said)
+        if found.name != name:
+            raise RegistryUnreachable(self._invalid(f"another model than {name}"))
+        return RegisteredVersion(**dict(found), tags={})
+
+    def _checked(self, kind: TypeAdapter[Said], said: object) -> Said:
+        try:
+            return kind.validate_python(said)
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise RegistryUnreachable(self._invalid(f"{where}: {first['msg']}")) from None
 
     def close(self) -> None:
         """End the child; the next question starts another."""
@@ -102,17 +132,24 @@ class ConfinedRegistry(Registry):
         child.wait()
 
     def _ask(
-        self, question: Mapping[str, str], seconds: float, look: Callable[[], None] = lambda: None
-    ) -> dict[str, Any]:
+        self,
+        method: str,
+        *arguments: str | None,
+        seconds: float | None = None,
+        look: Callable[[], None] = lambda: None,
+    ) -> object:
+        """What the child's registry says, unchecked; `look` is called now and then meanwhile."""
+        question = json.dumps({"method": method, "arguments": arguments})
         with self._turn:
             try:
                 if self._child is None:
                     self._child = self._started()
                 self._line(self._child, START_SECONDS)
                 assert self._child.stdin is not None
-                self._child.stdin.write(json.dumps(question).encode() + b"\n")
+                self._child.stdin.write(question.encode() + b"\n")
                 self._child.stdin.flush()
-                said = json.loads(self._line(self._child, seconds, look))
+                line = self._line(self._child, seconds or FIND_SECONDS, look)
+                said = dict(json.loads(line))
             except (OSError, ValueError) as error:
                 self.close()
                 why = self._invalid(type(error).__name__)
@@ -122,7 +159,7 @@ class ConfinedRegistry(Registry):
                 raise
         if "error" in said:
             raise ERRORS.get(said["error"], ModelError)(said["message"])
-        return dict(said)
+        return said.get("said")
 
     def _started(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "stream_app.model.confined.child", self._uri]

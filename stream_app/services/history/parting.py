@@ -41,9 +41,14 @@ class Parted:
     missed: int  # offsets that were deleted unread
 
 
-class _Topic(NamedTuple):
+class Topic(NamedTuple):
+    """What the broker says of a topic."""
+
     topic_id: str
     leaders: dict[int, int]  # partition -> broker
+
+
+Topics = dict[str, Topic]  # those that exist, by name
 
 
 class BrokerLogs:
@@ -54,16 +59,23 @@ class BrokerLogs:
 
     async def topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
         """The ids of the topics that exist; none where the broker has no ids. Raises KafkaError."""
-        found = await self._topics(topics)
-        return {name: topic.topic_id for name, topic in (found or {}).items()}
+        return ids_of(await self.topics(topics))
 
     async def leader(self, partition: Partition) -> int:
         """The broker to ask about a partition. Raises KafkaError."""
-        return self._leader(partition, await self._topics([partition.topic]))
+        return self._leader(partition, await self.topics([partition.topic]))
 
-    async def parted(self, partition: Partition, offset: int, mark: Mark) -> Parted | None:
-        """Where reading has to go on, if not at the offset. Raises KafkaError."""
-        topics = await self._topics([partition.topic])
+    async def end(self, partition: Partition, topics: Topics | None) -> int:
+        """Where a partition ends; the embedded broker says where its last batch begins. Raises
+        KafkaError."""
+        return await self._offset(partition, LATEST, self._leader(partition, topics))
+
+    async def parted(
+        self, partition: Partition, offset: int, mark: Mark, topics: Topics | None = None
+    ) -> Parted | None:
+        """Where reading has to go on, if not at the offset. `topics` is what was said of them just
+        now: asked for each of a thousand partitions, it would take a minute. Raises KafkaError."""
+        topics = topics or await self.topics([partition.topic])
         leader = self._leader(partition, topics)
         start = await self._offset(partition, EARLIEST, leader)
         if topics and mark.topic_id not in (None, topics[partition.topic].topic_id):
@@ -83,8 +95,8 @@ class BrokerLogs:
             return Parted(partition, offset, max(reached, start), True, max(0, start - reached))
         return None
 
-    async def _topics(self, names: Iterable[str]) -> dict[str, _Topic] | None:
-        """Those that exist; None where the broker gives topics no ids."""
+    async def topics(self, names: Iterable[str]) -> Topics | None:
+        """Those that exist; None where the broker gives topics no ids. Raises KafkaError."""
         node = self._client.get_random_node()
         try:
             answer = await self._client.send(node, TopicIds(sorted(names)))
@@ -93,10 +105,10 @@ class BrokerLogs:
         found = {}
         for error, name, topic_id, _, partitions, *_ in answer.topics:
             if not error:
-                found[name] = _Topic(topic_id, {number: lead for _, number, lead, *_ in partitions})
+                found[name] = Topic(topic_id, {number: lead for _, number, lead, *_ in partitions})
         return found
 
-    def _leader(self, partition: Partition, topics: dict[str, _Topic] | None) -> int:
+    def _leader(self, partition: Partition, topics: Topics | None) -> int:
         if topics is None:
             leader = self._client.cluster.leader_for_partition(TopicPartition(*partition))
         else:
@@ -124,6 +136,11 @@ class BrokerLogs:
         """What the broker says of the one partition that the request names."""
         answer = await self._client.send(leader, request)
         return answer.topics[0][1][0]
+
+
+def ids_of(topics: Topics | None) -> dict[str, str]:
+    """The ids of topics by name; none where the broker has no ids."""
+    return {name: topic.topic_id for name, topic in (topics or {}).items()}
 
 
 def _check(code: int) -> None:

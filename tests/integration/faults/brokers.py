@@ -9,8 +9,9 @@ import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,28 @@ class Broker:
     def go_on(self) -> None:
         """SIGCONT."""
         self.process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def three_brokers(folder: Path, options: str) -> Iterator[Sequence[Broker]]:
+    """A cluster; its brokers have the ids 1, 2 and 3. In `options` one of {controllers} (all are)
+    and {controller} (the first alone is) must be."""
+    brokers = [Broker("apache", folder / f"broker-{number}") for number in (1, 2, 3)]
+    voters = [f"{number}@127.0.0.1:{broker.port + 1}" for number, broker in enumerate(brokers, 1)]
+    for number, broker in enumerate(brokers, 1):
+        broker.folder.mkdir()
+        follows = f"process.roles=broker\nlisteners=PLAINTEXT://{broker.address}\n"
+        broker.options = f"node.id={number}\n" + options.format(
+            controllers=f"controller.quorum.voters={','.join(voters)}",
+            controller=(number > 1) * follows + f"controller.quorum.voters={voters[0]}",
+        )
+    with ExitStack() as running, ThreadPoolExecutor(3) as pool:
+        list(pool.map(running.enter_context, brokers))  # none answers before another is there
+        try:
+            yield brokers
+        finally:
+            for broker in brokers:
+                broker.kill()  # the last one would wait for the others before it ends well
 
 
 def _end_before(segment: bytes, offset: int) -> int:

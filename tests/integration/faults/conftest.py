@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from stream_app.kafka.embedded_broker import EmbeddedBroker
 from tests.conftest import free_port
 from tests.integration.faults.account import Result
-from tests.integration.faults.brokers import Broker
+from tests.integration.faults.brokers import Broker, three_brokers
 from tests.integration.faults.registry import Fault
 from tests.integration.faults.scene import Scene, scene_on
 from tests.integration.faults.table import TABLE, Table
@@ -73,23 +73,35 @@ def set_scene(
 ) -> Callable[[Fault, str], AbstractContextManager[Scene]]:
     """A scene for a fault and a delivery mode, on this test's broker."""
 
-    def make(fault: Fault, mode: str) -> AbstractContextManager[Scene]:
+    @contextmanager
+    def make(fault: Fault, mode: str) -> Iterator[Scene]:
         model = REAL if fault.real else small_model
         route = {"kind": "json", "model": model, "delivery": mode, **fault.route}
-        count = int(len(messages) * fault.share)
-        expected = undisturbed(model)
-        own = Broker(broker_kind, tmp_path, fault.options, fault.small_disk)
-        if fault.own_broker:
-            request.addfinalizer(lambda: own.__exit__(None, None, None))
-            own.__enter__()
-            address = own.address
-        else:
-            address = request.getfixturevalue("broker_address")
-        broker = own if fault.own_broker else None
-        few, knows_ends = messages[:count], broker_kind != "tansu"
-        return scene_on(
-            address, tmp_path, route, few, expected, broker, fault.partitions, knows_ends
-        )
+        few = messages[: int(len(messages) * fault.share)]
+        own: Broker | None = None
+        cluster: Sequence[Broker] = ()
+        with ExitStack() as running:
+            if fault.cluster:
+                cluster = running.enter_context(three_brokers(tmp_path, fault.cluster))
+                address = ",".join(broker.address for broker in cluster)
+            elif fault.own_broker:
+                own = Broker(broker_kind, tmp_path, fault.options, fault.small_disk)
+                address = running.enter_context(own).address
+            else:
+                address = request.getfixturevalue("broker_address")
+            yield running.enter_context(
+                scene_on(
+                    address,
+                    tmp_path,
+                    route,
+                    few,
+                    undisturbed(model),
+                    own,
+                    fault.partitions,
+                    broker_kind != "tansu",
+                    cluster,
+                )
+            )
 
     return make
 

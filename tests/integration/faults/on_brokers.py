@@ -145,6 +145,26 @@ def network_cut(scene: Scene) -> None:
         wire.close()
 
 
+@fault(own_broker=True, apart=ONE_ADDRESS, modes=BOTH, options=TWO_LISTENERS)
+def network_cut_until_the_group_is_empty(scene: Scene) -> None:
+    """The wire is whole again when the other worker has done all and is gone: what the first one
+    still wanted to commit must not take the group back."""
+    assert scene.broker is not None
+    wire = Wire(scene.broker.outer, scene.broker.inner)
+    try:
+        far = scene.start(WINNOW_KAFKA__BOOTSTRAP_SERVERS=f"127.0.0.1:{scene.broker.outer}")
+        near = scene.start()
+        scene.produce()
+        scene.reach(0.1)
+        scene.strike(wire.cut, far)
+        scene.finish(near)
+        wire.mend()
+        until(lambda: health(far, "readyz") == 200, 120, "the first worker's return")
+        scene.finish(far)  # commits that go back fail the run; what was on its way is repeated
+    finally:
+        wire.close()
+
+
 @fault(own_broker=True, apart=DISK, share=0.5, small_disk=True)
 def full_disk_of_the_broker(scene: Scene) -> None:
     """Its disk fills up and it ends; with more room it is started again."""

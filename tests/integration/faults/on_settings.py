@@ -1,9 +1,9 @@
-"""Faults of what administrators do: offsets, partitions, rights, limits, another environment."""
+"""Faults of what administrators do: offsets, partitions, rights, limits."""
 
 from __future__ import annotations
 
-import resource
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,17 +15,21 @@ from kafka.admin import (
     ACLFilter,
     ACLOperation,
     ACLPermissionType,
+    ConfigResource,
+    ConfigResourceType,
     NewPartitions,
     ResourcePattern,
     ResourceType,
 )
 from kafka.errors import NoError
 
+from tests.conftest import KAFKA
 from tests.integration.faults.on_logs import MISSED, half
 from tests.integration.faults.registry import BOTH, NO_LIMITS, fault
 from tests.integration.faults.scene import Scene, configure, gauge, until
 
 LIMITS = {"tansu": NO_LIMITS}
+LOW_LIMIT = 900  # bytes of a batch: a label has fewer or more
 RIGHTS = """\
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 allow.everyone.if.no.acl.found=true
@@ -41,6 +45,15 @@ def _admin(scene: Scene, action: Callable[[KafkaAdminClient], Any]) -> Any:
         admin.close()
 
 
+def add_partitions(scene: Scene, total: int) -> None:
+    """Let the input topic have so many."""
+    _admin(scene, lambda admin: admin.create_partitions({scene.topic: NewPartitions(total)}))
+    with scene.stage.reader(scene.topic) as reader:
+        found = reader.partitions_for_topic
+        until(lambda: len(found(scene.topic) or ()) == total, 60, "the new partitions")
+    scene.stage.partitions = total
+
+
 @fault(modes=BOTH, share=0.3, apart=LIMITS, duplicates=False)
 def partitions_added(scene: Scene) -> None:
     """Two more partitions under a worker, and records in them."""
@@ -48,11 +61,7 @@ def partitions_added(scene: Scene) -> None:
     scene.produce(before)
     worker = scene.start()
     scene.wait(lambda: scene.complete)
-    _admin(scene, lambda admin: admin.create_partitions({scene.topic: NewPartitions(6)}))
-    with scene.stage.reader(scene.topic) as reader:
-        found = reader.partitions_for_topic
-        until(lambda: len(found(scene.topic) or ()) == 6, 60, "the new partitions")
-    scene.stage.partitions = 6
+    add_partitions(scene, 6)
     scene.produce(after)
     scene.finish(worker)
 
@@ -102,15 +111,6 @@ def offsets_moved_back(scene: Scene) -> None:
     scene.finish(again)
 
 
-@fault(modes=BOTH, share=0.3, duplicates=False)
-def poor_environment(scene: Scene) -> None:
-    """No HOME, locale C, 64 file handles."""
-    scene.produce()
-    worker = scene.start(ready=False, HOME="/nonexistent", LC_ALL="C", LANG="C")
-    resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, (64, 64))
-    scene.finish(worker)
-
-
 @fault(modes=BOTH, share=0.3, apart=LIMITS, duplicates=False)
 def append_time_and_compaction(scene: Scene) -> None:
     """The broker stamps records itself; the outputs are compacted."""
@@ -122,9 +122,7 @@ def append_time_and_compaction(scene: Scene) -> None:
 
 
 @contextmanager
-def _without(
-    scene: Scene, kind: ResourceType, name: str, operation: ACLOperation
-) -> Iterator[None]:
+def without(scene: Scene, kind: ResourceType, name: str, operation: ACLOperation) -> Iterator[None]:
     """Everybody's right is gone, until the end of the block."""
     pattern = ResourcePattern(kind, name)
     acl = ACL("User:ANONYMOUS", "*", operation, ACLPermissionType.DENY, pattern)
@@ -140,7 +138,7 @@ def right_to_write_taken_away(scene: Scene) -> None:
     scene.produce()
     worker = scene.start()
     scene.reach(0.1)
-    with _without(scene, ResourceType.TOPIC, f"{scene.topic}.labels", ACLOperation.WRITE):
+    with without(scene, ResourceType.TOPIC, f"{scene.topic}.labels", ACLOperation.WRITE):
         time.sleep(5)  # the fault itself
     scene.finish(worker)
 
@@ -151,8 +149,58 @@ def right_to_read_taken_away(scene: Scene) -> None:
     scene.produce()
     worker = scene.start()
     scene.reach(0.1)
-    with _without(scene, ResourceType.TOPIC, scene.topic, ACLOperation.READ):
+    with without(scene, ResourceType.TOPIC, scene.topic, ACLOperation.READ):
         assert worker.process.wait(60) == 1
         assert "the consumer crashed (TopicAuthorizationFailedError" in worker.output
     scene.workers.remove(worker)
     scene.finish(scene.start())
+
+
+@fault(modes=BOTH, share=0.5, apart=LIMITS, own_broker=True)
+def throttled(scene: Scene) -> None:
+    """A quota of every client: what it reads and writes is a trickle from then on."""
+    scene.produce()
+    worker = scene.start()
+    scene.reach(0.1)
+    begun = time.monotonic()
+    rate = 25 * len(scene.messages)  # the labels take half a minute
+    scene.strike(lambda: _allow(scene, rate), worker)
+    scene.finish(worker)
+    assert time.monotonic() - begun > 10, "nobody was throttled: the fault would not count"
+
+
+def _allow(scene: Scene, rate: int) -> None:
+    """So many bytes a second for each client, to read and to write."""
+    tool = [KAFKA, "tool", "kafka.admin.ConfigCommand", "--bootstrap-server", scene.stage.address]
+    quota = f"producer_byte_rate={rate},consumer_byte_rate={rate}"
+    what = ["--alter", "--add-config", quota, "--entity-type", "clients", "--entity-default"]
+    subprocess.run([*tool, *what], check=True, capture_output=True)
+
+
+@fault(modes=BOTH, share=0.2, apart=LIMITS, own_broker=True)
+def record_limit_lowered(scene: Scene) -> None:
+    """message.max.bytes of the broker is lowered under a worker, below some labels, and raised."""
+    scene.produce()
+    worker = scene.start()
+    scene.reach(0.3)
+    scene.strike(lambda: _limit(scene, LOW_LIMIT), worker)
+    scene.reach(0.7)
+    _limit(scene, 1_048_588)
+    scene.finish(worker)
+    assert set(scene.totals().errors) == {"label_too_large"}
+
+
+def _limit(scene: Scene, most: int) -> None:
+    limit = ConfigResource(ConfigResourceType.BROKER, "1", {"message.max.bytes": str(most)})
+    _admin(scene, lambda admin: admin.alter_configs([limit]))
+
+
+@fault(modes=BOTH, share=0.3, partitions=1000, own_broker=True, apart=LIMITS)
+def thousand_partitions(scene: Scene) -> None:
+    """The input has a thousand; a second worker comes in mid-stream, and takes half of them."""
+    slow = scene.pace(60)
+    scene.produce()
+    first = scene.start(FAULT_PACE=slow)
+    scene.reach(0.1)
+    second = scene.start(FAULT_PACE=slow)
+    scene.finish(first, second)

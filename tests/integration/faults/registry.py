@@ -26,6 +26,7 @@ class Fault:
     quick: Mapping[str, str] = field(default_factory=dict)  # in `make test`: broker -> mode
     own_broker: bool = False
     options: str = ""  # of its own Apache Kafka
+    cluster: str = ""  # options of three Apache Kafka brokers of its own
     small_disk: bool = False
     real: bool = False  # the built-in model; else a tiny ALBERT of random weights
     share: float = 1.0  # of the messages

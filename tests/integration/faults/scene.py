@@ -46,6 +46,7 @@ class Scene:
     expected: Mapping[int, Result]
     broker: Broker | None
     folder: Path
+    cluster: Sequence[Broker] = ()
     sent: dict[Place, int] = field(default_factory=dict)
     struck: float | None = None
     workers: list[Worker] = field(default_factory=list)
@@ -87,15 +88,21 @@ class Scene:
         gone, self.sent = set(self.sent.values()), {}
         self.account.lose(gone)
 
-    def start(self, ready: bool = True, module: str = BROKEN, **environment: str) -> Worker:
-        """A new worker; `ready` waits until it consumes."""
+    def start(
+        self,
+        ready: bool = True,
+        module: str = BROKEN,
+        inside: Sequence[str] = (),
+        **environment: str,
+    ) -> Worker:
+        """A new worker; `ready` waits until it consumes. `inside`: a command that runs it."""
         log = self.folder / f"worker-{uuid.uuid4().hex[:6]}.log"
         own = {
             "WINNOW_METRICS__PORT": str(free_port()),
             "FAULT_PACE": self.pace(RUN_SECONDS),
             "FAULT_ORDERS": str(log.with_suffix(".{model}.orders")),
         }
-        worker = Worker(self.stage.config, log, own | environment, module)
+        worker = Worker(self.stage.config, log, own | environment, module, inside=inside)
         self.workers.append(worker)
         if ready:
             worker.wait_for_log("consuming", 120)
@@ -173,9 +180,10 @@ def scene_on(
     broker: Broker | None,
     partitions: int = 4,
     knows_ends: bool = True,
+    cluster: Sequence[Broker] = (),
 ) -> Iterator[Scene]:
     """A scene with its topics made and its account open; its workers are killed at the end."""
-    stage = Stage(address, folder, partitions)
+    stage = Stage(address, folder, partitions, replicas=len(cluster) or 1)
     stage.sections["kafka"] = dict(FAST_GROUP)
     # a budget of its own: a worker that starts must not time batches that are slowed down
     topic = stage.route("mail", pass_fields=["number"], max_batch_tokens=4096, **route)
@@ -183,7 +191,7 @@ def scene_on(
     once = route.get("delivery") == "effectively_once"
     isolation = COMMITTED if once else UNCOMMITTED
     with Account(address, topic, stage.group, partitions, isolation, knows_ends) as account:
-        scene = Scene(stage, topic, messages, account, expected, broker, folder)
+        scene = Scene(stage, topic, messages, account, expected, broker, folder, cluster)
         try:
             yield scene
         finally:

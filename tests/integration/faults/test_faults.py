@@ -14,7 +14,10 @@ import pytest
 
 from tests.integration.faults import (
     on_brokers,
+    on_clusters,
     on_engines,
+    on_environments,
+    on_groups,
     on_input,
     on_logs,
     on_outputs,
@@ -37,10 +40,15 @@ SOURCES = (
     on_brokers,
     on_outputs,
     on_engines,
+    on_environments,
+    on_groups,
     on_input,
     on_logs,
     on_producers,
     on_settings,
+    on_groups,
+    on_clusters,
+    on_environments,
 )  # they fill FAULTS
 SEEDS = [
     Fault(
@@ -64,7 +72,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(("fault", "mode"), chosen)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)  # on a busy machine; ten minutes are the longest fault
 def test_nothing_is_lost(
     fault: Fault,
     mode: str,
@@ -79,7 +87,8 @@ def test_nothing_is_lost(
     why = fault.apart.get(broker_kind)
     if mode == ONCE and broker_kind == "tansu":
         why = NO_TRANSACTIONS
-    if why is None and fault.own_broker and broker_kind not in ("tansu", "apache"):
+    own = fault.own_broker or fault.cluster
+    if why is None and own and broker_kind not in ("tansu", "apache"):
         why = "the broker is not ours to strike"
     if why is not None:
         pytest.skip(why)

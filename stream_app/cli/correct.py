@@ -1,0 +1,65 @@
+"""`winnow correct`: a person says what would have been the right label."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import Annotated
+
+import typer
+
+from stream_app.cli.options import ConfigFile
+from stream_app.configuration import load_settings
+from stream_app.core.errors import ConfigError, NoCorrection
+from stream_app.core.settings import RouteSettings, Settings
+from stream_app.filter.corrections import feedback
+from stream_app.filter.routes import mail_route
+from stream_app.kafka.sending import sending
+from stream_app.kafka.topics import require_topics
+from stream_app.model.references import resolve
+
+
+def correct(
+    config: ConfigFile,
+    label: Annotated[str, typer.Option(metavar="NAME", help="The right one.")],
+    id_: Annotated[
+        str,
+        typer.Option("--id", metavar="ID", help="Of the label record: X-Winnow-Id of a mail."),
+    ] = "",
+    who: Annotated[
+        str | None,
+        typer.Option(help="The source that it is recorded with. Default: your user name."),
+    ] = None,
+    route: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Default: the id's, or the mail server's."),
+    ] = None,
+) -> None:
+    """Say what would have been the right label, for the next refresh to learn from.
+
+    Of a record by its id, or of the message on standard input, whose words are sent. An id that is
+    in the message is not believed: anybody can write one.
+    """
+    settings = load_settings(config)
+    chosen = _route(settings, route, id_)
+    labels = resolve(chosen.model, settings.registry).card.labels
+    if label not in labels:
+        raise ConfigError(f"--label {label}: route {chosen.name} has {', '.join(labels)}")
+    about = id_ or sys.stdin.buffer.read(chosen.max_record_bytes + 1)
+    told = feedback(chosen, label, who or getpass.getuser(), about)
+    topic = settings.feedback.topic
+    require_topics(settings.kafka, [topic])
+    with sending(settings.kafka, topic) as corrections:
+        corrections.send("the message", told.encoded, told.key)
+        corrections.finish()
+    if corrections.refused:
+        raise NoCorrection("too_large", f"the message is too large for {topic}")
+    typer.echo(f"{topic}: {chosen.name} is told that it is {label}", err=True)
+
+
+def _route(settings: Settings, name: str | None, id_: str) -> RouteSettings:
+    if name:
+        return settings.route(name)
+    topic = id_.split("/")[0]
+    named = [route for route in settings.routes if route.input_topic == topic]
+    return named[0] if named else mail_route(settings)

@@ -1,0 +1,44 @@
+"""`winnow sink webhook`: labels to a program of yours."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from stream_app.cli.options import ConfigFile, RouteName, chosen_routes, with_options
+from stream_app.cli.sink.options import Http, Level
+from stream_app.configuration import load_settings
+from stream_app.core.logs import configure_logging
+
+
+def webhook(
+    config: ConfigFile,
+    url: Annotated[
+        str | None,
+        typer.Option(metavar="https://…", help="Where labels go. Default: webhook.url."),
+    ] = None,
+    secret_file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="What signs them. Default: webhook.secret_file."),
+    ] = None,
+    route: RouteName = None,
+    http: Http = None,
+    log_level: Level = "info",
+) -> None:
+    """Send each label by POST, signed by Standard Webhooks, until SIGTERM or Ctrl-C.
+
+    Tried again until the receiver takes it: a day, then it goes to webhook.dead_letter_topic. A
+    label may come twice, with the same webhook-id.
+    """
+    given = {"url": url, "secret_file": secret_file, "http": http}
+    settings = with_options(load_settings(config), "webhook", given)
+    configure_logging(log_level)
+    from stream_app.sinks.process import Sink, run_sink  # aiohttp, which --help has no use for
+    from stream_app.sinks.webhook.effect import BATCH_FOLD, WebhookLabels
+
+    own = settings.webhook
+    effect = WebhookLabels(own, settings.kafka)
+    sink = Sink("webhook", own.http, BATCH_FOLD * own.max_requests, effect)
+    asyncio.run(run_sink(sink, settings.kafka, chosen_routes(settings, route)))

@@ -1,0 +1,104 @@
+"""What a member of a consumer group holds: records polled and not yet committed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from kafka import ConsumerRebalanceListener, TopicPartition
+from kafka.errors import CommitFailedError
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+FIRST_RETRY_SECONDS = 0.25  # and twice as long after each further failure
+MAX_RETRY_SECONDS = 60.0
+
+
+class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has no types
+    """Grows while it cannot be written, up to `most` records, and is given up in a rebalance:
+    whoever owns its partitions then reads them from the last commit, in case this member again."""
+
+    def __init__(self, consumer: Any, most: int) -> None:
+        self._consumer = consumer
+        self._most = most
+        self._failures = 0
+        self._due = 0.0  # when to write it, on the monotonic clock
+        self._next: dict[TopicPartition, int] = {}  # the offset expected of each partition
+        self.records: list[Any] = []
+        self.joined = False
+
+    def poll(self) -> int:
+        """Add what comes within a second; how many offsets before it retention deleted unread."""
+        room = self._most - len(self.records)
+        wait = min(POLL_SECONDS, max(0.0, self._due - time.monotonic()) if self.records else 1.0)
+        if not room:
+            self._consumer.pause(*self._consumer.assignment())
+        polled = self._consumer.poll(timeout_ms=int(wait * 1000), max_records=max(1, room))
+        missed = sum(self._missed(*found) for found in polled.items())
+        self.records += [record for records in polled.values() for record in records]
+        return missed
+
+    @property
+    def is_due(self) -> bool:
+        """Whether to write it now."""
+        return bool(self.records) and time.monotonic() >= self._due
+
+    @property
+    def age(self) -> float:
+        """Seconds since its oldest record was written; 0 without records."""
+        oldest = min((record.timestamp for record in self.records), default=None)
+        return 0.0 if oldest is None else max(0.0, time.time() - oldest / 1000)
+
+    def put_off(self, seconds: float) -> None:
+        """It could not be written: not again before `seconds`, or what its failures ask for."""
+        pause = min(MAX_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0**self._failures)
+        self._failures = min(self._failures + 1, 10)
+        self._due = time.monotonic() + max(pause, seconds)
+
+    def commit(self) -> None:
+        """It is written. Raises KafkaError, but not where a rebalance came first."""
+        try:
+            self._consumer.commit()
+        except CommitFailedError:
+            log.info("a rebalance came before the commit: %d records again", len(self.records))
+        self._begin()
+
+    def lags(self) -> dict[str, int]:
+        """By topic, how many offsets of the partitions owned are not committed."""
+        consumer = self._consumer
+        owned = list(consumer.assignment())
+        found = dict.fromkeys((tp.topic for tp in owned), 0)
+        for tp, end in (consumer.end_offsets(owned) if owned else {}).items():
+            # the embedded broker says the end too low until it is asked for records
+            end = max(end, consumer.highwater(tp) or 0)
+            found[tp.topic] += max(0, end - (consumer.position(tp) or 0))
+        for record in self.records:
+            found[record.topic] += 1
+        return found
+
+    def on_partitions_revoked(self, revoked: Any) -> None:
+        """The next poll has what was not committed, here or at another member."""
+        self.joined = False
+        self._next.clear()
+        self._begin()
+
+    def on_partitions_assigned(self, assigned: Any) -> None:
+        """Reading goes on."""
+        self.joined = True
+
+    def _begin(self) -> None:
+        self.records, self._failures, self._due = [], 0, 0.0
+        self._consumer.resume(*self._consumer.paused())
+
+    def _missed(self, partition: TopicPartition, records: list[Any]) -> int:
+        """Offsets that were deleted before they were read: kafka-python passes over them."""
+        first, expected = records[0].offset, self._next.get(partition)
+        if expected is None:
+            expected = self._consumer.committed(partition)
+        self._next[partition] = records[-1].offset + 1
+        if expected is None or first - expected <= 1:  # one may be a transaction's marker
+            return 0
+        start = int(self._consumer.beginning_offsets([partition])[partition])
+        return int(max(0, min(first, start) - expected))

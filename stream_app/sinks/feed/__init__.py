@@ -1,0 +1,1 @@
+"""Labelled items as Atom and JSON feeds: `effect.py` collects, `http.py` serves."""

@@ -1,0 +1,40 @@
+"""Sinks as processes: what comes to a label topic is where it belongs, once, and they say so."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.conftest import free_port
+from tests.integration.harness import Stage, get, wait_for_metric, wait_until_ready
+from tests.integration.sinks import numbered, said, send_labels, sink
+
+WRITTEN = 'winnow_sink_records_total{outcome="written",sink="%s"}'
+
+
+def rows(database: str, what: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(database, autocommit=True) as connection:
+        return connection.execute(f"SELECT {what} FROM labels".encode()).fetchall()
+
+
+@pytest.mark.usefixtures("any_broker")
+def test_labels_come_into_the_table_once(stage: Stage, database: str):
+    topic = stage.route("mail", "text", "builtin:spam")
+    stage.create_topics()
+    send_labels(stage, topic, numbered(stage, topic, range(500)))
+    with stage.producer() as producer:
+        producer.send(f"{topic}.labels", b"no label", partition=0)
+        producer.send(f"{topic}.labels", None, key=b"gone", partition=1)
+    with sink(stage, "postgres", "--url", database, port=free_port()) as running:
+        url = f"http://127.0.0.1:{running.port}"
+        text = wait_for_metric(url, WRITTEN % "postgres", "500.0")
+        assert 'winnow_sink_records_total{outcome="invalid",sink="postgres"} 2.0' in text
+        wait_until_ready(url)
+        send_labels(stage, topic, numbered(stage, topic, range(500, 600)))
+        wait_for_metric(url, WRITTEN % "postgres", "600.0")
+        lag = f'winnow_sink_lag_records{{sink="postgres",topic="{topic}.labels"}}'
+        wait_for_metric(url, lag, "0.0")
+        assert get(f"{url}/healthz")[0] == 200
+        assert running.stop() == 0
+    labels = {label.id: said(n) for n, label in enumerate(numbered(stage, topic, range(600)))}
+    assert dict(rows(database, "id, label")) == labels
