@@ -179,8 +179,14 @@ class Gates(BaseModel):
         0.5,
         gt=0,
         le=1,
-        description="of those, from one source that is not trusted and mostly contradicts what the "
-        "champion is sure of",
+        description="of those, from one source that is not trusted",
+    )
+    max_overturned: float = Field(
+        0.35,
+        ge=0,
+        le=1,
+        description="of such a source's own, contradict what the champion is sure of; with no more "
+        "it may give any share",
     )
     trusted: tuple[str, ...] = Field((), description="sources that may give any share")
     max_contradicted: float = Field(

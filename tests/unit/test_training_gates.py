@@ -90,8 +90,8 @@ SHORT = ["short" if row in range(1180, 1230) else "long" for row in range(2000)]
         (evidence(), {}, []),
         (evidence(sources={"ada": 20, "bob": 20, "eve": 9}), {}, ["enough new data"]),
         # one administrator, who corrects what the champion did not know, and an attack
-        (evidence(sources={"ada": 100}, overturned={"ada": 50}), {}, []),
-        (evidence(sources={"eve": 100}, overturned={"eve": 51}), {}, ["no source floods"]),
+        (evidence(sources={"ada": 100}, overturned={"ada": 35}), {}, []),
+        (evidence(sources={"eve": 100}, overturned={"eve": 36}), {}, ["no source floods"]),
         (
             evidence(sources={"eve": 51, "bob": 49}, overturned={"eve": 51}),
             {},

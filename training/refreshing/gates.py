@@ -124,10 +124,11 @@ def no_source_floods(evidence: Evidence, limits: Gates) -> Verdict:
     share = counts[who] / sum(evidence.sources.values())
     against = evidence.overturned.get(who, 0) / counts[who]
     reason = (
-        f"{who!r} gave {share:.0%} of the new corrections, and contradicts in {against:.0%} of "
-        f"them what the champion is sure of (one of both at most {limits.max_source_share:.0%})"
+        f"{who!r} gave {share:.0%} of the new corrections (at most {limits.max_source_share:.0%}, "
+        f"or at most {limits.max_overturned:.0%} of its own contradict what the champion is sure "
+        f"of: {against:.0%} do)"
     )
-    passed = min(share, against) <= limits.max_source_share
+    passed = share <= limits.max_source_share or against <= limits.max_overturned
     return passed, reason if passed else f"{reason}: if you trust them, give --trust {who}"
 
 
