@@ -96,6 +96,7 @@ def opened_state(file: Path) -> Iterator[State]:
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)  # an address of a feed may hold a password
         database = sqlite3.connect(file, timeout=1, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise ConfigError(f"the state {file} cannot be opened: {error}") from None

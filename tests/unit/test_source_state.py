@@ -32,6 +32,12 @@ def test_what_was_recorded_is_there_after_a_restart(file: Path):
         assert found.unsent("b", ["1"]) == {"1"}
 
 
+def test_nobody_else_may_read_it(file: Path):
+    with opened_state(file) as found:
+        found.record("https://ann:secret@example.org/feed", {})
+        assert {each.stat().st_mode & 0o077 for each in file.parent.iterdir()} == {0}
+
+
 def test_an_id_may_be_anything(file: Path):
     ids = ["", "\0", "x" * 1_000_000, "\ud800"]
     with opened_state(file) as found:
