@@ -13,7 +13,6 @@ from stream_app.configuration import load_settings
 from stream_app.core.errors import ConfigError, NoCorrection
 from stream_app.core.settings import RouteSettings, Settings
 from stream_app.filter.corrections import feedback
-from stream_app.filter.routes import mail_route
 from stream_app.kafka.sending import sending
 from stream_app.kafka.topics import require_topics
 from stream_app.model.references import resolve
@@ -62,4 +61,4 @@ def _route(settings: Settings, name: str | None, id_: str) -> RouteSettings:
         return settings.route(name)
     topic = id_.split("/")[0]
     named = [route for route in settings.routes if route.input_topic == topic]
-    return named[0] if named else mail_route(settings)
+    return named[0] if named else settings.route_of("rfc822", settings.filter.route, "filter.route")

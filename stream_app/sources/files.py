@@ -1,6 +1,6 @@
 """Messages in files and folders, read one at a time; `messages.py` has what a file holds.
 
-Of a folder each file below it is read, of a Maildir those in `cur` and `new`. Hidden files are left
+Of a folder each file below it is read, of a Maildir those in `new` and `cur`. Hidden files are left
 out, and so is a file or a mail of white space alone: `Source.empty` counts those.
 """
 
@@ -121,7 +121,8 @@ def _files(path: Path) -> Iterator[Path]:
         yield path
         return
     maildir = (path / "cur").is_dir() and (path / "new").is_dir()
-    for top in (path / "cur", path / "new") if maildir else (path,):
+    # a mail moves from new to cur: read in this order it is found in one of them
+    for top in (path / "new", path / "cur") if maildir else (path,):
         for folder, folders, names in os.walk(top):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))

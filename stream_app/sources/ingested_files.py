@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stream_app.core.errors import SourceError
 from stream_app.core.health import Health
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import KafkaClientSettings
@@ -86,8 +87,8 @@ class Sender:
     async def run(self) -> None:
         """One pass over the files; with `follow`, one after the other."""
         while True:
-            unsent = self._progress.unsent()
-            while batch := await asyncio.to_thread(_batch, unsent):
+            batches = _batches(self._progress.unsent())
+            while batch := await asyncio.to_thread(next, batches, None):
                 await self._send(batch)
             if not self._manner.follow:
                 return
@@ -132,13 +133,20 @@ class Sender:
         await self._delivery.settle(items, note)
 
 
-def _batch(unsent: Iterator[Unsent]) -> list[Unsent]:
-    """The next messages, a bounded number of bytes of them; empty at the end."""
+def _batches(unsent: Iterator[Unsent]) -> Iterator[list[Unsent]]:
+    """Messages, a bounded number of bytes at a time; those before a fault come before it."""
     batch: list[Unsent] = []
     size = 0
-    for each in unsent:
-        batch.append(each)
-        size += len(each.found.value) if each.found else 0
-        if len(batch) == BATCH_MESSAGES or size >= BATCH_BYTES:
-            break
-    return batch
+    try:
+        for each in unsent:
+            batch.append(each)
+            size += len(each.found.value) if each.found else 0
+            if len(batch) == BATCH_MESSAGES or size >= BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+    except (OSError, SourceError):
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch

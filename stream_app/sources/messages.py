@@ -131,7 +131,8 @@ def split(
 class _Lines(Iterator[bytes]):
     """The lines of a stream whose first is read already.
 
-    `at` is where the next one begins; `whole` is false where the last one has no end.
+    `at` is where the next one begins; `whole` is false where the last one has no end, or more were
+    asked for than there are.
     """
 
     def __init__(self, stream: Stream, first: bytes) -> None:
@@ -144,6 +145,7 @@ class _Lines(Iterator[bytes]):
         line = self._first or self._stream.readline(MAX_MESSAGE_BYTES)
         self._first = b""
         if not line:
+            self.whole = False  # a row that was to go on over lines ends here
             raise StopIteration
         self.at += len(line)
         self.whole = line.endswith(b"\n")

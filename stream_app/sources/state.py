@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from stream_app.core.errors import ConfigError
+from stream_app.core.errors import ConfigError, SourceError
 
 VERSION = 1
 DAY = 24 * 60 * 60
@@ -91,16 +91,23 @@ def _key(item: str) -> bytes:
 def opened_state(file: Path) -> Iterator[State]:
     """The state in `file`, which is made where it is not there, for the length of the block.
 
-    Raises ConfigError where it cannot be used, or another process does.
+    Raises ConfigError where it cannot be used, or another process does; SourceError for any
+    sqlite3.Error in the block, as on a disk that is full.
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)  # an address of a feed may hold a password
         database = sqlite3.connect(file, timeout=1, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise ConfigError(f"the state {file} cannot be opened: {error}") from None
     with closing(database):
         _prepare(database, file)
-        yield State(database)
+        try:
+            yield State(database)
+        except sqlite3.Error as error:
+            raise SourceError(
+                f"the state {file} cannot be kept: {error}; what was not noted is sent again"
+            ) from error
 
 
 def _prepare(database: sqlite3.Connection, file: Path) -> None:
@@ -113,8 +120,9 @@ def _prepare(database: sqlite3.Connection, file: Path) -> None:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version == 0:
             database.executescript(f"BEGIN EXCLUSIVE; {_SCHEMA} COMMIT;")
-        database.execute("BEGIN EXCLUSIVE")
-        database.rollback()
+        # a write: on a disk that is full nothing is sent, or each start would send the same again
+        same = f"PRAGMA user_version = {version or VERSION}"
+        database.executescript(f"BEGIN EXCLUSIVE; {same}; COMMIT;")
     except sqlite3.OperationalError as error:
         why = "another process uses it" if "locked" in str(error) else str(error)
         raise ConfigError(f"the state {file} cannot be used: {why}") from None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hmac
 from ipaddress import ip_address
-from pathlib import Path
 
 from aiohttp import web
 
 from stream_app.core.errors import ConfigError
+from stream_app.core.settings.files import secret_in
 
 LOOPBACK = "127.0.0.1"
 
@@ -26,7 +26,7 @@ def bearer_token(section: str, token_file: str, host: str) -> str:
     missing, or its file cannot be used.
     """
     if token_file:
-        return _read(Path(token_file), f"{section}.token_file")
+        return secret_in(token_file, f"{section}.token_file").strip()
     if not _is_loopback(host):
         raise ConfigError(
             f"{section}: {host} can be reached from other machines: give {section}.token_file, a "
@@ -39,16 +39,6 @@ def is_allowed(request: web.Request, token: str) -> bool:
     """Whether a request brings the token; any does where there is none."""
     given = request.headers.get("Authorization", "").encode("utf-8", "replace")
     return not token or hmac.compare_digest(given, f"Bearer {token}".encode())
-
-
-def _read(file: Path, setting: str) -> str:
-    try:
-        found = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{setting} {file} cannot be read: {error}") from None
-    if not found:
-        raise ConfigError(f"{setting} {file} is empty")
-    return found
 
 
 def _is_loopback(host: str) -> bool:

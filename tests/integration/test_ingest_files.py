@@ -101,6 +101,15 @@ def test_another_state_sends_all_of_it_again(desk: Desk):
     assert desk.texts() == ["a", "a"]
 
 
+def test_what_comes_before_a_fault_is_sent(desk: Desk):
+    file = desk.folder / "reviews.csv"
+    file.write_text("id,text\n1,a\n2,b\n3\n4,d\n")
+    done = desk.run(str(file))
+    assert (done.returncode, done.stdout) == (1, f"2 messages sent to {desk.topic}\n")
+    assert "reviews.csv:4: this row has not as many fields" in done.stderr
+    assert desk.texts() == ["a", "b"]
+
+
 def test_a_record_has_the_time_that_it_speaks_of(desk: Desk):
     times = ["2026-10-01T10:00:00Z", "2026-10-31T10:00:00Z", "once"]
     file = desk.write(*({"text": str(n), "at": when} for n, when in enumerate(times)))

@@ -16,6 +16,7 @@ import pytest
 from stream_app.core.errors import FeedError
 from stream_app.sources.feeds import fetching
 from stream_app.sources.feeds.fetching import Fetched, Fetcher
+from stream_app.sources.feeds.standing import MOST_SECONDS
 from tests.feed_server import FeedServer, answer, feed_server, never, redirect, rss
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
@@ -133,7 +134,9 @@ async def test_a_server_says_how_long_it_wants_to_be_left_alone(server: FeedServ
         (later, 3500, 3600),
         ("soon", 0, 0),
         ("-1", 0, 0),
-        ("9" * 400, 10**8, 10**9),
+        ("9" * 400, MOST_SECONDS, MOST_SECONDS),
+        ("Sun, 01 Jan 99999999999999999999 00:00:00 GMT", 0, 0),
+        ("Sun, 01 Jan 2006 00:00:00 +99999999999", 0, 0),
         ("Sun, 01 Jan 2006 00:00:00 GMT", 0, 0),
     ]:
         server.handlers["/busy"] = answer(429, Retry_After=value)

@@ -15,7 +15,7 @@ from stream_app.core.metrics import Metrics
 from stream_app.core.settings import ImapSettings
 from stream_app.imap.place import HEADER
 from stream_app.imap.session import Opened
-from stream_app.sources.delivery import Item
+from stream_app.sources.delivery import Delivery, Item
 from stream_app.sources.imap.taking import TRIES, Stands, Taking
 from stream_app.sources.state import State, opened_state
 
@@ -46,15 +46,17 @@ class Mails:
         return {uid: self.mails[uid][: most + 1] for uid in uids if uid in self.mails}
 
 
-class Topic:
+class Topic(Delivery):
     """Takes what is delivered, once `open`."""
 
     def __init__(self) -> None:
         self.items: list[Item] = []
         self.open = asyncio.Event()
         self.open.set()
+        self.asked = asyncio.Event()
 
     async def deliver(self, items: Sequence[Item]) -> list[Item]:
+        self.asked.set()
         await self.open.wait()
         self.items += items
         return []
@@ -118,9 +120,9 @@ async def test_told_to_stop_it_keeps_what_is_being_delivered(state: State):
     taker = Taker(state, Mails(b"one", b"two"))
     taker.topic.open.clear()
     running = asyncio.create_task(taker.run())
-    await asyncio.sleep(0)
-    asyncio.get_running_loop().call_soon(running.cancel)
-    asyncio.get_running_loop().call_later(0.05, taker.topic.open.set)
+    await taker.topic.asked.wait()
+    running.cancel()
+    asyncio.get_running_loop().call_soon(taker.topic.open.set)
     with pytest.raises(asyncio.CancelledError):
         await running
     await taker.run()

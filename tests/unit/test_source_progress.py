@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 import tarfile
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from stream_app.core.errors import SourceError
-from stream_app.sources import timing
+from stream_app.sources import progress, timing
 from stream_app.sources.files import Source
 from stream_app.sources.progress import Progress
 from stream_app.sources.state import opened_state
@@ -147,7 +148,34 @@ def test_a_mail_of_a_maildir_is_sent_once_wherever_it_moves(files: Files):
     assert files.sent("", "rfc822") == MAILS[1:2]
 
 
+def test_a_mail_that_moves_while_its_maildir_is_read_is_not_passed_over(files: Files):
+    (files.folder / "cur").mkdir()
+    for number, mail in enumerate(MAILS):
+        files.write(f"new/{number}", mail)
+    with opened_state(files.state) as state:
+        unsent = Progress(Source([files.folder], "rfc822"), state, follow=False).unsent()
+        first = next(unsent)
+        (files.folder / "new" / "1").rename(files.folder / "cur" / "1:2,S")
+        found = [each.found for each in (first, *unsent) if each.found]
+    assert sorted(each.value for each in found) == sorted(MAILS)
+
+
 class TestFollow:
+    @pytest.fixture(autouse=True)
+    def _busy_machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However long a test takes, a file that it just wrote is fresh."""
+        monkeypatch.setattr(progress, "QUIET_SECONDS", 3600)
+
+    def test_a_row_that_goes_on_over_lines_waits_for_its_end(self, files: Files):
+        start, rest = b'title,text\none,"first\n', b'second"\ntwo,third\n'
+        files.write("a.csv", start, old=False)
+        assert files.sent("a.csv", follow=True) == []
+        files.write("a.csv", start + rest, old=False)
+        assert [json.loads(value)["text"] for value in files.sent("a.csv", follow=True)] == [
+            "first\nsecond",
+            "third",
+        ]
+
     def test_a_line_is_sent_when_it_has_its_end(self, files: Files):
         files.write("a.jsonl", LINES + b'{"text": "fo', old=False)
         assert len(files.sent("a.jsonl", follow=True)) == 3

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from stream_app.core.errors import ConfigError
+from stream_app.core.errors import ConfigError, SourceError
 from stream_app.sources import state
 from stream_app.sources.state import opened_state
 
@@ -27,6 +30,12 @@ def test_what_was_recorded_is_there_after_a_restart(file: Path):
         assert found.place("a") == {"etag": "x"}
         assert found.unsent("a", ["1", "2"]) == {"2"}
         assert found.unsent("b", ["1"]) == {"1"}
+
+
+def test_nobody_else_may_read_it(file: Path):
+    with opened_state(file) as found:
+        found.record("https://ann:secret@example.org/feed", {})
+        assert {each.stat().st_mode & 0o077 for each in file.parent.iterdir()} == {0}
 
 
 def test_an_id_may_be_anything(file: Path):
@@ -84,3 +93,32 @@ def test_a_state_of_a_later_version_is_left_alone(file: Path, monkeypatch: pytes
     monkeypatch.setattr(state, "VERSION", 0)
     with pytest.raises(ConfigError, match="another version"), opened_state(file):
         pass
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file of this process grows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_is_full_is_said_before_anything_is_sent(file: Path):
+    with opened_state(file) as found:
+        found.record("a", {})
+    with full_disk(), pytest.raises(ConfigError, match="cannot be used"), opened_state(file):
+        pass
+
+
+def test_a_disk_that_gets_full_ends_the_source_with_a_word(file: Path):
+    with (
+        pytest.raises(SourceError, match=r"cannot be kept: .* is sent again"),
+        opened_state(file) as found,
+        full_disk(),
+    ):
+        found.record("a", {"x": "y" * 100_000})
+    with opened_state(file) as found:
+        assert found.place("a") == {}

@@ -68,7 +68,7 @@ def test_a_maildir_gives_cur_and_new_only(tmp_path: Path) -> None:
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(MAILS[0])
-    assert list(found(tmp_path)) == ["/cur/1:2,S", "/new/2"]
+    assert list(found(tmp_path)) == ["/new/2", "/cur/1:2,S"]
 
 
 def test_a_tar_archive_gives_each_file_in_it(tmp_path: Path) -> None:

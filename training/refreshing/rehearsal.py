@@ -64,13 +64,13 @@ def merge(base: Corpus, corrections: Sequence[Correction], recipe: Recipe, salt:
     learnable, validation, held_out, dropped = _placed(base, corrections, recipe)
     corrected = {example.text for example in learnable}
     train, more, how = base.train, base.more, recipe.refresh
-    new = _newest(learnable, how.max_feedback_share * how.budget)
+    new = newest(learnable, how.max_feedback_share * how.budget)
     rest = learnable[: len(learnable) - len(new)]
     old = _sample(_without(train, corrected), how.budget - len(new), salt)
     chosen = {id(example) for example in old}
     others = [example for example in (*train, *more) if id(example) not in chosen]
     room = max(0, how.head_budget - len(new) - len(old))
-    further = _newest(rest, how.max_feedback_share * room)
+    further = newest(rest, how.max_feedback_share * room)
     rehearsed = _sample(_without(others, corrected), room - len(further), salt)
     told = counted([*new, *further], held_out, validation) | {
         "dropped_like_a_test_text": dropped,
@@ -132,7 +132,8 @@ def _sample(examples: Sequence[Example], count: int, salt: str) -> list[Example]
     )
 
 
-def _newest(examples: Sequence[Example], count: float) -> Sequence[Example]:
+def newest(examples: Sequence[Example], count: float) -> Sequence[Example]:
+    """The last so many of them, rounded down."""
     return examples[max(0, len(examples) - int(count)) :]
 
 

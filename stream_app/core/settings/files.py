@@ -9,17 +9,19 @@ from stream_app.core.errors import ConfigError
 
 
 def secret_in(file: str, key: str) -> str:
-    """The text of a file's only line. `key` is the setting that names it.
+    """The text of a file, without the end of its last line. `key` is the setting that names it.
 
     Raises ConfigError where it cannot be used.
     """
+    if not file:
+        raise ConfigError(f"{key} is missing: name a file")
     try:
         found = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:
         raise ConfigError(f"{key} {file}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{key} {file} is not text in UTF-8") from None
-    if not found:
+    if not found.strip():
         raise ConfigError(f"{key} {file} is empty")
     return found
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -16,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from stream_app.core.errors import ConfigError, SinkError
 from stream_app.core.label_record import LabelRecord
 from stream_app.core.settings import PostgresSettings
+from stream_app.core.settings.files import secret_in
 from stream_app.sinks.postgres.rows import Row, rows_of
 from stream_app.sinks.postgres.table import Table
 
@@ -105,7 +105,7 @@ def _conninfo(settings: PostgresSettings) -> str:
             "postgres.password_file or PGPASSFILE"
         )
     if settings.password_file:
-        found["password"] = _password(Path(settings.password_file))
+        found["password"] = secret_in(settings.password_file, "postgres.password_file")
     ours = {
         "connect_timeout": str(CONNECT_SECONDS),
         "tcp_user_timeout": str(ANSWER_MS),
@@ -113,13 +113,6 @@ def _conninfo(settings: PostgresSettings) -> str:
         "client_encoding": "utf8",
     }
     return make_conninfo(**{**ours, **{key: str(value) for key, value in found.items()}})
-
-
-def _password(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"postgres.password_file {file} cannot be read: {error}") from None
 
 
 def _told(error: psycopg.Error | ConfigError) -> str:

@@ -6,13 +6,12 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import aiohttp
 
 from stream_app.core.label_record import LabelRecord
 from stream_app.sinks.webhook.signing import headers, message_id, payload
+from stream_app.web.retry_after import retry_after
 
 MAX_WAIT_SECONDS = 3600.0  # of a Retry-After
 ENOUGH_BYTES = 4096  # of an answer, which nobody reads
@@ -63,23 +62,10 @@ class Receiver:
         await self._session.close()
 
 
-def _meaning(status: int, retry_after: str) -> Outcome:
+def _meaning(status: int, wait_for: str) -> Outcome:
     if 200 <= status < 300:
         return Outcome()
     if 300 <= status < 400:
         return Outcome(f"the receiver redirects ({status}): set webhook.url to where it is now")
-    wait = _seconds(retry_after) if status in (429, 503) else 0.0
+    wait = retry_after(wait_for, MAX_WAIT_SECONDS) if status in (429, 503) else 0.0
     return Outcome(f"the receiver answers {status}", wait, gone=status == 410)
-
-
-def _seconds(retry_after: str) -> float:
-    """Of a number of seconds or a date, bounded; 0 for anything else."""
-    try:
-        if retry_after.isascii() and retry_after.isdigit():
-            seconds = float(retry_after)
-        else:
-            when = parsedate_to_datetime(retry_after)
-            seconds = (when.astimezone(UTC) - datetime.now(UTC)).total_seconds()
-    except (ValueError, OverflowError):
-        return 0.0
-    return min(MAX_WAIT_SECONDS, max(0.0, seconds))

@@ -11,11 +11,11 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from stream_app import __version__
 from stream_app.core.errors import ConfigError
 from stream_app.core.label_record import CLOUD_EVENT_TYPE, LabelRecord
+from stream_app.core.settings.files import secret_in
 
 _PREFIX = "whsec_"
 _LENGTHS = range(24, 65)  # bytes of a secret, as the standard has it
@@ -55,12 +55,8 @@ def headers(secrets: Sequence[bytes], identity: str, body: bytes, now: int) -> M
 def read_secrets(file: str) -> Sequence[bytes]:
     """The secrets of a file, one a line: two while one takes over from the other. Raises
     ConfigError, which never shows one."""
-    try:
-        lines = Path(file).read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"webhook.secret_file {file!r} cannot be read: {error}") from None
-    secrets = [_decoded(line) for line in lines]
-    if not secrets or not all(len(secret) in _LENGTHS for secret in secrets):
+    secrets = [_decoded(line) for line in secret_in(file, "webhook.secret_file").split()]
+    if not all(len(secret) in _LENGTHS for secret in secrets):
         raise ConfigError(
             f"webhook.secret_file {file} must hold a secret: {_PREFIX} and base64 of 24 to 64 "
             "bytes; make one: echo whsec_$(openssl rand -base64 32)"

@@ -7,8 +7,6 @@ import socket
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 from weakref import WeakValueDictionary
@@ -19,6 +17,8 @@ from yarl import URL
 from stream_app import __version__
 from stream_app.core.errors import FeedError
 from stream_app.sources.feeds.opml import is_address
+from stream_app.sources.feeds.standing import MOST_SECONDS
+from stream_app.web.retry_after import retry_after
 
 TIMEOUT_SECONDS = 20.0  # of one request, with its body
 MAX_BODY_BYTES = 15 * 1024 * 1024  # after decompression
@@ -147,7 +147,7 @@ async def _answer(response: aiohttp.ClientResponse) -> Fetched | _Redirect | Non
     if status in _REDIRECTS:
         return _Redirect(headers.get("Location", ""), status in _PERMANENT)
     if status != 200:
-        after = _retry_after(headers.get("Retry-After", ""))
+        after = retry_after(headers.get("Retry-After", ""), MOST_SECONDS)
         reason = "gone" if status == 410 else "status"
         raise FeedError(reason, f"the server answers {status}", after)
     body = await _body(response)
@@ -184,15 +184,3 @@ def _unreachable(error: aiohttp.ClientConnectorError) -> FeedError:
     if isinstance(error, aiohttp.ClientSSLError):
         return FeedError("tls", f"its certificate or TLS is not valid ({type(error).__name__})")
     return FeedError("unreachable", f"it cannot be reached ({cause.strerror or cause})")
-
-
-def _retry_after(value: str) -> float:
-    """Seconds that a server asks to be left alone, given so or as a date; 0 for none."""
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        when = parsedate_to_datetime(value)
-    except ValueError:
-        return 0.0
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())

@@ -56,7 +56,7 @@ class Standing:
         """After one that did not. What it moved to is asked no more: it may have been a mistake."""
         failures = GIVE_UP_FAILURES if gone else self.failures + 1
         wait = min(self.interval * 2.0 ** min(failures, 16), MOST_SECONDS)
-        wait = max(_about(wait), min(retry_after, MOST_SECONDS))
+        wait = max(_about(wait), retry_after)
         after = replace(self, failures=failures, due=now + wait)
         if not self.moved:
             return after

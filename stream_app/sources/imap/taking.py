@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -27,7 +26,6 @@ SIZES = 500  # asked for at once
 GROUP = 50  # mails fetched at once, at most
 GROUP_BYTES = 4 * 1024 * 1024  # and their bytes, if they are several
 TRIES = 5  # of a mail that the server cannot send, while it sends all others
-STOP_SECONDS = 5.0  # for a delivery under way
 
 OnThread = Callable[..., Awaitable[Any]]  # runs a session's method, and returns what it does
 
@@ -83,7 +81,7 @@ class Taking:
             fit = {uid: sizes[uid] for uid in sorted(sizes) if self._fits(uid, sizes[uid])}
             for group in _groups(fit, 1 if self._failures else GROUP):
                 mails = await self._fetched(session, group, on_thread)
-                stands = await self._finish(self._hand_over(mails, stands, max(group)))
+                await self._hand_over(mails, stands.uidvalidity, max(group))
             stands = self._keep(stands.uidvalidity, some[-1])
         self._failures.clear()
         return stands
@@ -118,19 +116,21 @@ class Taking:
             raise
         return {uid: mail for uid, mail in found.items() if self._fits(uid, len(mail))}
 
-    async def _hand_over(self, mails: Mapping[int, bytes], stands: Stands, last: int) -> Stands:
+    async def _hand_over(self, mails: Mapping[int, bytes], uidvalidity: int, last: int) -> None:
         """Deliver those that were not sent yet: a mail that somebody moved back comes again."""
         ids = {uid: sha256(mail).hexdigest() for uid, mail in mails.items()}
         unsent = self._state.unsent(self._account, list(ids.values()))
         new = {uid: mail for uid, mail in mails.items() if ids[uid] in unsent}
         self._count("known", len(mails) - len(new))
-        refused = await self._delivery.deliver(
-            [self._item(uid, mail, stands.uidvalidity) for uid, mail in new.items()]
-        )
-        for item in refused:
-            log.warning("%s is too large for the topic: left out", item.name)
-        self._state.record(self._account, {}, unsent)
-        return self._keep(stands.uidvalidity, last)
+
+        def note(refused: list[Item]) -> None:
+            for item in refused:
+                log.warning("%s is too large for the topic: left out", item.name)
+            self._state.record(self._account, {}, unsent)
+            self._keep(uidvalidity, last)
+
+        items = [self._item(uid, mail, uidvalidity) for uid, mail in new.items()]
+        await self._delivery.settle(items, note)
 
     def _item(self, uid: int, mail: bytes, uidvalidity: int) -> Item:
         s = self._settings
@@ -142,16 +142,6 @@ class Taking:
         stands = Stands(uidvalidity, uid, datetime.now(UTC).date().isoformat())
         self._state.record(self._place, asdict(stands))
         return stands
-
-    async def _finish(self, handing: Awaitable[Stands]) -> Stands:
-        """Told to stop, we still wait a little for what is under way: else it is sent twice."""
-        task = asyncio.ensure_future(handing)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait({task}, timeout=STOP_SECONDS)
-            task.cancel()
-            raise
 
     def _count(self, outcome: str, mails: int = 1) -> None:
         self._outcomes.labels(SOURCE, outcome).inc(mails)

@@ -26,7 +26,7 @@ from training.recipe import Recipe
 from training.refreshing.champion.reservoir import Seen
 from training.refreshing.feedback_set import Correction
 from training.refreshing.gates import SURE
-from training.refreshing.rehearsal import FEEDBACK, counted, examples_of
+from training.refreshing.rehearsal import FEEDBACK, counted, examples_of, newest
 
 RESERVOIR = "reservoir"  # the source of recent texts, and the name of the frozen test
 _MOST_TIMES = 10  # that a correction counts; all together no more than the reservoir does
@@ -56,9 +56,9 @@ def champion_set(
         ]
 
     rehearsed = at("train", believed)
-    learnt = at("train", corrected)[
-        -int(recipe.refresh.max_feedback_share * recipe.refresh.budget) :
-    ]
+    learnt = newest(
+        at("train", corrected), recipe.refresh.max_feedback_share * recipe.refresh.budget
+    )
     times = min(_MOST_TIMES, max(1, len(rehearsed) // max(1, len(learnt))))
     short = _cut(champion, rehearsed, recipe)
     told = counted(learnt, at("test", corrected), at("validation", corrected)) | {
