@@ -279,12 +279,12 @@ WITHOUT_GATES = ("mistakes", "10 % wrong", "flooded")
 def courses() -> dict[str, Callable[[World], Course]]:
     """By name, in the order of the table."""
     found: dict[str, Callable[[World], Course]] = {"without refresh": unrefreshed}
-    for where, how in (("corpora", FromCorpora), ("champion", FromChampion)):
-        for name, readers in ASKED.items():
-            ways = (True, False) if name in WITHOUT_GATES else (True,)
-            for gates in ways:
-                title = f"{where}: {name}{'' if gates else ', no gates'}"
-                found[title] = partial(refreshing, readers=readers, how=how, gates=gates)
+    asked = [("champion", FromChampion, *each) for each in ASKED.items()]
+    asked.append(("corpora", FromCorpora, "mistakes", mistakes))
+    for where, how, name, readers in asked:
+        for gates in (True, False) if name in WITHOUT_GATES else (True,):
+            title = f"{where}: {name}{'' if gates else ', no gates'}"
+            found[title] = partial(refreshing, readers=readers, how=how, gates=gates)
     return found | {"oracle": oracle}
 
 
