@@ -188,7 +188,7 @@ class TestSettings:
             ({"url": "host=h password=secret"}, "must hold no password"),
             ({"url": "mysql://h/x"}, "write postgresql://USER@HOST"),
             ({"table": 'labels"; --'}, "write TABLE or SCHEMA.TABLE"),
-            ({"password_file": "/nowhere"}, "password_file /nowhere cannot be read"),
+            ({"password_file": "/nowhere"}, "password_file /nowhere: No such file"),
         ],
     )
     def test_what_cannot_be_used(self, given: dict[str, str], said: str):
