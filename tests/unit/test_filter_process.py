@@ -126,7 +126,7 @@ class TestStart:
         ("lines", "said"),
         [
             ("", "give filter.token_file"),
-            ('token_file = "{folder}/none"', "cannot be read"),
+            ('token_file = "{folder}/none"', "No such file"),
             ('token_file = "{folder}/empty"', "is empty"),
         ],
     )
