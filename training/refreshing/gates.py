@@ -215,6 +215,8 @@ def decides_as_much(evidence: Evidence, limits: Gates) -> Verdict:
 
 def is_fast(evidence: Evidence, limits: Gates) -> Verdict:
     before, after = evidence.champion.texts_per_second, evidence.challenger.texts_per_second
+    if not before:
+        return True, "the encoder is the same"
     reason = f"{before:.0f} -> {after:.0f} texts a second (at least {limits.min_speed:.0%} of it)"
     return after >= before * limits.min_speed, reason
 
