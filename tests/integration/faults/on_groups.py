@@ -109,7 +109,9 @@ def another_service_with_a_secret(scene: Scene) -> None:
         scene.finish(worker)
 
 
-@fault(modes=BOTH, share=0.3)
+@fault(
+    modes=BOTH, share=0.3, apart={"tansu": "the embedded broker keeps the rule of an empty group"}
+)
 def another_service_of_another_protocol(scene: Scene) -> None:
     """It deals partitions out by a rule that the worker lacks: refused while it is there."""
     scene.produce()
