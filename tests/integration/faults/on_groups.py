@@ -18,6 +18,7 @@ from tests.integration.faults.registry import BOTH, fault
 from tests.integration.faults.scene import FAST_GROUP, Scene, until
 from tests.integration.harness import Stage, distinct
 
+NO_END = {"tansu": "the embedded broker says of a log's end only where its last batch begins"}
 OTHERS = 200  # records of the stranger's topic, each time
 
 
@@ -167,7 +168,7 @@ def _begun_late(scene: Scene) -> None:
     scene.finish(worker)
 
 
-@fault(modes=BOTH, share=0.3, duplicates=False)
+@fault(modes=BOTH, share=0.3, apart=NO_END, duplicates=False)
 def late_group_with_nobody_there(scene: Scene) -> None:
     """A group began at the end, and nothing came; what comes while nobody reads is labelled."""
     _begun_late(scene)
