@@ -41,10 +41,12 @@ transaction.state.log.min.isr=1
 def brokers_killed_in_turn(scene: Scene) -> None:
     """Each of the three is killed in its turn, whether the last one is in sync again or not."""
     scene.produce(acks="all")
-    worker = scene.start(FAULT_PACE=scene.pace(len(scene.messages) * SECONDS))
+    seconds = len(scene.messages) * SECONDS
+    worker = scene.start(FAULT_PACE=scene.pace(seconds))
     scene.reach(0.02)
+    ends = time.monotonic() + seconds
     for broker in itertools.cycle(scene.cluster):
-        if len(scene.account.places) > scene.done(0.95):
+        if time.monotonic() > ends or len(scene.account.places) > scene.done(0.95):
             break
         scene.strike(broker.kill, worker)
         time.sleep(AWAY)  # the fault itself
