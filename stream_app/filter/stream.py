@@ -27,7 +27,7 @@ from stream_app.core.health import Health
 from stream_app.core.label_record import LabelRecord
 from stream_app.core.messages import Record
 from stream_app.core.settings import KafkaClientSettings, RouteSettings
-from stream_app.kafka.connect import connected
+from stream_app.kafka.connect import RECONNECT_MAX_MS, connected
 from stream_app.kafka.reading import record, take
 from stream_app.kafka.sending import TOO_LARGE, producing
 from stream_app.kafka.topics import require_topics
@@ -38,7 +38,6 @@ CONFIRM_SHARE = 0.75  # of the deadline: a delivery that takes longer leaves no 
 MAX_EARLY = 4096  # answers kept that came before the delivery report of their message
 POLL_MS = 1000
 RETRY_SECONDS = 1.0
-RECONNECT_MAX_MS = 1000  # kafka-python's 30 s would go on long after the broker is back
 _CODE = re.compile(r"[a-z_]{1,40}")
 
 Answer = bytes | NoLabel  # a label record, or a dead letter

@@ -13,6 +13,7 @@ from stream_app.core.settings import KafkaClientSettings
 from stream_app.kafka.access import check_access, unreachable
 
 CONNECT_SECONDS = 5.0
+RECONNECT_MAX_MS = 1000  # for what runs on: kafka-python's 30 s outlast the broker's return
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from stream_app.core.label_record import LabelRecord
 from stream_app.core.messages import Headers
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import KafkaSettings, RouteSettings
-from stream_app.kafka.connect import connected
+from stream_app.kafka.connect import RECONNECT_MAX_MS, connected
 from stream_app.kafka.reading import partitions_of, record
 from stream_app.kafka.topics import require_topics
 from stream_app.sinks.batch import Batch
@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0  # for a broker, or an effect that cannot begin
 LOOK_SECONDS = 2.0  # between two looks at the lag
 MAX_POLL_INTERVAL_MS = 300_000  # Kafka's default; no write may take so long
-RECONNECT_MAX_MS = 1000  # kafka-python's 30 s would go on long after the broker is back
 
 
 class Received(LabelRecord):

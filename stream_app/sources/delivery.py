@@ -22,6 +22,7 @@ from stream_app.core.health import Health
 from stream_app.core.messages import Headers
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import KafkaClientSettings
+from stream_app.kafka.connect import RECONNECT_MAX_MS
 from stream_app.kafka.sending import TOO_LARGE, producing
 from stream_app.kafka.topics import require_topics
 
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 DELIVERY_MS = 10_000  # then the connection is made anew, which says why it cannot be
 STOP_SECONDS = 10.0  # that a delivery under way still has when the process is told to stop
-RECONNECT_MAX_MS = 1000  # kafka-python's 30 s would go on long after the broker is back
 HEALTH = "broker"
 
 

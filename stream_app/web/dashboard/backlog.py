@@ -12,11 +12,10 @@ from stream_app.core.errors import BrokerError
 from stream_app.core.health import Health
 from stream_app.core.settings import KafkaSettings, RouteSettings
 from stream_app.kafka.access import check_access
-from stream_app.kafka.connect import connected
+from stream_app.kafka.connect import RECONNECT_MAX_MS, connected
 from stream_app.kafka.reading import partitions_of
 
 EVERY_SECONDS = 3.0
-RECONNECT_MAX_MS = 1_000
 
 
 class Backlog:

@@ -21,7 +21,7 @@ from stream_app.core.health import Health
 from stream_app.core.messages import Partition, Record
 from stream_app.core.settings import KafkaSettings, RouteSettings
 from stream_app.kafka.broker import topic_ids
-from stream_app.kafka.connect import connected
+from stream_app.kafka.connect import RECONNECT_MAX_MS, connected
 from stream_app.kafka.reading import partitions_of, record
 from stream_app.kafka.topics import require_topics
 from stream_app.web.dashboard.history import History
@@ -34,7 +34,6 @@ MAX_POLL_RECORDS = 5_000
 LOOK_SECONDS = 5.0  # between two looks for new partitions, and topics made again
 PRUNE_SECONDS = 600.0  # between two looks at what may be dropped
 RETRY_SECONDS = 2.0
-RECONNECT_MAX_MS = 1_000  # by itself kafka-python waits 30 s
 
 Lines = Sequence[tuple[int, Mapping[str, Any]]]
 
