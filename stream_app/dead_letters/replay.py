@@ -35,7 +35,7 @@ from stream_app.dead_letters.letters import (
 from stream_app.dead_letters.replay_log import Replayed, ReplayLog
 from stream_app.kafka.broker import ask_broker
 from stream_app.kafka.connect import connected
-from stream_app.kafka.reading import partitions_of, read_topic
+from stream_app.kafka.reading import partitions_of, read_topic, subscribe
 from stream_app.kafka.sending import Sending, sending
 from stream_app.kafka.topics import require_topics
 
@@ -110,10 +110,7 @@ def _alone(kafka: KafkaSettings, route: RouteSettings, say: Callable[[str], None
         max_poll_records=1,
     ) as consumer:
         if lockable:
-            consumer.subscribe([topic])
-            # Known before the join, they cannot come during it: kafka-python 3.0.12 then joins
-            # again, and forgets the assignment if a poll's time runs out meanwhile.
-            partitions_of(consumer, topic)
+            subscribe(consumer, [topic])
             for polls in count(1):
                 consumer.poll(_POLL_MS)
                 if TopicPartition(topic, 0) in consumer.assignment():

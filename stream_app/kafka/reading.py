@@ -182,6 +182,15 @@ def partitions_of(consumer: Any, topic: str) -> list[TopicPartition]:
     return [TopicPartition(topic, number) for number in numbers]
 
 
+def subscribe(consumer: Any, topics: Sequence[str], **how: Any) -> None:
+    """Subscribe in a consumer group, which the next poll joins; `how` is kafka-python's."""
+    consumer.subscribe(topics, **how)
+    for topic in topics:
+        # Known before the join, they cannot come during it: kafka-python 3.0.12 then joins again,
+        # and forgets the assignment if a poll's time runs out meanwhile.
+        partitions_of(consumer, topic)
+
+
 def record(found: Any) -> Record:
     """One that kafka-python polled; a header's null value, which Kafka allows, is empty."""
     return Record(

@@ -26,7 +26,7 @@ from stream_app.core.messages import Headers
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import KafkaSettings, RouteSettings
 from stream_app.kafka.connect import RECONNECT_MAX_MS, connected
-from stream_app.kafka.reading import partitions_of, record
+from stream_app.kafka.reading import record, subscribe
 from stream_app.kafka.topics import require_topics
 from stream_app.sinks.batch import Batch
 
@@ -123,11 +123,7 @@ class Follower:
         require_topics(self._kafka, self._topics)
         with connected(KafkaConsumer, self._kafka, **self._membership()) as consumer:
             batch = Batch(consumer, self._most)
-            consumer.subscribe(self._topics, listener=batch)
-            for topic in self._topics:
-                # Known before the join, they cannot come during it: kafka-python 3.0.12 then joins
-                # again, and forgets the assignment if a poll's time runs out meanwhile.
-                partitions_of(consumer, topic)
+            subscribe(consumer, self._topics, listener=batch)
             while not self._stop.is_set():
                 self._count("missed", batch.poll())
                 if batch.is_due:
