@@ -26,5 +26,7 @@ def imap(config: ConfigFile, log_level: Level = "info") -> None:
 
     metrics = Metrics()
     effect = MailMover(settings.imap, metrics)
-    sink = Sink("imap", settings.imap.sink_http, BATCH, effect, metrics=metrics, key="sink_http")
+    sink = Sink(
+        "imap", settings.imap.sink_http, BATCH, effect, metrics=metrics, key="imap.sink_http"
+    )
     asyncio.run(run_sink(sink, settings.kafka, [route]))
