@@ -9,11 +9,12 @@ from typing import Any
 from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka.errors import CommitFailedError
 
+from stream_app.core.backoff import Backoff
+
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
-FIRST_RETRY_SECONDS = 0.25  # and twice as long after each further failure
-MAX_RETRY_SECONDS = 60.0
+RETRY_SECONDS = 0.25, 60.0  # at first, at the longest
 
 
 class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has no types
@@ -23,7 +24,7 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
     def __init__(self, consumer: Any, most: int) -> None:
         self._consumer = consumer
         self._most = most
-        self._failures = 0
+        self._backoff = Backoff(*RETRY_SECONDS)
         self._due = 0.0  # when to write it, on the monotonic clock
         self._next: dict[TopicPartition, int] = {}  # the offset expected of each partition
         self.records: list[Any] = []
@@ -53,9 +54,7 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
 
     def put_off(self, seconds: float) -> None:
         """It could not be written: not again before `seconds`, or what its failures ask for."""
-        pause = min(MAX_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0**self._failures)
-        self._failures = min(self._failures + 1, 10)
-        self._due = time.monotonic() + max(pause, seconds)
+        self._due = time.monotonic() + max(self._backoff.failed(), seconds)
 
     def commit(self) -> None:
         """It is written. Raises KafkaError, but not where a rebalance came first."""
@@ -89,7 +88,8 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
         self.joined = True
 
     def _begin(self) -> None:
-        self.records, self._failures, self._due = [], 0, 0.0
+        self.records, self._due = [], 0.0
+        self._backoff.succeeded()
         self._consumer.resume(*self._consumer.paused())
 
     def _missed(self, partition: TopicPartition, records: list[Any]) -> int:

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0  # for a broker, or an effect that cannot begin
 LOOK_SECONDS = 2.0  # between two looks at the lag
+SLOW_SECONDS = 5.0  # for a write: then nobody should count on it
 MAX_POLL_INTERVAL_MS = 300_000  # Kafka's default; no write may take so long
 
 
@@ -111,7 +112,8 @@ class Follower:
     def _await_effect(self) -> None:
         while not self._stop.is_set():
             try:
-                self._effect.check()
+                with self._health.at_work(self._name, SLOW_SECONDS):
+                    self._effect.check()
                 self._health.unready(self._name, None)
                 return
             except SinkError as error:
@@ -146,7 +148,10 @@ class Follower:
     def _write(self, batch: Batch) -> None:
         labels = self._labels(batch.records)
         try:
-            with self._metrics.sink_write_seconds.labels(self._name).time():
+            with (
+                self._metrics.sink_write_seconds.labels(self._name).time(),
+                self._health.at_work(self._name, SLOW_SECONDS),
+            ):
                 refused = self._effect.write(labels) if labels else 0
         except SinkError as error:
             self._failed(error)
