@@ -6,7 +6,13 @@ import psycopg
 import pytest
 
 from tests.conftest import free_port
-from tests.integration.harness import Stage, get, wait_for_metric, wait_until_ready
+from tests.integration.harness import (
+    Stage,
+    get,
+    wait_for_metric,
+    wait_until_ready,
+    wait_until_unready,
+)
 from tests.integration.sinks import numbered, said, send_labels, sink
 
 WRITTEN = 'winnow_sink_records_total{outcome="written",sink="%s"}'
@@ -30,7 +36,10 @@ def test_labels_come_into_the_table_once(stage: Stage, database: str):
         text = wait_for_metric(url, WRITTEN % "postgres", "500.0")
         assert 'winnow_sink_records_total{outcome="invalid",sink="postgres"} 2.0' in text
         wait_until_ready(url)
-        send_labels(stage, topic, numbered(stage, topic, range(500, 600)))
+        with psycopg.connect(database) as rival:  # the table answers nobody, for now
+            rival.execute("LOCK TABLE labels")
+            send_labels(stage, topic, numbered(stage, topic, range(500, 600)))
+            wait_until_unready(url, "has been at one piece of work")
         wait_for_metric(url, WRITTEN % "postgres", "600.0")
         lag = f'winnow_sink_lag_records{{sink="postgres",topic="{topic}.labels"}}'
         wait_for_metric(url, lag, "0.0")
