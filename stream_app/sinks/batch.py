@@ -27,6 +27,7 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
         self._backoff = Backoff(*RETRY_SECONDS)
         self._due = 0.0  # when to write it, on the monotonic clock
         self._next: dict[TopicPartition, int] = {}  # the offset expected of each partition
+        self._ends: dict[TopicPartition, int] = {}  # where partitions ended when it looked first
         self.records: list[Any] = []
         self.joined = False
 
@@ -63,6 +64,18 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
         except CommitFailedError:
             log.info("a rebalance came before the commit: %d records again", len(self.records))
         self._begin()
+
+    def at_end(self) -> bool:
+        """Whether all is committed that its partitions held when it looked first."""
+        consumer, owned = self._consumer, list(self._consumer.assignment())
+        if not self.joined or self.records:
+            return False
+        for tp in owned:
+            seen = consumer.highwater(tp)  # the end as a fetch has it: `end_offsets` may be too low
+            if seen is None:
+                return False
+            self._ends.setdefault(tp, seen)
+        return all((consumer.position(tp) or 0) >= self._ends[tp] for tp in owned)
 
     def lags(self) -> dict[str, int]:
         """By topic, how many offsets of the partitions owned are not committed."""

@@ -74,14 +74,19 @@ class Follower:
         metrics: Metrics,
         health: Health,
         most: int,
+        dead_letters: str = "",
     ) -> None:
-        """`most` labels are written at once."""
+        """`most` labels are written at once. Those of a topic of dead letters are followed to its
+        end only."""
         kafka.client_arguments()  # raises ConfigError here rather than for ever in `run`
         self._name = name
         self._effect = effect
         self._kafka = kafka
         self._routes = {route.name for route in routes}
-        self._topics = sorted({route.output_topic for route in routes})
+        self._to_end = bool(dead_letters)
+        self._topics = (
+            [dead_letters] if dead_letters else sorted({route.output_topic for route in routes})
+        )
         self._metrics = metrics
         self._health = health
         self._most = most
@@ -131,6 +136,9 @@ class Follower:
                 if batch.is_due:
                     self._write(batch)
                 self._look(batch)
+                if self._to_end and batch.at_end():
+                    log.info("all of %s is done", self._topics[0])
+                    self.stop()
 
     def _membership(self) -> dict[str, Any]:
         kafka = self._kafka

@@ -32,13 +32,16 @@ class Sink:
     effect: Effect
     resources: Sequence[web.RouteDef] = ()
     metrics: Metrics = field(default_factory=Metrics)
+    dead_letters: str = ""  # a topic of labels to write instead of the routes', to its end
     key: str = ""  # the setting of that address; `<name>.http` where none is given
 
 
 async def run_sink(sink: Sink, kafka: KafkaSettings, routes: Sequence[RouteSettings]) -> None:
     """Run until SIGTERM or SIGINT. Raises ConfigError, and what the effect does for good."""
     metrics, health, stop = sink.metrics, Health(STUCK_SECONDS), asyncio.Event()
-    follower = Follower(sink.name, sink.effect, kafka, routes, metrics, health, sink.batch)
+    follower = Follower(
+        sink.name, sink.effect, kafka, routes, metrics, health, sink.batch, sink.dead_letters
+    )
     host, port = address(sink.http)
     key = sink.key or f"{sink.name}.http"
     server = WebServer(host, port, metrics.registry, health, sink.resources, key=key)
