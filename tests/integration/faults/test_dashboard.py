@@ -39,7 +39,8 @@ class Scene:
     count: int
     rest: threading.Event  # lets the last fifth of the labels come
     processes: ExitStack = field(default_factory=ExitStack)
-    seconds: float | None = None  # from the first strike to the next label that is counted
+    struck: tuple[float, int] | None = None  # when first, and how many were counted by then
+    seconds: float | None = None  # from then to the next label that is counted
 
     def start(self) -> Popen[bytes]:
         """A dashboard on the same history."""
@@ -58,18 +59,19 @@ class Scene:
         """Wait until a share of the labels is counted."""
 
         def reached() -> bool:
-            return sum(self.counted().values()) >= share * self.count
+            found = sum(self.counted().values())
+            if self.struck and self.seconds is None and found > self.struck[1]:
+                self.seconds = time.monotonic() - self.struck[0]
+            return found >= share * self.count
 
         until(reached, FINISH_SECONDS, f"{share:.0%} of the labels")
 
-    @contextmanager
-    def struck(self) -> Iterator[None]:
-        """Strike in the block, and mend: in mid-stream. Then wait until more is counted."""
-        before, began = sum(self.counted().values()), time.monotonic()
+    def strike(self, action: Callable[[], object]) -> None:
+        """Do it in mid-stream: the last labels come in `finish` only."""
+        before = sum(self.counted().values())
         assert before < self.count, "all was counted before the fault"
-        yield
-        until(lambda: sum(self.counted().values()) > before, FINISH_SECONDS, "more labels")
-        self.seconds = self.seconds or time.monotonic() - began
+        self.struck = self.struck or (time.monotonic(), before)
+        action()
 
     def finish(self) -> None:
         """Let the rest come, and wait until it is counted."""
@@ -94,9 +96,8 @@ def dashboard_killed(scene: Scene) -> None:
     running = scene.start()
     for share in (0.2, 0.4, 0.6):
         scene.reach(share)
-        with scene.struck():
-            running.kill()
-            running = scene.start()
+        scene.strike(running.kill)
+        running = scene.start()
     scene.finish()
 
 
@@ -105,10 +106,9 @@ def broker_killed(scene: Scene) -> None:
     scene.start()
     scene.reach(0.3)
     assert scene.broker is not None
-    with scene.struck():
-        scene.broker.kill()
-        time.sleep(OUTAGE_SECONDS)  # the fault itself
-        scene.broker.start()
+    scene.strike(scene.broker.kill)
+    time.sleep(OUTAGE_SECONDS)  # the fault itself
+    scene.broker.start()
     scene.finish()
 
 
