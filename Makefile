@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # e.g. PIP_ARGS="--extra-index-url URL" for the small CPU build of torch, see README.md
 PIP_ARGS ?=
 
-.PHONY: help install demo refresh-demo test coverage test-slow test-native test-faults test-mail soak fuzz audit lint clean
+.PHONY: help install demo refresh-demo test coverage test-slow test-native test-faults test-mail soak fuzz audit lint docs man clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -67,5 +67,12 @@ lint: install  ## formatting, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: install  ## the documentation as a site in build/site, which opens as a file
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --config-file manual/mkdocs.yml
+	@echo "open build/site/index.html"
+
+man: install  ## the man pages in man/, which the next wheel takes along
+	$(BIN)/python -m manual.man man
+
 clean:  ## what was built here
-	rm -rf $(VENV) .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build dist man .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -43,6 +43,12 @@ class Work:
         return self.error is None and self.prediction is None
 
     @property
+    def result(self) -> Prediction | RecordError:
+        """Its end: what was decided, or why nothing could be."""
+        lost = RecordError("internal", "no step gave this message a result")
+        return self.prediction or self.error or lost
+
+    @property
     def id(self) -> str:
         """The id of the record it first was; a replay keeps it."""
         return self.record.id if self.past is None else self.past.id
