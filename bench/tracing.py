@@ -2,18 +2,21 @@
 
 python bench/tracing.py [--shared ../shared] [--messages 20000] [--rounds 5] [--broker tansu]
 
-By turns in one run: what counts is the ratio to the worker without traces beside it. Records come
-without a context of their own, so the worker decides which are sampled, and begins their traces.
+By turns in one run: what counts is the ratio to the worker without traces beside it: of the rate,
+and of the CPU time where others use the machine. Records come without a context of their own, so
+the worker decides which are sampled, and begins their traces.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import os
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
@@ -26,6 +29,17 @@ from stream import PARTITIONS, Bench, broker, configuration, route
 SHARES = ("off", "0.01", "1")
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Of a worker: messages/s, and seconds of CPU time for all of them."""
+
+    rate: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.rate:.0f}/s, {self.seconds:.1f} s"
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--shared", type=Path, default=Path("../shared"))
@@ -35,7 +49,7 @@ def main() -> None:
     options = arguments.parse_args()
     with gzip.open(options.shared / "data" / "reviews" / "sst2_train.jsonl.gz", "rb") as file:
         messages = [line for line, _ in zip(file, range(options.messages), strict=False)]
-    rates: dict[str, list[float]] = {share: [] for share in SHARES}
+    found: dict[str, list[Cost]] = {share: [] for share in SHARES}
     with (
         tempfile.TemporaryDirectory() as folder,
         broker(options.broker, options.shared, Path(folder)) as address,
@@ -45,13 +59,22 @@ def main() -> None:
             for share in SHARES[number % 3 :] + SHARES[: number % 3]:
                 name = f"r{number}-{share.replace('.', '-')}"
                 traced = {} if share == "off" else variables(url, share)
-                rates[share].append(run(address, Path(folder), name, messages, traced))
-            print(f"round {number}", *(f"{s}: {r[-1]:.0f}/s" for s, r in rates.items()), flush=True)
+                found[share].append(run(address, Path(folder), name, messages, traced))
+            print(
+                f"round {number}", *(f"{share}: {c[-1]}" for share, c in found.items()), flush=True
+            )
+    show(found)
+
+
+def show(found: Mapping[str, Sequence[Cost]]) -> None:
+    """Medians of the ratios of pairs, and their range."""
     for share in SHARES[1:]:
-        ratios = [with_ / off for with_, off in zip(rates[share], rates["off"], strict=True)]
-        print(
-            f"{share:>4} of records: {median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
-        )
+        pairs = list(zip(found[share], found["off"], strict=True))
+        rates = [traced.rate / off.rate for traced, off in pairs]
+        times = [traced.seconds / off.seconds for traced, off in pairs]
+        for what, ratios in {"rate": rates, "CPU time": times}.items():
+            least, most = min(ratios), max(ratios)
+            print(f"{share:>4} of records: {what} {median(ratios):.3f} ({least:.3f} to {most:.3f})")
 
 
 def variables(url: str, share: str) -> dict[str, str]:
@@ -66,8 +89,8 @@ def variables(url: str, share: str) -> dict[str, str]:
 
 def run(
     address: str, folder: Path, name: str, messages: Sequence[bytes], traced: Mapping[str, str]
-) -> float:
-    """Messages/s of one worker from its first label to its last."""
+) -> Cost:
+    """Of one worker: its rate from its first label to its last, its CPU time from its start on."""
     config = folder / f"{name}.toml"
     config.write_text(
         tomli_w.dumps(configuration(address, name, route(name, "json", "builtin:reviews")))
@@ -78,9 +101,17 @@ def run(
     for number, message in enumerate(messages):
         producer.send(name, message, partition=number % PARTITIONS)
     producer.close()
-    with bench.worker(**traced):
+    with bench.worker(**traced) as worker:
+        started = cpu_seconds(worker.pid)
         times = timestamps(address, f"{name}.labels", len(messages))
-    return (len(times) - 1) / (times[-1] - times[0]) * 1000
+        seconds = cpu_seconds(worker.pid) - started
+    return Cost((len(times) - 1) / (times[-1] - times[0]) * 1000, seconds)
+
+
+def cpu_seconds(process: int) -> float:
+    """Of all its threads so far; Linux's."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
