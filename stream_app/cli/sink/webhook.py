@@ -7,8 +7,15 @@ from typing import Annotated
 
 import typer
 
-from stream_app.cli.options import ConfigFile, RouteName, chosen_routes, with_options
-from stream_app.cli.sink.options import Http, Level
+from stream_app.cli.options import (
+    ConfigFile,
+    Format,
+    Http,
+    Level,
+    RouteName,
+    chosen_routes,
+    with_options,
+)
 from stream_app.configuration import load_settings
 from stream_app.core.logs import configure_logging
 
@@ -26,15 +33,16 @@ def webhook(
     route: RouteName = None,
     http: Http = None,
     log_level: Level = "info",
+    log_format: Format = "text",
 ) -> None:
     """Send each label by POST, signed by Standard Webhooks, until SIGTERM or Ctrl-C.
 
     Tried again until the receiver takes it: a day, then it goes to webhook.dead_letter_topic. A
     label may come twice, with the same webhook-id.
     """
+    configure_logging(log_level, log_format)
     given = {"url": url, "secret_file": secret_file, "http": http}
     settings = with_options(load_settings(config), "webhook", given)
-    configure_logging(log_level)
     from stream_app.sinks.process import Sink, run_sink  # aiohttp, which --help has no use for
     from stream_app.sinks.webhook.effect import BATCH_FOLD, WebhookLabels
 
