@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from bench.autoscaler import DOWN_EVERY_SECONDS
 from tests.helm.conftest import EXAMPLES, ROOT, VALUES, Document, Helm, pods
 
 kubernetes_validate = pytest.importorskip(
@@ -142,6 +143,13 @@ class TestScaling:
         [scaled] = everything("ScaledObject")
         assert scaled["spec"]["maxReplicaCount"] == 6
         assert "replicas" not in worker(everything)["spec"]  # an upgrade would undo the scaling
+
+    def test_workers_go_as_the_simulation_has_them_go(self, everything: Kinds):
+        [scaled] = everything("ScaledObject")
+        behavior = scaled["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+        policy = {"type": "Pods", "value": 1, "periodSeconds": DOWN_EVERY_SECONDS}
+        assert behavior["scaleDown"]["policies"] == [policy]
+        assert behavior.keys() == {"scaleDown"}
 
     def test_keda_gets_the_secrets_of_the_workers(self, everything: Kinds):
         [authentication] = everything("TriggerAuthentication")
