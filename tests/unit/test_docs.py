@@ -28,7 +28,10 @@ DOCS = [read_page(file) for file in sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [
     *DOCS,
     *(read_page(file) for file in sorted(ROOT.glob("*.md"))),
-    *(read_page(ROOT / folder / "README.md") for folder in ("bench", "deploy", "examples")),
+    *(
+        read_page(ROOT / folder / "README.md")
+        for folder in ("bench", "deploy", "deploy/helm/winnow", "examples")
+    ),
 ]
 CURRENT = [page for page in PAGES if page.file.name != "CHANGELOG.md"]  # it tells of the past
 OPERATIONS = read_page(ROOT / "docs" / "operations.md").text
