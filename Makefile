@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # e.g. PIP_ARGS="--extra-index-url URL" for the small CPU build of torch, see README.md
 PIP_ARGS ?=
 
-.PHONY: help install demo refresh-demo test coverage test-slow test-native test-faults test-mail soak fuzz audit lint clean
+.PHONY: help install demo refresh-demo test coverage test-slow test-native test-faults test-mail test-deploy soak fuzz audit lint clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -46,6 +46,15 @@ test-faults: install  ## every fault on every broker, each message accounted for
 
 test-mail: install  ## mail through Postfix, the filter and Dovecot, with faults; as root, with apt-packages.txt
 	$(BIN)/python -m pytest tests/mail
+
+REGISTRY := $(VENV)/registry
+test-deploy: install $(REGISTRY)/.installed  ## docker-compose.yml at work without Docker, a quarter of an hour; as root, with apt-packages.txt
+	unshare --net sh -c 'ip link set lo up && exec $(BIN)/python -m pytest tests/deploy'
+
+$(REGISTRY)/.installed: deploy/mlflow/requirements.txt | $(INSTALLED)
+	$(PYTHON) -m venv $(REGISTRY)
+	$(REGISTRY)/bin/python -m pip install --quiet --requirement $<
+	touch $@
 
 MINUTES ?= 60
 soak: install  ## full speed for an hour (MINUTES=60): nothing may grow
