@@ -50,6 +50,14 @@ test-mail: install  ## mail through Postfix, the filter and Dovecot, with faults
 test-helm: install  ## the Helm chart with a real helm, which is fetched, against the schemas of its objects
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[helm]"
 	HELM=$$($(BIN)/python -m tests.helm.fetch $(VENV)/helm) $(BIN)/python -m pytest tests/helm
+REGISTRY := $(VENV)/registry
+test-deploy: install $(REGISTRY)/.installed  ## docker-compose.yml at work without Docker, a quarter of an hour; as root, with apt-packages.txt
+	unshare --net sh -c 'ip link set lo up && exec $(BIN)/python -m pytest tests/deploy'
+
+$(REGISTRY)/.installed: deploy/mlflow/requirements.txt | $(INSTALLED)
+	$(PYTHON) -m venv $(REGISTRY)
+	$(REGISTRY)/bin/python -m pip install --quiet --requirement $<
+	touch $@
 
 MINUTES ?= 60
 soak: install  ## full speed for an hour (MINUTES=60): nothing may grow

@@ -15,10 +15,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from stream_app.core.errors import RegistryUnreachable, WinnowError
+from stream_app.core.errors import WinnowError
 from stream_app.model.artifact import Artifact, ModelCard, load_artifact, write_card
 from stream_app.model.confined.registry import ConfinedRegistry
-from stream_app.model.registry import DIGEST_TAG, RegisteredVersion, mlflow_client
+from stream_app.model.registry import (
+    DIGEST_TAG,
+    RegisteredVersion,
+    mlflow_client,
+    unreachable,
+)
 from training.fitting.model_files import copy_tokenizer
 from training.judging.card import README
 
@@ -147,7 +152,4 @@ def _answering(uri: str) -> Iterator[None]:
     except WinnowError:
         raise
     except Exception as error:  # MLflow's own, SQLAlchemy's, requests', the object store's
-        raise RegistryUnreachable(
-            f"the model registry at {uri} did not take the model ({type(error).__name__}): check "
-            "registry.uri, and that its server runs"
-        ) from error
+        raise unreachable(uri, "did not take the model", error) from error
