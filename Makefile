@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # e.g. PIP_ARGS="--extra-index-url URL" for the small CPU build of torch, see README.md
 PIP_ARGS ?=
 
-.PHONY: help install demo refresh-demo test coverage test-slow test-native test-faults test-mail test-helm soak fuzz audit lint docs man clean
+.PHONY: help install demo refresh-demo test coverage test-slow test-native test-faults test-mail test-helm test-deploy soak fuzz audit lint docs man clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -50,6 +50,7 @@ test-mail: install  ## mail through Postfix, the filter and Dovecot, with faults
 test-helm: install  ## the Helm chart with a real helm, which is fetched, against the schemas of its objects
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[helm]"
 	HELM=$$($(BIN)/python -m tests.helm.fetch $(VENV)/helm) $(BIN)/python -m pytest tests/helm
+
 REGISTRY := $(VENV)/registry
 test-deploy: install $(REGISTRY)/.installed  ## docker-compose.yml at work without Docker, a quarter of an hour; as root, with apt-packages.txt
 	unshare --net sh -c 'ip link set lo up && exec $(BIN)/python -m pytest tests/deploy'
