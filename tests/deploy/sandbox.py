@@ -108,15 +108,10 @@ class Deployment:
         for name in reversed(list(self._running)):
             self.stop(name)
 
-    def run(
-        self, name: str, *arguments: str, given: bytes = b""
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command with a service's image and settings, as `docker compose run` has it."""
-        done = subprocess.run(
-            self._inside(name, *arguments), input=given, capture_output=True, timeout=PATIENCE
-        )
-        out, err = done.stdout.decode(), done.stderr.decode()
-        return subprocess.CompletedProcess(arguments, done.returncode, out, err)
+        command = self._inside(name, *arguments)
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
 
     def until_healthy(self, name: str) -> None:
         """Wait for a service's health check, as those do that depend on it."""
