@@ -30,5 +30,7 @@ default_permission = NO_PERMISSIONS
 database_uri = sqlite:////mlflow/users.db
 admin_username = winnow
 admin_password = $password
+# workers ask each second, and to check a password takes a tenth of one
+auth_cache_ttl_seconds = 60
 INI
 fi

@@ -9,6 +9,7 @@ ports and names are the file's too.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -108,15 +109,10 @@ class Deployment:
         for name in reversed(list(self._running)):
             self.stop(name)
 
-    def run(
-        self, name: str, *arguments: str, given: bytes = b""
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command with a service's image and settings, as `docker compose run` has it."""
-        done = subprocess.run(
-            self._inside(name, *arguments), input=given, capture_output=True, timeout=PATIENCE
-        )
-        out, err = done.stdout.decode(), done.stderr.decode()
-        return subprocess.CompletedProcess(arguments, done.returncode, out, err)
+        command = self._inside(name, *arguments)
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
 
     def until_healthy(self, name: str) -> None:
         """Wait for a service's health check, as those do that depend on it."""
@@ -133,7 +129,7 @@ class Deployment:
     def _inside(self, name: str, *arguments: str) -> list[str]:
         """The command that runs a service, or its program with other arguments."""
         spec = self.file()["services"][name]
-        entrypoint = spec.get("entrypoint", IMAGES[spec["image"].split(":")[0]][1])
+        entrypoint = spec.get("entrypoint", IMAGES[_image(spec)][1])
         return self._confined(name, [*entrypoint, *(arguments or spec.get("command", []))])
 
     def _confined(self, name: str, command: list[str]) -> list[str]:
@@ -142,19 +138,13 @@ class Deployment:
         spec = file["services"][name]
         assert spec["read_only"]
         assert spec["cap_drop"] == ["ALL"]
-        user = str(IMAGES[spec["image"].split(":")[0]][0])
-        python = REGISTRY if spec["image"].startswith("winnow-registry") else BIN
-        environment = {"PATH": f"{python}:{PROGRAMS[-1]}:/usr/bin", "HOME": HOME}
-        environment |= {"LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}
-        environment |= {key: str(value) for key, value in spec.get("environment", {}).items()}
-        if spec["image"].startswith("winnow"):
-            environment["WINNOW_CONFIG"] = "/etc/winnow/winnow.toml"
+        user = str(IMAGES[_image(spec)][0])
         return [
             *("bwrap", "--die-with-parent", "--unshare-user", "--uid", user, "--gid", user),
             *self._system(),
             *self._mounts(spec, file["secrets"]),
             *("--remount-ro", "/", "--clearenv"),
-            *(each for pair in environment.items() for each in ("--setenv", *pair)),
+            *(each for pair in _environment(spec).items() for each in ("--setenv", *pair)),
             *("--chdir", HOME, *command),
         ]
 
@@ -185,6 +175,21 @@ class Deployment:
             source = secrets[secret["source"]]["file"]
             target = secret.get("target", secret["source"])
             yield from ("--ro-bind", source, str(Path("/run/secrets") / target))
+
+
+def _image(spec: Mapping[str, Any]) -> str:
+    return str(spec["image"]).split(":")[0]
+
+
+def _environment(spec: Mapping[str, Any]) -> dict[str, str]:
+    """What a container's image and its service say, with this machine's programs."""
+    found = {"HOME": HOME, "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}
+    if _image(spec) in ("winnow-stream", "winnow-trainer"):
+        said = (ROOT / "deploy" / "Dockerfile").read_text().split("\nENV ")[1].split("\nUSER")[0]
+        found |= dict(re.findall(r"(\w+)=(\S+)", said))
+    found |= {key: str(value) for key, value in spec.get("environment", {}).items()}
+    python = REGISTRY if _image(spec) == "winnow-registry" else BIN
+    return found | {"PATH": f"{python}:{PROGRAMS[-1]}:/usr/bin"}
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from tests.deploy.sandbox import PATIENCE, Deployment
 from tests.deploy.webhook import Webhook
 
 BROKER = "127.0.0.1:9092"  # as it is advertised to the host
+pytestmark = pytest.mark.timeout(1800)
 USUAL, CAMPAIGN = 260, 120  # mails
 ALERT_SECONDS = 600.0  # WinnowNoWorker waits two minutes
 
@@ -88,8 +90,6 @@ class Post:
         return [found[n] for n in range(len(mails))]
 
     def correct(self, label: dict[str, Any], truth: str) -> None:
-        from datetime import UTC, datetime
-
         said = Feedback(
             id=label["id"], label=truth, route="mail", who="ada", when=datetime.now(UTC)
         )

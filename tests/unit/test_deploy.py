@@ -72,7 +72,8 @@ def settings_of(service: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Set
 
 
 class TestCompose:
-    def test_the_schema_accepts_it(self):
+    def test_the_schema_and_an_old_compose_accept_it(self):
+        run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml")
         run("docker-compose", "--file", "docker-compose.yml", "config", "--quiet")
 
     def test_what_it_mounts_and_builds_from_exists(self, services: dict[str, Any]):
