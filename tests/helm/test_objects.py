@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from bench.autoscaler import DOWN_EVERY_SECONDS
-from tests.helm.conftest import EXAMPLES, ROOT, VALUES, Document, Helm, pods
+from tests.helm.conftest import ROOT, VALUES, Document, Helm, pods
 
 kubernetes_validate = pytest.importorskip(
     "kubernetes_validate", reason="the extra `helm` is not installed: `make test-helm` does it"
@@ -202,21 +202,6 @@ class TestMonitoring:
         [monitor] = everything("PodMonitor")
         [endpoint] = monitor["spec"]["podMetricsEndpoints"]
         assert job(endpoint["relabelings"], "worker-mail") == "winnow"
-
-
-def test_strimzi_gives_what_its_values_ask_for(helm: Helm):
-    text = (EXAMPLES / "strimzi-kafka.yaml").read_text(encoding="utf-8")
-    made = {(d["kind"], d["metadata"]["name"]): d["spec"] for d in yaml.safe_load_all(text)}
-    config = yaml.safe_load(VALUES["strimzi"].read_text(encoding="utf-8"))["config"]
-    [route] = config["routes"]
-    topics = {name for kind, name in made if kind == "KafkaTopic"}
-    assert topics == {"mail.dlq", "feedback", route["input_topic"], route["output_topic"]}
-    for name in topics:
-        assert made["KafkaTopic", name]["partitions"] == config["topics"]["partitions"]
-    allowed = made["KafkaUser", config["kafka"]["sasl_username"]]["authorization"]["acls"]
-    assert topics == {
-        acl["resource"]["name"] for acl in allowed if acl["resource"]["type"] == "topic"
-    }
 
 
 def worker(everything: Kinds) -> Document:
