@@ -32,7 +32,8 @@ class Prometheus:
 
     def shown(self, query: str) -> int:
         """How many series have had a number since the start, as a panel would show them."""
-        given = {"query": query, "start": self.started, "end": time.time(), "step": 1}
+        end = time.time()  # and steps that meet it
+        given = {"query": query, "start": end - int(end - self.started), "end": end, "step": 1}
         found = self._ask(f"query_range?{urllib.parse.urlencode(given)}")
         numbers = [[float(value) for _, value in series["values"]] for series in found]
         return sum(any(map(math.isfinite, values)) for values in numbers)

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from deploy.grafana.panels import Section, board, graph, mean, number, per, process, rate, route
+from deploy.grafana.panels import (
+    Section,
+    board,
+    graph,
+    mean,
+    number,
+    ours,
+    per,
+    process,
+    rate,
+    route,
+)
 
 CPU = rate(process("process_cpu_seconds_total"))
 WORKERS = f"group by (job, instance) ({route('in_flight_records')})"  # the processes that label
@@ -49,25 +60,24 @@ def _labels() -> Section:
 
 
 def _processes() -> Section:
-    memory = process("process_resident_memory_bytes")
-    files = process("process_open_fds")
+    cpu = per("job, instance", ours(CPU))
+    memory = per("job, instance", ours(process("process_resident_memory_bytes")))
+    files = per("job, instance", ours(process("process_open_fds")))
     return Section(
         "Processes",
         [
-            graph(
-                "CPU", "Cores in use.", "short", (per("job, instance", CPU), "{{job}} {{instance}}")
-            ),
+            graph("CPU", "Cores in use.", "short", (cpu, "{{job}} {{instance}}")),
             graph(
                 "Memory",
                 "Resident memory of each process.",
                 "bytes",
-                (per("job, instance", memory), "{{job}} {{instance}}"),
+                (memory, "{{job}} {{instance}}"),
             ),
             graph(
                 "Open files",
                 "Sockets too. A line that only rises is a leak.",
                 "short",
-                (per("job, instance", files), "{{job}} {{instance}}"),
+                (files, "{{job}} {{instance}}"),
             ),
         ],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from deploy.grafana.panels import (
-    JOBS,
+    OURS,
     Section,
     board,
     graph,
@@ -36,7 +36,7 @@ def _now() -> Section:
     return Section(
         "Now",
         [
-            number("Processes", "Those that Prometheus reaches.", "short", f"sum(up{{{JOBS}}})"),
+            number("Processes", "Those that Prometheus reaches.", "short", f"count({OURS})"),
             number(
                 "Labels",
                 "Confirmed by the broker.",

@@ -9,6 +9,7 @@ from grafana_foundation_sdk.builders.common import (
     GraphThresholdsStyleConfig,
     ReduceDataOptions,
     VizLegendOptions,
+    VizTooltipOptions,
 )
 from grafana_foundation_sdk.builders.dashboard import (
     Dashboard,
@@ -28,6 +29,7 @@ from grafana_foundation_sdk.models.common import (
     GraphThresholdsStyleMode,
     LegendDisplayMode,
     LegendPlacement,
+    TooltipDisplayMode,
     VisibilityMode,
 )
 from grafana_foundation_sdk.models.dashboard import (
@@ -45,6 +47,7 @@ SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 TAG = "winnow"
 JOBS = 'job=~"$job"'
 ROUTES = f'{JOBS}, route=~"$route"'
+OURS = f"winnow_filter_in_flight{{{JOBS}}}"  # a gauge of each of our processes, and of no other
 
 Panel = TimeSeries | Stat | Table
 Query = tuple[str, str]  # PromQL and the legend of its series
@@ -66,6 +69,11 @@ def route(metric: str, *more: str) -> str:
 def process(metric: str, *more: str) -> str:
     """A selector of a metric without a route."""
     return f"{metric}{{{', '.join((JOBS, *more))}}}"
+
+
+def ours(expression: str) -> str:
+    """Of our processes only: any may have the metric."""
+    return f"{expression} and on (job, instance) {OURS}"
 
 
 def rate(selector: str) -> str:
@@ -97,6 +105,7 @@ def graph(
     panel = TimeSeries().title(title).description(text).unit(unit).datasource(SOURCE)
     legend = VizLegendOptions().display_mode(LegendDisplayMode.LIST)
     panel.legend(legend.placement(LegendPlacement.BOTTOM).show_legend(True))
+    panel.tooltip(VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
     panel.span(width).height(8).min(0).fill_opacity(8).show_points(VisibilityMode.NEVER)
     for letter, query in zip("ABCDEF", queries, strict=False):
         panel.with_target(_query(letter, *query))
@@ -144,7 +153,7 @@ def _choice(name: str, label: str, query: str) -> QueryVariable:
     choice = QueryVariable(name).label(label).datasource(SOURCE).query(query)
     choice.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).sort(VariableSort.ALPHABETICAL_ASC)
     choice.multi(True).include_all(True).all_value(".+")
-    return choice.current(VariableOption(text="All", value="$__all"))
+    return choice.current(VariableOption(text=["All"], value=["$__all"]))
 
 
 def _others() -> DashboardLink:

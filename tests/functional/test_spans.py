@@ -125,7 +125,15 @@ async def test_who_sent_a_record_says_whether_it_is_sampled():
 
 
 @pytest.mark.parametrize(
-    "wrong", ["", "00-abc", "é" * 55, "00-" + "0" * 32 + "-" + "0" * 16 + "-01"]
+    "wrong",
+    [
+        "",
+        "00-abc",
+        "é" * 55,
+        "00-" + "0" * 32 + "-" + "0" * 16 + "-01",
+        SENT + "-" + " " * 900_000 + "\nx",  # older propagators look at it for minutes
+    ],
+    ids=["empty", "short", "accents", "zeros", "spaces"],
 )
 async def test_a_context_that_is_none_begins_a_new_trace(wrong: str):
     spans = Spans()
