@@ -68,9 +68,8 @@ def install(wheel: Path, folder: Path, pip_arguments: list[str]) -> Path:
     """The Python of a new environment with nothing in it but the wheel and what that needs."""
     run(PYTHON, "-m", "venv", folder / "venv")
     python = folder / "venv" / "bin" / "python"
-    constraints = ROOT / "constraints.txt"
-    wanted = (f"{wheel}[broker]", "--constraint", constraints, *pip_arguments)
-    run(python, "-m", "pip", "install", "--quiet", *wanted)
+    constraints = ("--constraint", ROOT / "constraints.txt")
+    run(python, "-m", "pip", "install", "--quiet", f"{wheel}[broker]", *constraints, *pip_arguments)
     return python
 
 
