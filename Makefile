@@ -81,7 +81,7 @@ hashes: install  ## deploy/hashes.txt anew, from constraints.txt: what the image
 	    --extra feeds --extra mail --extra postgres --extra registry --extra train \
 	    --python-version 3.12 --python-platform x86_64-manylinux_2_28 --output-file deploy/hashes.txt
 
-release: man  ## a release in dist/: source, wheels, bill of materials, hashes; built twice, tried once
+release: install  ## the commit as a release in dist/: source, wheels, bill of materials, hashes; built twice, tried once
 	$(BIN)/python -m pip install --quiet --editable ".[release]"
 	$(BIN)/python deploy/release.py $(PIP_ARGS)
 

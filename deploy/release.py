@@ -1,4 +1,4 @@
-"""`make release`: what a release is made of, in dist/, each file the same whenever it is built.
+"""`make release`: the commit as a release in dist/, each file the same whenever it is built.
 
 | file                        | what it is                                                       |
 |-----------------------------|------------------------------------------------------------------|
@@ -32,7 +32,8 @@ BIN = Path(PYTHON).parent
 def main(pip_arguments: list[str]) -> None:
     """Make the release, or end with what is wrong."""
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-        files, again = build(Path(one)), build(Path(other))
+        commit = output("git", "rev-parse", "HEAD")
+        files, again = build(commit, Path(one)), build(commit, Path(other))
         if hashes(files) != hashes(again):
             sys.exit(f"two builds differ:\n{hashes(files)}{hashes(again)}")
         shutil.rmtree(DIST, ignore_errors=True)
@@ -49,10 +50,13 @@ def main(pip_arguments: list[str]) -> None:
     sys.stdout.write(hashes(made))
 
 
-def build(folder: Path) -> list[Path]:
-    """The source, and from it the wheel with kernels and the one without."""
-    env = {"SOURCE_DATE_EPOCH": output("git", "log", "-1", "--format=%ct")}
-    run(PYTHON, "-m", "build", "--sdist", "--outdir", folder, env=env)
+def build(commit: str, folder: Path) -> list[Path]:
+    """A commit's source, and from that the wheel with kernels and the one without."""
+    env = {"SOURCE_DATE_EPOCH": output("git", "log", "-1", "--format=%ct", commit)}
+    run("git", "archive", "--output", folder / "commit.tar", commit)
+    shutil.unpack_archive(folder / "commit.tar", folder / "commit", filter="data")
+    run(PYTHON, "-m", "manual.man", folder / "commit" / "man")
+    run(PYTHON, "-m", "build", "--sdist", folder / "commit", "--outdir", folder, env=env)
     [source] = folder.glob("*.tar.gz")
     shutil.unpack_archive(source, folder, filter="data")
     unpacked = folder / source.name.removesuffix(".tar.gz")
