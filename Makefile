@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # e.g. PIP_ARGS="--extra-index-url URL" for the small CPU build of torch, see README.md
 PIP_ARGS ?=
 
-.PHONY: help install demo refresh-demo test coverage test-slow test-native test-faults test-mail test-helm test-deploy soak fuzz audit lint docs man clean
+.PHONY: help install demo refresh-demo test coverage test-slow test-native test-faults test-mail test-helm test-deploy soak fuzz audit lint docs man hashes release clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -86,6 +86,17 @@ docs: install  ## the documentation as a site in build/site, which opens as a fi
 
 man: install  ## the man pages in man/, which the next wheel takes along
 	$(BIN)/python -m manual.man man
+
+hashes: install  ## deploy/hashes.txt anew, from constraints.txt: what the image may install
+	$(BIN)/python -m pip install --quiet --editable ".[release]"
+	echo "torch; sys_platform == 'never'" | $(BIN)/uv pip compile pyproject.toml --quiet --upgrade \
+	    --constraint constraints.txt --override /dev/stdin --generate-hashes --no-annotate --no-header \
+	    --extra feeds --extra mail --extra postgres --extra registry --extra train \
+	    --python-version 3.12 --python-platform x86_64-manylinux_2_28 --output-file deploy/hashes.txt
+
+release: install  ## the commit as a release in dist/: source, wheels, bill of materials, hashes; built twice, tried once
+	$(BIN)/python -m pip install --quiet --editable ".[release]"
+	$(BIN)/python deploy/release.py $(PIP_ARGS)
 
 clean:  ## what was built here
 	rm -rf $(VENV) build dist man .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

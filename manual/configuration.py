@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from manual.meanings import meanings
 from manual.tables import code, table
@@ -25,33 +29,29 @@ Schema = Mapping[str, Any]
 
 def page() -> str:
     """The whole page."""
-    schema = Settings.model_json_schema()
-    return "\n".join([_INTRO, *_sections(schema)])
+    return "\n".join([_INTRO, *(_section(name) for name in Settings.model_fields)])
 
 
-def _sections(schema: Schema) -> Iterator[str]:
-    for name, field in schema["properties"].items():
-        several = "items" in field
-        reference = (field["items"] if several else field)["$ref"]
-        section = schema["$defs"][reference.rsplit("/", 1)[1]]
-        heading = f"`[[{name}]]`" if several else f"`[{name}]`"
-        said = meanings(f"### {heading}")
-        variable = f"{PREFIX}{name.upper()}__" + ("<NAME>__" if several else "") + "<KEY>"
-        rows = [
-            (
-                code(key),
-                _type(about),
-                "required" if key in section.get("required", ()) else code(_default(about)),
-                said[key],
-            )
-            for key, about in section["properties"].items()
-        ]
-        yield f"## {heading}\n\nVariables: `{variable}`\n"
-        yield table(("key", "type", "default", "meaning"), rows)
+def _section(name: str) -> str:
+    """`[name]`, or `[[name]]` where the file may have several."""
+    kind: Any = Settings.model_fields[name].annotation
+    several = get_args(kind)
+    section: type[BaseModel] = several[0] if several else kind
+    heading = f"`[[{name}]]`" if several else f"`[{name}]`"
+    said = meanings(f"### {heading}")
+    variable = f"{PREFIX}{name.upper()}__" + ("<NAME>__" if several else "") + "<KEY>"
+    rows = [
+        (code(key), _type(about), _default(section.model_fields[key]), said[key])
+        for key, about in section.model_json_schema()["properties"].items()
+    ]
+    head = f"## {heading}\n\nVariables: `{variable}`\n\n"
+    return head + table(("key", "type", "default", "meaning"), rows)
 
 
-def _default(about: Schema) -> str:
-    return json.dumps(about["default"]) if "default" in about else "{}"
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    return code(json.dumps(to_jsonable_python(field.get_default(call_default_factory=True))))
 
 
 def _type(about: Schema) -> str:
