@@ -91,7 +91,7 @@ hashes: install  ## deploy/hashes.txt anew, from constraints.txt: what the image
 	$(BIN)/python -m pip install --quiet --editable ".[release]"
 	echo "torch; sys_platform == 'never'" | $(BIN)/uv pip compile pyproject.toml --quiet --upgrade \
 	    --constraint constraints.txt --override /dev/stdin --generate-hashes --no-annotate --no-header \
-	    --extra feeds --extra mail --extra postgres --extra registry --extra train \
+	    --extra feeds --extra mail --extra postgres --extra registry --extra trace --extra train \
 	    --python-version 3.12 --python-platform x86_64-manylinux_2_28 --output-file deploy/hashes.txt
 
 release: install  ## the commit as a release in dist/: source, wheels, bill of materials, hashes; built twice, tried once
