@@ -15,6 +15,7 @@ from stream_app.model.preparation import Preparation
 
 Stored = Literal["float16", "float8"]
 _SHIPPED = files("training") / "recipes"
+_OURS = "shipped:"
 
 
 class Source(BaseModel):
@@ -28,8 +29,8 @@ class Source(BaseModel):
 
     file: str = Field(
         "",
-        description="relative to the data folder; the ending of its name says the format, see "
-        "`training.data.readers`",
+        description="relative to the data folder, or `shipped:` and the name of one of ours; the "
+        "ending of its name says the format, see `training.data.readers`",
     )
     dataset: str = Field(
         "",
@@ -83,6 +84,12 @@ class Source(BaseModel):
     def name(self) -> str:
         """What reports call it."""
         return self.file or f"{self.dataset}/{self.dataset_split}"
+
+    def path(self, folder: Path) -> Path:
+        """Where its file lies, if it has one, for a data folder."""
+        if self.file.startswith(_OURS):
+            return Path(str(files("training") / "invented" / self.file.removeprefix(_OURS)))
+        return folder / self.file
 
 
 class Encoder(BaseModel):
