@@ -78,6 +78,14 @@ def rebalance_storm(scene: Scene) -> None:
     scene.finish(stays)
 
 
+@fault(modes=BOTH, share=0.15, route={"max_in_flight_records": 64, "max_batch_records": 8})
+def rejoins_without_a_pause(scene: Scene) -> None:
+    """It joins its group again and again, often before it has read of what it was given."""
+    scene.produce()
+    worker = scene.start(FAULT_PACE=scene.pace(3), FAULT_REJOINS="50")
+    scene.finish(worker)
+
+
 @fault(partitions=1, share=0.5, modes=BOTH)
 def standby(scene: Scene) -> None:
     """More workers than partitions, and the active one is killed."""

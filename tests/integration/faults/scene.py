@@ -124,7 +124,11 @@ class Scene:
         """Wait for something about the account; a worker that fails meanwhile fails the test."""
         if not self.account.wait(reached, seconds, self._check):
             words = "\n".join(worker.output[-1500:] for worker in self.workers)
-            raise AssertionError(f"only {len(self.account.places)} results; workers said:\n{words}")
+            missing = sorted(self.sent.keys() - self.account.places)
+            raise AssertionError(
+                f"{len(self.account.places)} results, {len(missing)} are missing, first of all "
+                f"{missing[:3]}; workers said:\n{words}"
+            )
 
     def _check(self) -> None:
         for worker in self.workers:
