@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.faults.brokers import mount
 from tests.integration.faults.registry import BOTH, ONCE, fault
-from tests.integration.faults.scene import Scene, gauge, order, until
+from tests.integration.faults.scene import Scene, gauge, order
 from tests.integration.harness import Worker
 
 DRAWS = ("kill", "term", "pause", "join", "engine", "broker")
@@ -227,7 +227,7 @@ def _apply(draw: str, worker: Worker, scene: Scene) -> None:
         case "kill":
             worker.kill()
         case "term":
-            until(lambda: "metrics and health" in worker.output, 60, "a worker's start")
+            worker.wait_for_log("metrics and health")  # it heeds signals from here on
             assert worker.stop(60) == 0, worker.output[-2000:]
         case "pause":
             worker.process.send_signal(signal.SIGSTOP)

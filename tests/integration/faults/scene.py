@@ -30,7 +30,7 @@ from tests.integration.harness import Stage, Worker, get
 
 FAST_GROUP = {"session_timeout_seconds": 6.0, "heartbeat_interval_seconds": 1.0}
 RUN_SECONDS = 6.0  # a run takes so long at least, shared by the workers
-FINISH_SECONDS = 300  # for everything to be labelled: a harness asserts no time
+FINISH_SECONDS = 300  # without a result: a harness asserts no time
 BATCH = 64  # records, the default
 BROKEN = "tests.integration.faults.broken_worker"
 
