@@ -26,12 +26,13 @@ from stream_app.kafka.broker import ask_broker
 from stream_app.model.confined.registry import ConfinedRegistry
 from stream_app.pipeline.ack import AckTracker
 from stream_app.services.broker import RETRY_SECONDS, await_broker
-from stream_app.services.consumer import GuardedConsumer, guarded_app, records
+from stream_app.services.consumer import GuardedConsumer, guarded_app
 from stream_app.services.consumer_thread import Guards
 from stream_app.services.drift import DriftMonitor
 from stream_app.services.history.marks import Marks
 from stream_app.services.history.report import report_parted
 from stream_app.services.lag import LagMonitor
+from stream_app.services.records import records
 from stream_app.services.reload import ModelReloader, first_model
 from stream_app.services.traces import Traces
 from stream_app.web.process import stop_on_signals
@@ -240,7 +241,7 @@ class Worker:
         async def agent(stream: StreamT[bytes]) -> None:
             assert isinstance(stream, faust.Stream)
             try:
-                await label_records(records(stream, app, self._marks), route.route)
+                await label_records(records(stream, self._consumer(), self._marks), route.route)
             except Exception as error:
                 self._fail(error, route.settings.name)
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 LogFormat = Literal["text", "json"]
 
+EACH = {"each": True}
 MAX_KINDS = 1000  # of messages remembered
 _NUMBER = re.compile(r"\d+")
 
@@ -21,7 +22,8 @@ class RateLimit(logging.Filter):
     """Lets a kind of message through once every `every` seconds, and counts those suppressed.
 
     While a broker is down Faust and aiokafka write thousands of errors, some of which differ in
-    numbers only, and some with a traceback that says no more than their name.
+    numbers only, and some with a traceback that says no more than their name. What was logged with
+    `extra=EACH` is written each time.
     """
 
     def __init__(self, every: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,7 +34,7 @@ class RateLimit(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """True if the record may be written; its text gains the count suppressed before it."""
-        if record.levelno < logging.WARNING:
+        if record.levelno < logging.WARNING or getattr(record, "each", False):
             return True
         if record.name == "asyncio" and _is_of_a_closed_connection(record):
             return False

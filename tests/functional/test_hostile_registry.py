@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -20,7 +21,7 @@ from stream_app.core.errors import ModelError, RegistryUnreachable
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import EngineSettings, LabelSettings, RegistrySettings
 from stream_app.engine.fake import FakeEngine
-from stream_app.model.artifact import load_artifact
+from stream_app.model.artifact import Artifact, load_artifact
 from stream_app.model.confined import registry as confined_registry
 from stream_app.model.confined.registry import ConfinedRegistry
 from stream_app.model.references import resolve
@@ -31,7 +32,7 @@ from stream_app.serving.models import Models
 from stream_app.serving.served import ModelLoader
 from tests.command_line import run_main
 from tests.fake_route import CARD, served
-from tests.hostile import Hostile
+from tests.hostile import Hostile, sound
 from tests.hostile_models import HOSTILE, HOSTILE_WEIGHTS
 from tests.registries import NAME, OwnRegistry
 
@@ -120,7 +121,7 @@ def models() -> Models:
     return Models(served(FakeEngine(CARD.labels)), lambda model: model.engine.close())
 
 
-def source(registry: ConfinedRegistry, cache: Path, backend: str = "fake") -> ModelSource:
+def source(registry: ConfinedRegistry | Shelf, cache: Path, backend: str = "fake") -> ModelSource:
     settings = LabelSettings(name="r", format="text", model="m")
     how = EngineSettings(backend=backend, device="cpu", threads=1)
     return ModelSource(REFERENCE, registry, cache, ModelLoader(settings, how, lambda outcome: None))
@@ -235,6 +236,46 @@ async def test_a_hostile_version_leaves_the_old_model_serving(
     assert champion.engine.logits([[1, 2]]).shape == (1, 2)
     assert re.search(rf"models:/{NAME}/2 cannot serve: .*({hostile.says})", caplog.text)
     client.close()
+
+
+class Shelf:
+    """A registry whose newest version is a folder here: as fast as a test of all kinds needs it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.versions = 0
+
+    def find(self, name: str, alias_or_version: str) -> RegisteredVersion:
+        return RegisteredVersion(name, str(self.versions), "0" * 64, (), "", datetime.now(UTC), {})
+
+    def fetch(self, found: RegisteredVersion, cache: Path) -> Artifact:
+        return resolve(str(self.folder))
+
+
+async def test_every_kind_of_hostile_version_leaves_the_old_model_serving(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """One after the other: what is refused leaves nothing behind that helps the next."""
+    (tmp_path / "cache").mkdir()
+    template = sound(tmp_path / "sound")
+    shelf, slot = Shelf(template), models()
+    looks_at = source(shelf, tmp_path / "cache", backend="packed")
+    await reloaded(slot, looks_at, "swapped")
+    champion = slot.champion
+    for number, hostile in enumerate((*HOSTILE, *HOSTILE_WEIGHTS), 1):
+        shelf.folder, shelf.versions = tmp_path / f"{number}" / "model", number
+        shutil.copytree(template, shelf.folder)
+        hostile.change(shelf.folder)
+        caplog.clear()
+        await reloaded(slot, looks_at, "refused")
+        said = "".join(record.getMessage() for record in caplog.records)
+        assert re.search(rf"models:/{NAME}/{number} cannot serve: .*({hostile.says})", said), said
+        assert len(said) < 2000, hostile
+        assert said.isprintable(), hostile
+        assert slot.champion is champion, hostile
+    assert champion.engine.logits([[1, 2]]).shape == (1, 2)
+    shelf.folder, shelf.versions = template, number + 1
+    await reloaded(slot, looks_at, "swapped")
 
 
 @pytest.mark.parametrize("command", [["list"], ["promote", NAME]], ids=" ".join)
