@@ -14,17 +14,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import json
+import math
 import random
 import statistics
 import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from itertools import count, takewhile
 from pathlib import Path
 
 import aiohttp
@@ -67,8 +68,9 @@ def main() -> None:
                 questions(stage)
             seen = Seen(options.viewers, options.products)
             with minutes_told(stage, process.pid, seen) if options.minutes else nullcontext():
-                sent = int(options.minutes * 60 * options.rate) if options.minutes else options.sent
-                asyncio.run(watched(stage, seen, sent, options.rate))
+                sent = count() if options.minutes else range(options.sent)
+                seconds = 60 * (options.minutes or math.inf)
+                asyncio.run(watched(stage, seen, sent, options.rate, seconds))
             print(f"at the end: {held(stage, process.pid)}")
             if options.browser:
                 frames(stage)
@@ -125,7 +127,7 @@ def minutes_told(stage: Stage, pid: int, seen: Seen) -> Iterator[None]:
             "by?route=reviews&by=product&range=1h",
             "route?route=reviews&by=product&value=product+1&range=24h",
         )
-        for number in itertools.count():
+        for number in count():
             asked(stage, paths[number % len(paths)])
             if number % LOOKS_A_MINUTE == 0:
                 got = f"{len(seen.sent_at)} sent, {min(seen.counts)} to {max(seen.counts)} got"
@@ -143,8 +145,10 @@ def minutes_told(stage: Stage, pid: int, seen: Seen) -> Iterator[None]:
             looking.result()
 
 
-async def watched(stage: Stage, seen: Seen, sent: int, rate: float) -> None:
-    """Send labels while viewers look; how many came to each, and how late."""
+async def watched(
+    stage: Stage, seen: Seen, numbers: Iterable[int], rate: float, seconds: float
+) -> None:
+    """Send labels, for so long at most, while viewers look; how many came to each, how late."""
     sent_at, delays, counts, viewers = seen.sent_at, seen.delays, seen.counts, len(seen.counts)
     begun = asyncio.Semaphore(0)
     chance, topic = random.Random(1), stage.topic("reviews")
@@ -156,12 +160,10 @@ async def watched(stage: Stage, seen: Seen, sent: int, rate: float) -> None:
                 for label in json.loads(line[6:]) if line.startswith(b"data: [") else ():
                     counts[number] += 1
                     delays.append(time.monotonic() - sent_at[label["id"]])
-                if counts[number] >= sent:
-                    return
 
     def send() -> None:
         start = time.monotonic()
-        for number in range(sent):
+        for number in takewhile(lambda _: time.monotonic() < start + seconds, numbers):
             time.sleep(max(0.0, start + number / rate - time.monotonic()))
             name, product = chance.choice(CHOICES), f"product {chance.randrange(seen.products)}"
             label = made_label(topic, 10**9 + number, name, product)
@@ -175,15 +177,22 @@ async def watched(stage: Stage, seen: Seen, sent: int, rate: float) -> None:
         for _ in tasks:
             await begun.acquire()
         await asyncio.to_thread(send)
-        _, left = await asyncio.wait(tasks, timeout=30)
-        for task in left:
+        await asyncio.to_thread(await_all, seen)
+        for task in tasks:
             task.cancel()
     delays.sort()
-    print(f"{viewers} viewers: {min(counts)} to {max(counts)} of {sent} labels each")
+    print(f"{viewers} viewers: {min(counts)} to {max(counts)} of {len(sent_at)} labels each")
     print(
         f"from produce to viewer: median {1000 * statistics.median(delays):.0f} ms, "
         f"99 % {1000 * delays[int(0.99 * len(delays))]:.0f} ms"
     )
+
+
+def await_all(seen: Seen) -> None:
+    """Return once every viewer got every label, or after half a minute."""
+    deadline = time.monotonic() + 30
+    while min(seen.counts) < len(seen.sent_at) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def frames(stage: Stage) -> None:

@@ -42,8 +42,8 @@ def webhook(
     """Send each label by POST, signed by Standard Webhooks, until SIGTERM or Ctrl-C.
 
     Tried again until the receiver takes it: a day, then it goes to webhook.dead_letter_topic. A
-    label may come twice, with the same webhook-id. With --dead-letters those are sent again, each
-    run those that no run before it has sent.
+    label may come twice, with the same webhook-id. With --dead-letters it sends those that no such
+    run has sent before, and ends.
     """
     configure_logging(log_level, log_format)
     given = {"url": url, "secret_file": secret_file, "http": http}
