@@ -146,10 +146,10 @@ class WebhookSettings(Section):
     http: str = Field("127.0.0.1:9112", pattern=_ADDRESS)
 
 
-class FeedSettings(Section):
-    """`[feed]`: what `winnow sink feed` serves."""
+class FeedSinkSettings(Section):
+    """`[feed_sink]`: what `winnow sink feed` serves."""
 
-    file: Path = Path(".winnow/feed.db")  # the items
+    file: Path = Path(".winnow/feed-sink.db")  # the items
     items: int = Field(50, ge=1, le=1000)  # in a feed
     base_url: str = Field("", pattern=r"^(https?://[^\s]+)?$")  # as readers see it
     hub: str = Field("", pattern=r"^(https?://[^\s]+)?$")  # of WebSub

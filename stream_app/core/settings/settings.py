@@ -23,7 +23,7 @@ from stream_app.core.settings.sections import (
     DriftSettings,
     EngineSettings,
     FeedbackSettings,
-    FeedSettings,
+    FeedSinkSettings,
     FeedsSettings,
     FilesSettings,
     FilterSettings,
@@ -102,7 +102,7 @@ class Settings(Connections):
     imap: ImapSettings = ImapSettings()
     postgres: PostgresSettings = PostgresSettings()
     webhook: WebhookSettings = WebhookSettings()
-    feed: FeedSettings = FeedSettings()
+    feed_sink: FeedSinkSettings = FeedSinkSettings()
     routes: tuple[RouteSettings, ...] = Field(min_length=1)
 
     @model_validator(mode="before")
