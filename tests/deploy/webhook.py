@@ -8,21 +8,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from queue import Queue
 
 
 @dataclass
 class Webhook:
-    """What came is in `titles`, in order."""
+    """The titles of what came."""
 
     url: str
-    titles: Queue[str] = field(default_factory=Queue)
+    _titles: list[str] = field(default_factory=list)
+    _more: threading.Condition = field(default_factory=threading.Condition)
 
-    def until(self, text: str, seconds: float) -> str:
-        """The next message with this text in its title. Raises queue.Empty without one."""
-        while text not in (title := self.titles.get(timeout=seconds)):
-            continue
-        return title
+    def take(self, title: str) -> None:
+        with self._more:
+            self._titles.append(title)
+            self._more.notify_all()
+
+    def has_said(self, text: str, seconds: float) -> bool:
+        """Whether this is in the title of a message, by then: they come in any order."""
+        with self._more:
+            return self._more.wait_for(lambda: any(text in each for each in self._titles), seconds)
 
 
 @contextmanager
@@ -32,7 +36,7 @@ def webhook() -> Iterator[Webhook]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            found.titles.put(said["attachments"][0]["title"])
+            found.take(said["attachments"][0]["title"])
             self.send_response(200)
             self.end_headers()
             self.wfile.write(b"ok")
