@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -41,6 +42,12 @@ Http = Annotated[
     str | None,
     typer.Option(metavar="HOST:PORT", help="Metrics and health. Default: http of its section."),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs, an object a line.")]
+
+
+def print_row(as_json: bool, row: Mapping[str, Any], line: str) -> None:
+    """A row of a command's table, for a program or as a line for people."""
+    typer.echo(json.dumps(row, ensure_ascii=False) if as_json else line)
 
 
 def kafka_settings(config: Path | None, bootstrap_servers: str | None) -> KafkaSettings:

@@ -49,6 +49,12 @@ class Work:
         return self.error is None and self.prediction is None
 
     @property
+    def result(self) -> Prediction | RecordError:
+        """Its end: what was decided, or why nothing could be."""
+        lost = RecordError("internal", "no step gave this message a result")
+        return self.prediction or self.error or lost
+
+    @property
     def headers(self) -> Headers:
         """Those that its label or dead letter takes over."""
         return self.record.headers if self.own_headers is None else self.own_headers

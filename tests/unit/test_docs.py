@@ -16,6 +16,7 @@ from pydantic import BaseModel, SecretStr
 from stream_app.__main__ import app
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import Settings
+from stream_app.model.references import resolve
 from tests.integration.faults.table import read_rows, summary
 from tests.markdown import Page, read_page
 from training.__main__ import app as train
@@ -27,7 +28,10 @@ DOCS = [read_page(file) for file in sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [
     *DOCS,
     *(read_page(file) for file in sorted(ROOT.glob("*.md"))),
-    *(read_page(ROOT / folder / "README.md") for folder in ("bench", "deploy", "examples")),
+    *(
+        read_page(ROOT / folder / "README.md")
+        for folder in ("bench", "deploy", "deploy/helm/winnow", "examples")
+    ),
 ]
 CURRENT = [page for page in PAGES if page.file.name != "CHANGELOG.md"]  # it tells of the past
 OPERATIONS = read_page(ROOT / "docs" / "operations.md").text
@@ -200,6 +204,20 @@ class TestTraining:
         page = read_page(ROOT / "docs" / "refresh.md").text
         names = [gate.__name__.replace("_", " ") for gate in GATES]
         assert [name for name in names if f"| {name} |" not in page] == []
+
+
+class TestLicences:
+    @pytest.mark.parametrize("name", ["spam", "reviews", "news"])
+    def test_what_a_built_in_learnt_from_is_there_with_its_terms(self, name: str):
+        page = read_page(ROOT / "docs" / "licences.md").text
+        rows = page.split(f"| `builtin:{name}` |")[1].split("| `builtin:")[0].split("\n\n")[0]
+        learnt = [
+            each for each in resolve(f"builtin:{name}").card.data if "train" in each.get("rows", {})
+        ]
+        assert learnt
+        for each in learnt:
+            assert each["terms"] in rows
+            assert f"{each['rows']['train']:,}" in rows
 
 
 class TestReliability:

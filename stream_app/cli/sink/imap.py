@@ -25,5 +25,7 @@ def imap(config: ConfigFile, log_level: Level = "info", log_format: Format = "te
 
     metrics = Metrics()
     effect = MailMover(settings.imap, metrics)
-    sink = Sink("imap", settings.imap.sink_http, BATCH, effect, metrics=metrics, key="sink_http")
+    sink = Sink(
+        "imap", settings.imap.sink_http, BATCH, effect, metrics=metrics, key="imap.sink_http"
+    )
     asyncio.run(run_sink(sink, settings.kafka, [route]))
