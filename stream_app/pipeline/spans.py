@@ -57,10 +57,14 @@ class Spans:
         name, parent = f"process {self._route.input_topic}", W3C.extract(carrier, NOWHERE)
         work.span = span = self._tracer.start_span(name, parent, SpanKind.CONSUMER)
         if span.is_recording():
-            span.set_attributes(self._consumed)
-            span.set_attribute("messaging.destination.partition.id", str(record.partition.number))
-            span.set_attribute("messaging.kafka.offset", record.offset)
-            span.set_attribute("messaging.message.body.size", len(record.value or b""))
+            span.set_attributes(
+                {
+                    **self._consumed,
+                    "messaging.destination.partition.id": str(record.partition.number),
+                    "messaging.kafka.offset": record.offset,
+                    "messaging.message.body.size": len(record.value or b""),
+                }
+            )
 
     def classifying(self, classify: Callable[[Batch], Batch]) -> Callable[[Batch], Batch]:
         """The step with a span around each batch that has a traced record."""

@@ -80,7 +80,7 @@ class Everything:
             "feedback": {"topic": feedback},
             "filter": {"token_file": str(folder / "token")},
             "feeds": {"state": str(folder / "feeds.db"), "allow_networks": ["127.0.0.0/8"]},
-            "feed": {"file": str(folder / "feed.db")},
+            "feed_sink": {"file": str(folder / "feed.db")},
             "imap": imap | {"from_beginning": True},
             "dashboard": {"history": str(folder / "dashboard.db")},
         }
@@ -95,7 +95,7 @@ class Everything:
             self._start(stack, "winnow-feeds", "feeds.http", "ingest", "feeds", feed)
             self._start(stack, "winnow-imap", "imap.http", "ingest", "imap")
             self._start(stack, "winnow-mover", "imap.sink_http", "sink", "imap")
-            self._start(stack, "winnow-sink", "feed.http", "sink", "feed")
+            self._start(stack, "winnow-sink", "feed_sink.http", "sink", "feed")
             self._start(stack, "winnow-dashboard", "dashboard.listen", "dashboard")
             for address in self.jobs.values():
                 wait_until_ready(f"http://{address}")
@@ -140,7 +140,7 @@ def test_no_panel_is_empty(tansu: str, tmp_path: Path, hosted: ImapServer):
         found.wait_for('ALERTS{alertname="WinnowDeadLetters", alertstate="firing"}')
         found.wait_for("sum(winnow_imap_labels_total) >= 4")
         found.wait_for("sum(winnow_shadow_records_total) >= 40")
-        assert [name for name, query in queries(15) if not found.shown(query)] == []
+        assert [name for name, query in queries(120) if not found.shown(query)] == []
 
 
 def seen_twice(found: Prometheus) -> None:
