@@ -24,11 +24,11 @@ from stream_app.cli.options import (
 from stream_app.configuration import load_settings
 from stream_app.core.command_line import config_option
 from stream_app.core.label_record import LabelRecord
+from stream_app.core.messages import UNSURE
 from stream_app.core.settings import KafkaClientSettings
 from stream_app.kafka.connect import connected
 from stream_app.kafka.reading import take
 from stream_app.kafka.topics import require_topics
-from stream_app.model.decision import UNSURE
 
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 

@@ -28,7 +28,10 @@ DOCS = [read_page(file) for file in sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [
     *DOCS,
     *(read_page(file) for file in sorted(ROOT.glob("*.md"))),
-    *(read_page(ROOT / folder / "README.md") for folder in ("bench", "deploy", "examples")),
+    *(
+        read_page(ROOT / folder / "README.md")
+        for folder in ("bench", "deploy", "deploy/helm/winnow", "examples")
+    ),
 ]
 CURRENT = [page for page in PAGES if page.file.name != "CHANGELOG.md"]  # it tells of the past
 OPERATIONS = read_page(ROOT / "docs" / "operations.md").text
@@ -177,6 +180,19 @@ class TestAlerts:
     def test_every_alert_is_there_and_no_other(self):
         rows = re.findall(r"^\| `(Winnow\w+)` \|", OPERATIONS, re.MULTILINE)
         assert sorted(rows) == sorted(rule["alert"] for rule in self.rules())
+
+    def test_each_links_to_its_section_of_the_runbook_and_none_is_left_over(self):
+        page = read_page(ROOT / "docs" / "runbook.md")
+        sections = re.findall(r"^## (\w+)\n\n(.*?)(?=^## |\Z)", page.text, re.MULTILINE | re.DOTALL)
+        assert [name for name, _ in sections] == [rule["alert"] for rule in self.rules()]
+        for name, text in sections:
+            parts = re.findall(r"^\*\*([A-Za-z ]+)\*\*", text, re.MULTILINE)
+            assert parts == ["Means", "Look at", "Do"], name
+        for rule in self.rules():
+            file, anchor = rule["annotations"]["runbook_url"].split("#")
+            assert ROOT / file == page.file
+            assert anchor == rule["alert"].lower()
+            assert anchor in page.anchors
 
 
 class TestTraining:

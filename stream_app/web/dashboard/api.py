@@ -44,7 +44,6 @@ _SORTS: Mapping[str, Callable[[Row], Any]] = {
 }
 MOST_LINES = 50
 FRESH_SECONDS = 1.0  # so long many viewers share an answer
-MOST_ANSWERS = 500
 
 
 class Correction(BaseModel):
@@ -222,13 +221,11 @@ class Api:
     ) -> web.Response:
         """The answer to a question; viewers who ask the same within a moment share one."""
         now = time.monotonic()
-        asked, task = self._answers.get(request.path_qs, (0.0, None))
-        if task is None or now - asked > FRESH_SECONDS:
-            if len(self._answers) >= MOST_ANSWERS:
-                self._answers.clear()
-            task = asyncio.create_task(asyncio.to_thread(answer))
-            self._answers[request.path_qs] = (now, task)
-        return data(await asyncio.shield(task))
+        fresh = {path: a for path, a in self._answers.items() if now - a[0] <= FRESH_SECONDS}
+        if request.path_qs not in fresh:
+            fresh[request.path_qs] = (now, asyncio.create_task(asyncio.to_thread(answer)))
+        self._answers = fresh
+        return data(await asyncio.shield(fresh[request.path_qs][1]))
 
 
 def _range(request: web.Request) -> Range:
