@@ -14,6 +14,7 @@ empty environment, where its kernels have to label mails, and `winnow demo --onc
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -87,6 +88,9 @@ def describe(python: Path) -> None:
     file = DIST / f"winnow-stream-{version}.cdx.json"
     how = ("--output-reproducible", "--pyproject", ROOT / "pyproject.toml", "--output-file", file)
     run(BIN / "cyclonedx-py", "environment", python, *how)
+    bill = json.loads(file.read_text(encoding="utf-8"))
+    bill["metadata"]["component"]["version"] = version  # which pyproject.toml leaves to the code
+    file.write_text(json.dumps(bill, indent=1) + "\n", encoding="utf-8")
 
 
 def hashes(files: list[Path]) -> str:
