@@ -2,22 +2,29 @@
 
     python -m bench.dashboard                         # 40 viewers, 600 labels
     python -m bench.dashboard --labels 100000 --products 2000 --browser
+    python -m bench.dashboard --minutes 60 --rate 30 --viewers 5          # what an hour costs
 
 An embedded broker, the dashboard as a process of its own, and viewers that read its events. Label
 records are produced as a worker writes them; no worker runs. With `--browser` Chromium scrolls the
-page, and its frames are timed.
+page, and its frames are timed. With `--minutes` labels of all products keep coming for so long,
+the figures of the page are asked for beside, and memory and history are told each minute.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import random
 import statistics
 import tempfile
+import threading
 import time
 import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import aiohttp
@@ -26,6 +33,7 @@ from stream_app.kafka.embedded_broker import EmbeddedBroker
 from tests.dashboard_rig import CHOICES, Stage, made_label
 
 DAY = 86_400
+LOOKS_A_MINUTE = 6  # at the figures of the page, with --minutes
 FRAMES = """
 const done = arguments[0], frames = [], until = performance.now() + 5000;
 let last = performance.now();
@@ -43,6 +51,7 @@ def main() -> None:
     parser.add_argument("--viewers", type=int, default=40)
     parser.add_argument("--sent", type=int, default=600, help="labels while the viewers look")
     parser.add_argument("--rate", type=float, default=20, help="of those, a second")
+    parser.add_argument("--minutes", type=float, help="send for so long, whatever --sent says")
     parser.add_argument("--labels", type=int, default=0, help="labels before, over 30 days")
     parser.add_argument("--products", type=int, default=1000)
     parser.add_argument("--browser", action="store_true")
@@ -51,15 +60,16 @@ def main() -> None:
         stage = Stage(broker.address, Path(folder))
         stage.create_topics()
         with stage.dashboard() as process:
-            print(f"memory at the start: {memory(process.pid):.0f} MB")
+            print(f"at the start: {held(stage, process.pid)}")
             if options.labels:
                 fill(stage, options.labels, options.products)
-                print(f"memory with them: {memory(process.pid):.0f} MB")
-                size = sum(file.stat().st_size for file in Path(folder).glob("history.db*"))
-                print(f"history: {size / 1e6:.0f} MB")
+                print(f"with them: {held(stage, process.pid)}")
                 questions(stage)
-            asyncio.run(watched(stage, options.viewers, options.sent, options.rate))
-            print(f"memory at the end: {memory(process.pid):.0f} MB")
+            seen = Seen(options.viewers, options.products)
+            with minutes_told(stage, process.pid, seen) if options.minutes else nullcontext():
+                sent = int(options.minutes * 60 * options.rate) if options.minutes else options.sent
+                asyncio.run(watched(stage, seen, sent, options.rate))
+            print(f"at the end: {held(stage, process.pid)}")
             if options.browser:
                 frames(stage)
 
@@ -92,12 +102,52 @@ def questions(stage: Stage) -> None:
         print(f"/api/{path}: {1000 * (time.monotonic() - began):.0f} ms")
 
 
-async def watched(stage: Stage, viewers: int, sent: int, rate: float) -> None:
+class Seen:
+    """What was sent while viewers looked, and what came to each of them."""
+
+    def __init__(self, viewers: int, products: int) -> None:
+        self.products = products
+        self.sent_at: dict[str, float] = {}
+        self.delays: list[float] = []
+        self.counts = [0] * viewers
+
+
+@contextmanager
+def minutes_told(stage: Stage, pid: int, seen: Seen) -> Iterator[None]:
+    """Ask what a page asks every few seconds, and tell once a minute what the dashboard holds."""
+    done = threading.Event()
+    began = time.monotonic()
+
+    def look() -> None:
+        paths = (
+            "overview?range=1h",
+            "route?route=reviews&range=1h",
+            "by?route=reviews&by=product&range=1h",
+            "route?route=reviews&by=product&value=product+1&range=24h",
+        )
+        for number in itertools.count():
+            asked(stage, paths[number % len(paths)])
+            if number % LOOKS_A_MINUTE == 0:
+                got = f"{len(seen.sent_at)} sent, {min(seen.counts)} to {max(seen.counts)} got"
+                minute = (time.monotonic() - began) / 60
+                print(f"minute {minute:.0f}: {held(stage, pid)}, {got}", flush=True)
+            if done.wait(60 / LOOKS_A_MINUTE):
+                return
+
+    with ThreadPoolExecutor(1) as thread:
+        looking = thread.submit(look)
+        try:
+            yield
+        finally:
+            done.set()
+            looking.result()
+
+
+async def watched(stage: Stage, seen: Seen, sent: int, rate: float) -> None:
     """Send labels while viewers look; how many came to each, and how late."""
-    sent_at: dict[str, float] = {}
-    delays: list[float] = []
-    counts = [0] * viewers
+    sent_at, delays, counts, viewers = seen.sent_at, seen.delays, seen.counts, len(seen.counts)
     begun = asyncio.Semaphore(0)
+    chance, topic = random.Random(1), stage.topic("reviews")
 
     async def viewer(number: int, session: aiohttp.ClientSession) -> None:
         async with session.get(f"{stage.url}/api/events") as answer:
@@ -110,11 +160,13 @@ async def watched(stage: Stage, viewers: int, sent: int, rate: float) -> None:
                     return
 
     def send() -> None:
+        start = time.monotonic()
         for number in range(sent):
-            label = made_label(stage.topic("reviews"), 10**9 + number, "positive", "watched")
+            time.sleep(max(0.0, start + number / rate - time.monotonic()))
+            name, product = chance.choice(CHOICES), f"product {chance.randrange(seen.products)}"
+            label = made_label(topic, 10**9 + number, name, product)
             sent_at[label.id] = time.monotonic()
-            stage.send(f"{stage.topic('reviews')}.labels", label.model_dump_json().encode())
-            time.sleep(1 / rate)
+            stage.send(f"{topic}.labels", label.model_dump_json().encode())
 
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=None)
@@ -159,6 +211,12 @@ def asked(stage: Stage, path: str) -> dict:  # type: ignore[type-arg]
     """An answer of the dashboard."""
     with urllib.request.urlopen(f"{stage.url}/api/{path}", timeout=60) as answer:
         return dict(json.load(answer))
+
+
+def held(stage: Stage, pid: int) -> str:
+    """What the dashboard holds in memory and on disk."""
+    size = sum(file.stat().st_size for file in stage.folder.glob("history.db*"))
+    return f"{memory(pid):.0f} MB of memory, {size / 1e6:.1f} MB of history"
 
 
 def memory(pid: int) -> float:

@@ -107,6 +107,9 @@ class Hyper(BaseModel):
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="the rate of each group is this much of the one above it"
     )
+    frozen_layers: int = Field(
+        0, ge=0, description="that learn nothing, from below, and the embeddings with them"
+    )
     warmup_steps: int = Field(100, ge=0)
     weight_decay: float = Field(0.01, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)

@@ -108,7 +108,8 @@ def test_every_secret_that_a_process_reads_is_mounted(
 
 SECTIONS = {
     **{name: name for name in ("dashboard", "filter")},
-    **{f"sink-{name}": name for name in ("postgres", "webhook", "feed", "imap")},
+    **{f"sink-{name}": name for name in ("postgres", "webhook", "imap")},
+    "sink-feed": "feed_sink",
     **{f"ingest-{name}": name for name in ("feeds", "imap")},
 }
 
@@ -130,7 +131,7 @@ def test_a_process_listens_where_its_pod_says(
         "filter": address(settings.filter.http),
         "sink-postgres": address(settings.postgres.http),
         "sink-webhook": address(settings.webhook.http),
-        "sink-feed": address(settings.feed.http),
+        "sink-feed": address(settings.feed_sink.http),
         "sink-imap": address(settings.imap.sink_http),
         "ingest-feeds": address(settings.feeds.http),
         "ingest-imap": address(settings.imap.http),

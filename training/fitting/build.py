@@ -149,7 +149,14 @@ def fit_model(job: FitJob, encoder: Artifact, corpus: Corpus) -> AlbertForSequen
             log_to=job.log_to,
             callbacks=job.callbacks,
         )
-        return fine_tune(recipe, encoder.path, data, validation, run)
+        return fine_tune(
+            recipe,
+            encoder.path,
+            data,
+            validation,
+            run,
+            AlbertForSequenceClassification.from_pretrained,
+        )
 
 
 def _targets(job: FitJob, encoder: Artifact, train: Sequence[Example], corpus: Corpus) -> Tokenized:

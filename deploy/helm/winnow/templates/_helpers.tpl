@@ -46,7 +46,7 @@ configuration, whether others ask them, and values. */}}
   "filter" (dict "args" (list "filter") "section" "filter" "address" "http" "serves" true)
   "sink-postgres" (dict "args" (list "sink" "postgres") "section" "postgres" "address" "http")
   "sink-webhook" (dict "args" (list "sink" "webhook") "section" "webhook" "address" "http")
-  "sink-feed" (dict "args" (list "sink" "feed") "section" "feed" "address" "http" "serves" true)
+  "sink-feed" (dict "args" (list "sink" "feed") "section" "feed_sink" "address" "http" "serves" true)
   "sink-imap" (dict "args" (list "sink" "imap") "section" "imap" "address" "sink_http")
   "ingest-feeds" (dict "args" (list "ingest" "feeds") "section" "feeds" "address" "http")
   "ingest-imap" (dict "args" (list "ingest" "imap") "section" "imap" "address" "http") -}}
