@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from stream_app.__main__ import app
 from stream_app.configuration import load_settings
@@ -152,3 +153,11 @@ def test_the_dashboard_finds_a_worker(helm: Helm, tmp_path: Path, monkeypatch: p
     [worker] = settings.dashboard.workers
     name, port = worker.split(":")
     assert [each["port"] for each in services[name]["ports"]] == [int(port)]
+
+
+def test_a_rendered_configuration_passes_its_own_check(helm: Helm, tmp_path: Path):
+    documents = helm.documents(VALUES["minimal"])
+    file = tmp_path / "winnow.toml"
+    file.write_text(configuration(documents, pods(documents)["labels-worker"]), encoding="utf-8")
+    done = CliRunner().invoke(app, ["config", "check", "--config", str(file)])
+    assert done.exit_code == 0, done.output
