@@ -48,7 +48,6 @@ test-mail: install  ## mail through Postfix, the filter and Dovecot, with faults
 	$(BIN)/python -m pytest tests/mail
 
 test-helm: install  ## the Helm chart with a real helm, which is fetched, against the schemas of its objects
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[helm]"
 	HELM=$$($(BIN)/python -m tests.helm.fetch $(VENV)/helm) $(BIN)/python -m pytest tests/helm
 
 REGISTRY := $(VENV)/registry

@@ -78,6 +78,9 @@ def test_values_that_do_not_go_together_are_refused(helm: Helm):
         'config.kafka.ssl_ca_file="/etc/ca.pem"',
     )
     assert "KEDA needs it from a Secret" in elsewhere.stderr
+    registry = 'config.registry.uri="http://mlflow:5000"'
+    untrained = helm.template(VALUES["minimal"], registry, 'refresh.routes=["mail"]')
+    assert "needs refresh.image.repository" in untrained.stderr
     unknown = helm.template(VALUES["mail"], 'refresh.routes=["news"]')
     assert "there is no route news in config.routes; there are: mail" in unknown.stderr
 

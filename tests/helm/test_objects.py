@@ -8,37 +8,22 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
 from bench.autoscaler import DOWN_EVERY_SECONDS
 from tests.helm.conftest import ROOT, VALUES, Document, Helm, pods
 
-kubernetes_validate = pytest.importorskip(
-    "kubernetes_validate", reason="the extra `helm` is not installed: `make test-helm` does it"
-)
-KUBERNETES = (
-    "1.29",
-    "1.37",
-)  # the oldest that Chart.yaml allows, and the newest there are schemas of
+KUBERNETES = ("1.29", "1.37")  # the oldest that Chart.yaml allows, and the newest with schemas
 MODELS = {
     "keda.sh/v1alpha1": "cloudcoil.models.keda.v1alpha1",
     "monitoring.coreos.com/v1": "cloudcoil.models.prometheus_operator.v1",
 }
-# parameters of KEDA's Kafka trigger: to the API server they are any strings
-TRIGGER = {
-    *("bootstrapServers", "consumerGroup", "topic", "lagThreshold", "activationLagThreshold"),
-    *(
-        "offsetResetPolicy",
-        "allowIdleConsumers",
-        "limitToPartitionsWithLag",
-        "version",
-        "sasl",
-        "tls",
-    ),
-}
+# of the parameters of KEDA's Kafka trigger, which are any strings to the API server
+TRIGGER = {"bootstrapServers", "consumerGroup", "topic", "lagThreshold", "offsetResetPolicy"}
+TRIGGER |= {"allowIdleConsumers", "sasl", "tls"}
 CREDENTIALS = {"username", "password", "ca", "cert", "key", "keyPassword"}
-
 FREE = {"metadata", "matchLabels", "labels", "annotations", "limits", "requests"}  # any key
 REFUSALS = (AssertionError, ValueError, kubernetes_validate.ValidationError)
 Kinds = Callable[[str], list[Document]]

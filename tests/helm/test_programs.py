@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from stream_app.__main__ import app
 from stream_app.configuration import load_settings
@@ -108,7 +109,8 @@ def test_every_secret_that_a_process_reads_is_mounted(
 
 SECTIONS = {
     **{name: name for name in ("dashboard", "filter")},
-    **{f"sink-{name}": name for name in ("postgres", "webhook", "feed", "imap")},
+    **{f"sink-{name}": name for name in ("postgres", "webhook", "imap")},
+    "sink-feed": "feed_sink",
     **{f"ingest-{name}": name for name in ("feeds", "imap")},
 }
 
@@ -130,7 +132,7 @@ def test_a_process_listens_where_its_pod_says(
         "filter": address(settings.filter.http),
         "sink-postgres": address(settings.postgres.http),
         "sink-webhook": address(settings.webhook.http),
-        "sink-feed": address(settings.feed.http),
+        "sink-feed": address(settings.feed_sink.http),
         "sink-imap": address(settings.imap.sink_http),
         "ingest-feeds": address(settings.feeds.http),
         "ingest-imap": address(settings.imap.http),
@@ -151,3 +153,11 @@ def test_the_dashboard_finds_a_worker(helm: Helm, tmp_path: Path, monkeypatch: p
     [worker] = settings.dashboard.workers
     name, port = worker.split(":")
     assert [each["port"] for each in services[name]["ports"]] == [int(port)]
+
+
+def test_a_rendered_configuration_passes_its_own_check(helm: Helm, tmp_path: Path):
+    documents = helm.documents(VALUES["minimal"])
+    file = tmp_path / "winnow.toml"
+    file.write_text(configuration(documents, pods(documents)["labels-worker"]), encoding="utf-8")
+    done = CliRunner().invoke(app, ["config", "check", "--config", str(file)])
+    assert done.exit_code == 0, done.output

@@ -38,23 +38,42 @@ labels:
 {{- dict "workers" $workers | toJson -}}
 {{- end -}}
 
-{{/* Processes that are enabled, as JSON: part, arguments, ports, the section they have in the
-configuration, whether others ask them, and values. */}}
+{{/* What can run beside workers: arguments, its section of the configuration, what that needs in a
+pod, which of these keys has the address of metrics and health, whether others ask it. */}}
+{{- define "winnow.known" -}}
+dashboard: {args: [dashboard], section: dashboard, needs: {listen: "0.0.0.0:9180"}, address: listen, serves: true}
+filter: {args: [filter], section: filter, needs: {http: "0.0.0.0:9109", listen: "inet:0.0.0.0:8894"}, address: http, serves: true}
+sink-postgres: {args: [sink, postgres], section: postgres, needs: {http: "0.0.0.0:9111"}, address: http}
+sink-webhook: {args: [sink, webhook], section: webhook, needs: {http: "0.0.0.0:9112"}, address: http}
+sink-feed: {args: [sink, feed], section: feed_sink, needs: {http: "0.0.0.0:9113"}, address: http, serves: true}
+sink-imap: {args: [sink, imap], section: imap, needs: {sink_http: "0.0.0.0:9118"}, address: sink_http}
+ingest-feeds: {args: [ingest, feeds], section: feeds, needs: {http: "0.0.0.0:9110"}, address: http}
+ingest-imap: {args: [ingest, imap], section: imap, needs: {http: "0.0.0.0:9117"}, address: http}
+{{- end -}}
+
+{{/* The configuration with what enabled processes need, as JSON. */}}
+{{- define "winnow.config" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- range $part, $how := include "winnow.known" . | fromYaml -}}
+{{- if (get $.Values.processes $part).enabled -}}
+{{- $_ := set $config $how.section (merge (get $config $how.section | default dict) $how.needs) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.processes.dashboard.enabled (not $config.dashboard.workers) -}}
+{{- $service := include "winnow.name" (dict "root" . "part" "worker") -}}
+{{- $_ := set $config.dashboard "workers" (list (printf "%s:%v" $service ($config.metrics.port | default 9108))) -}}
+{{- end -}}
+{{- toJson $config -}}
+{{- end -}}
+
+{{/* Processes that are enabled, as JSON: what is known of each, part, ports and values. */}}
 {{- define "winnow.processes" -}}
-{{- $known := dict
-  "dashboard" (dict "args" (list "dashboard") "section" "dashboard" "address" "listen" "serves" true)
-  "filter" (dict "args" (list "filter") "section" "filter" "address" "http" "serves" true)
-  "sink-postgres" (dict "args" (list "sink" "postgres") "section" "postgres" "address" "http")
-  "sink-webhook" (dict "args" (list "sink" "webhook") "section" "webhook" "address" "http")
-  "sink-feed" (dict "args" (list "sink" "feed") "section" "feed" "address" "http" "serves" true)
-  "sink-imap" (dict "args" (list "sink" "imap") "section" "imap" "address" "sink_http")
-  "ingest-feeds" (dict "args" (list "ingest" "feeds") "section" "feeds" "address" "http")
-  "ingest-imap" (dict "args" (list "ingest" "imap") "section" "imap" "address" "http") -}}
+{{- $config := include "winnow.config" . | fromJson -}}
 {{- $processes := list -}}
-{{- range $part, $how := $known -}}
+{{- range $part, $how := include "winnow.known" . | fromYaml -}}
 {{- $values := get $.Values.processes $part -}}
 {{- if $values.enabled -}}
-{{- $section := get $.Values.config $how.section -}}
+{{- $section := get $config $how.section -}}
 {{- $ports := dict "http" (get $section $how.address | splitList ":" | last) -}}
 {{- if and (eq $part "filter") $section.listen -}}
 {{- $_ := set $ports "milter" ($section.listen | splitList ":" | last) -}}
