@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 from torch.utils.data import Dataset
 from transformers import (
-    AlbertForSequenceClassification,
     EarlyStoppingCallback,
     EvalPrediction,
     PrinterCallback,
@@ -36,6 +35,7 @@ from transformers.utils import logging as transformers_logging
 
 from stream_app.core.errors import ConfigError
 from stream_app.core.machine import cores
+from stream_app.engine.pooled import PooledAlbert
 from stream_app.engine.protocol import TokenIds
 from stream_app.model.artifact import Problem
 from training.fitting.loss import Loss, class_weights
@@ -86,7 +86,7 @@ class FitRun:
 
 def fine_tune(
     recipe: Recipe, encoder: Path, data: Tokenized, validation: Tokenized | None, run: FitRun
-) -> AlbertForSequenceClassification:
+) -> PooledAlbert:
     """The encoder with a trained classifier on top, in float32 on the CPU.
 
     Batches hold texts of about one length, so little is spent on padding. Arithmetic is bfloat16
@@ -116,7 +116,7 @@ def fine_tune(
         trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_checkpoint(run, recipe, arguments))
     torch.nn.Module.to(model, "cpu")
-    model.eval()
+    torch.nn.Module.eval(model)
     return model
 
 
@@ -181,9 +181,9 @@ def attention() -> str:
     return "sdpa" if torch.cuda.is_available() else "eager"
 
 
-def _classifier(recipe: Recipe, encoder: Path) -> AlbertForSequenceClassification:
+def _classifier(recipe: Recipe, encoder: Path) -> PooledAlbert:
     names = dict(enumerate(recipe.labels))
-    model: AlbertForSequenceClassification = AlbertForSequenceClassification.from_pretrained(
+    model: PooledAlbert = PooledAlbert.from_pretrained(
         encoder,
         dtype=torch.float32,
         use_safetensors=True,
