@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from stream_app.engine.protocol import TokenIds
 from stream_app.model.artifact import Artifact, ModelCard
+from stream_app.model.checks.config import positions
 from stream_app.model.decision import lengths
 from stream_app.model.tokenizer import Tokenizer
 from training.data.augment import shortened
 from training.data.corpus import Corpus, Example
-from training.examples.embeddings import Array, embeddings, write_classifier
+from training.examples.embeddings import embeddings, write_classifier
 from training.examples.found import Examples
-from training.examples.probe import NGRAMS, STRENGTH, Learnable, Probe, fit_probe
-from training.examples.validation import Judged, best_share, cross_validated
+from training.examples.probe import NGRAMS, Array, Learnable, Probe, Settings, fit_probe
+from training.examples.validation import Judged, best_settings, cross_validated
 from training.fitting.drift_reference import write_reference
 from training.fitting.familiarity import write_familiarity
 from training.fitting.model_files import copy_tokenizer, unsealed
@@ -59,7 +60,7 @@ def fit(job: Job) -> Artifact:
         version="1",
         labels=found.labels,
         problem=found.problem,
-        max_tokens=MAX_TOKENS,
+        max_tokens=min(MAX_TOKENS, positions(job.encoder.path)),
         description=f"Made from {len(found.examples)} examples.",
         data=list(job.lineage),
     )
@@ -69,21 +70,19 @@ def fit(job: Job) -> Artifact:
     ids = Tokenizer(model).encode([example.text for example in found.examples])
     truth = true_labels(found.examples, card)
     job.progress("embedding the texts")
-    whole = embeddings(job.encoder, ids)
-    learnt = _learnable(job, model, whole, truth)
-    judged = cross_validated(learnt, whole, found.problem, job.progress)
-    share = best_share(judged.linear, judged.head, truth, found.problem)
+    texts = [example.text for example in found.examples]
+    learnt = Learnable(texts, embeddings(job.encoder, ids), truth, found.problem)
+    judged = cross_validated(learnt, job.progress)
+    how = best_settings(judged, truth, found.problem)
     job.progress("fitting on every text")
-    probe = fit_probe(learnt, found.problem).weighed(share)
-    _write(job, probe)
-    logits = judged.linear + np.float32(share) * judged.head
-    scored = _scored(found.examples, logits, truth, ids)
-    card = calibrated(card, scored, _short(job, model, judged, share))
+    _write(job, fit_probe(learnt, how))
+    scored = _scored(found.examples, judged.logits(how), truth, ids)
+    card = calibrated(card, scored, _short(job, model, learnt, judged, how))
     training = {
         "method": "linear classifier on frozen embeddings, and n-gram head",
         "texts": len(found.examples),
-        "strength": STRENGTH,
-        "ngrams": {**NGRAMS.model_dump(), "share": round(share, 3)},
+        "chosen": asdict(how),
+        "ngrams": NGRAMS.model_dump(),
         "encoder": {"sha256": job.encoder.digest, "origin": job.encoder.card.description},
         "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("torch", "scikit-learn", "tokenizers")},
@@ -117,41 +116,19 @@ def _tfidf(judged: Judged, scored: Scored, card: ModelCard) -> dict[str, Any]:
     return {"accuracy": metrics.rounded(right.mean()), "interval": interval}
 
 
-def _learnable(job: Job, model: Artifact, whole: Array, truth: NDArray[np.bool_]) -> Learnable:
-    """The texts, and of the longer ones their halves: an embedding of each is one more to learn."""
-    texts = [example.text for example in job.found.examples]
-    halves = [(row, half) for row, text in enumerate(texts) for half in _halves(text)]
-    ids = Tokenizer(model).encode([half for _, half in halves])
-    crops = np.concatenate([whole, embeddings(job.encoder, ids)]) if halves else whole
-    crop_of = np.array([*range(len(texts)), *(row for row, _ in halves)])
-    return Learnable(texts, crops, crop_of, truth)
-
-
-_LEAST_WORDS = 60  # of a text that is also learnt by halves
-
-
-def _halves(text: str) -> list[str]:
-    words = text.split(" ")
-    if len(words) < _LEAST_WORDS:
-        return []
-    middle = len(words) // 2
-    return [" ".join(words[:middle]), " ".join(words[middle:])]
-
-
-def _short(job: Job, model: Artifact, judged: Judged, share: float) -> Scored:
+def _short(job: Job, model: Artifact, learnt: Learnable, judged: Judged, how: Settings) -> Scored:
     """Texts cut short, each scored by a model that has not learnt from it."""
-    examples = job.found.examples
-    parts, logits = [], []
-    for (_, held), probe in zip(judged.folds, judged.probes, strict=True):
-        cut = shortened([examples[row] for row in held.tolist()], 1, seed=1)
+    cuts: list[Example] = []
+    every: list[TokenIds] = []
+    logits = [np.zeros((0, len(model.card.labels)), np.float32)]
+    for rest, held in judged.folds:
+        cut = shortened([job.found.examples[row] for row in held.tolist()], 1, seed=1)
         texts = [example.text for example in cut]
         ids = Tokenizer(model).encode(texts)
-        weighed = probe.weighed(share)
-        embedded = embeddings(job.encoder, ids)
-        logits.append(weighed.linear.logits(embedded) + weighed.head.logits(texts))
-        parts.append((cut, ids))
-    cuts = [example for cut, _ in parts for example in cut]
-    every = [text for _, ids in parts for text in ids]
+        probe = fit_probe(learnt.at(rest), how)
+        logits.append(probe.logits(texts, embeddings(job.encoder, ids)))
+        cuts += cut
+        every += ids
     return _scored(cuts, np.concatenate(logits), true_labels(cuts, model.card), every)
 
 

@@ -111,7 +111,7 @@ def _check(found: Examples, wanted: Sequence[str]) -> None:
             f"the examples have {only}: a model needs texts of two or more; if another column "
             "holds the label, say which with --label-field"
         )
-    if len(counts) > _MOST_LABELS or 2 * len(counts) > len(found.examples):
+    if len(counts) > _MOST_LABELS or 3 * len(counts) > 2 * sum(counts.values()):
         raise ConfigError(
             f"the examples have {len(counts)} different labels in {len(found.examples)} texts: is "
             "another column the label (--label-field)? or name those to learn with --labels"

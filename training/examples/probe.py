@@ -2,13 +2,12 @@
 
 The encoder stays as it is: a few hundred texts teach it nothing, and make it forget what it knows
 (Kumar et al., "Fine-Tuning can Distort Pretrained Features", 2022). Each part is weak where the
-other is strong: the embedding knows what texts mean, the head knows the words that give a label
-away. How much each says in their sum is chosen on texts that neither has learnt from.
+other is strong: the embedding knows what texts mean, the head the words that give a label away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,15 +16,52 @@ from sklearn.linear_model import LogisticRegression
 
 from stream_app.model.artifact import Problem
 from stream_app.model.ngrams import NgramHead
+from training.examples.bayes import fit_bayes
 from training.fitting.ngrams import fit_head
 from training.recipe import Ngrams
 
 Array = NDArray[np.float32]
 Truth = NDArray[np.bool_]  # [texts, labels]
+Floats = NDArray[np.float64]
 
 NGRAMS = Ngrams(words=1, bits=18, strength=10)
-STRENGTH = 0.003  # inverse of the L2 penalty on standardised embeddings
+HEADS: Mapping[str, Callable[[Sequence[str], Truth, Ngrams], NgramHead]] = {
+    "naive Bayes": fit_bayes,  # of one label a text; better with few texts
+    "regression": fit_head,
+}
+STRENGTHS = (0.001, 0.003, 0.01, 0.05)  # inverse of the L2 penalty
 _ITERATIONS = 300
+_UNSEEN = 10.0  # logit of a label that every text has, or none
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is chosen out of fold: the linear part's strength, the kind of head, and how much the
+    head counts in the sum of logits."""
+
+    strength: float
+    head: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Learnable:
+    """Prepared texts, their embeddings [texts, hidden] and labels [texts, labels]."""
+
+    texts: Sequence[str]
+    embedded: Array
+    truth: Truth
+    problem: Problem
+
+    @property
+    def heads(self) -> list[str]:
+        """The kinds of head that can learn from them."""
+        return list(HEADS) if self.problem == "single_label" else ["regression"]
+
+    def at(self, rows: NDArray[np.int64]) -> Learnable:
+        """Some of the texts."""
+        texts = [self.texts[row] for row in rows.tolist()]
+        return replace(self, texts=texts, embedded=self.embedded[rows], truth=self.truth[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,81 +83,46 @@ class Probe:
     linear: Linear
     head: NgramHead
 
-    def weighed(self, share: float) -> Probe:
-        """The probe whose head counts `share` times."""
-        by = np.float32(share)
-        return replace(
-            self, head=replace(self.head, scale=self.head.scale * by, bias=self.head.bias * by)
-        )
+    def logits(self, texts: Sequence[str], embedded: Array) -> Array:
+        """[texts, labels]."""
+        return self.linear.logits(embedded) + self.head.logits(texts)
 
 
-@dataclass(frozen=True, slots=True)
-class Learnable:
-    """Texts to learn from. `crops` are embeddings of parts of them, [crops, hidden], of the texts
-    `crop_of` [crops]; every text is a crop of itself."""
-
-    texts: Sequence[str]
-    crops: Array
-    crop_of: NDArray[np.int64]
-    truth: Truth
-
-    def at(self, rows: NDArray[np.int64]) -> Learnable:
-        """Some of the texts."""
-        kept = np.isin(self.crop_of, rows)
-        place = {row: number for number, row in enumerate(rows.tolist())}
-        return Learnable(
-            [self.texts[row] for row in rows.tolist()],
-            self.crops[kept],
-            np.array([place[row] for row in self.crop_of[kept].tolist()]),
-            self.truth[rows],
-        )
+def fit_probe(learnt: Learnable, how: Settings) -> Probe:
+    """Both parts, weighed."""
+    head = HEADS[how.head](learnt.texts, learnt.truth, NGRAMS)
+    share = np.float32(how.share)
+    weighed = replace(head, scale=head.scale * share, bias=head.bias * share)
+    return Probe(fit_linear(learnt, how.strength), weighed)
 
 
-def fit_probe(learnt: Learnable, problem: Problem) -> Probe:
-    """Both parts by themselves, the head at share 1."""
-    linear = fit_linear(learnt.crops, learnt.truth[learnt.crop_of], problem)
-    return Probe(linear, fit_head(learnt.texts, learnt.truth, NGRAMS))
-
-
-def fit_linear(embedded: Array, truth: Truth, problem: Problem) -> Linear:
-    """Logistic regression over standardised embeddings [texts, hidden]; a label that no text or
-    every text has is as sure as its share."""
-    middle, spread = embedded.mean(axis=0), embedded.std(axis=0) + 1e-6
-    standard = (embedded - middle) / spread
-    labels = truth.shape[1]
-    weight = np.zeros((labels, embedded.shape[1]))
-    bias = np.full(labels, -_UNSEEN)
-    if problem == "single_label":
-        _fit_together(standard, truth, weight, bias)
-    else:
-        _fit_each(standard, truth, weight, bias)
+def fit_linear(learnt: Learnable, strength: float) -> Linear:
+    """Logistic regression over standardised embeddings."""
+    middle, spread = learnt.embedded.mean(axis=0), learnt.embedded.std(axis=0) + 1e-6
+    fit = _fit_together if learnt.problem == "single_label" else _fit_each
+    weight, bias = fit((learnt.embedded - middle) / spread, learnt.truth, strength)
     weight = weight / spread
     return Linear(weight.astype(np.float32), (bias - weight @ middle).astype(np.float32))
 
 
-_UNSEEN = 10.0  # logit
-
-
-def _fit_together(
-    standard: Array, truth: Truth, weight: NDArray[np.float64], bias: NDArray[np.float64]
-) -> None:
+def _fit_together(standard: Array, truth: Truth, strength: float) -> tuple[Floats, Floats]:
     """One softmax over the labels."""
-    chosen = truth.argmax(axis=1)
-    fitted = LogisticRegression(C=STRENGTH, max_iter=_ITERATIONS).fit(standard, chosen)
+    fitted = LogisticRegression(C=strength, max_iter=_ITERATIONS)
+    fitted.fit(standard, truth.argmax(axis=1))
+    weight, bias = fitted.coef_, fitted.intercept_
     if len(fitted.classes_) == 2:  # sklearn keeps the difference of the two
-        weight[fitted.classes_] = np.concatenate([-fitted.coef_, fitted.coef_]) / 2
-        bias[fitted.classes_] = np.concatenate([-fitted.intercept_, fitted.intercept_]) / 2
-    else:
-        weight[fitted.classes_], bias[fitted.classes_] = fitted.coef_, fitted.intercept_
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    every = np.zeros((truth.shape[1], standard.shape[1])), np.full(truth.shape[1], -_UNSEEN)
+    every[0][fitted.classes_], every[1][fitted.classes_] = weight, bias
+    return every
 
 
-def _fit_each(
-    standard: Array, truth: Truth, weight: NDArray[np.float64], bias: NDArray[np.float64]
-) -> None:
+def _fit_each(standard: Array, truth: Truth, strength: float) -> tuple[Floats, Floats]:
     """Each label against its absence."""
+    weight = np.zeros((truth.shape[1], standard.shape[1]))
+    bias = np.where(truth.all(axis=0), _UNSEEN, -_UNSEEN)
     for label, inside in enumerate(truth.T):
         if inside.any() and not inside.all():
-            fitted = LogisticRegression(C=STRENGTH, max_iter=_ITERATIONS).fit(standard, inside)
+            fitted = LogisticRegression(C=strength, max_iter=_ITERATIONS).fit(standard, inside)
             weight[label], bias[label] = fitted.coef_[0], fitted.intercept_[0]
-        elif inside.all():
-            bias[label] = _UNSEEN
+    return weight, bias

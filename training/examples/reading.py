@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import mailbox
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def _read_table(file: Path, fields: Fields) -> Reading:
         labels = _labels(row.get(label))
         if not labels:
             unlabelled += 1
-        elif message := _message(row, text, spec):
+        elif message := _message(row, {text, *_TITLES} - {label}, spec):
             found.append(Labelled(message, labels))
         else:
             unreadable += 1
@@ -81,9 +81,9 @@ def _read_table(file: Path, fields: Fields) -> Reading:
     return Reading(found, "json", dict(spec.names), unreadable, unlabelled, lists)
 
 
-def _message(row: Row, text: str, spec: ParseSpec) -> Message | None:
-    """What the service reads in a row, which has no label there; None without text."""
-    kept = {name: row.get(name) for name in {text, *_TITLES} if row.get(name) is not None}
+def _message(row: Row, names: Collection[str], spec: ParseSpec) -> Message | None:
+    """What the service reads of these columns, which the label is none of; None without text."""
+    kept = {name: row.get(name) for name in names if row.get(name) is not None}
     try:
         return CODECS["json"](json.dumps(kept, default=str).encode(), spec)
     except RecordError:

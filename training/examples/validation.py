@@ -6,9 +6,8 @@ TF-IDF with logistic regression, fitted on the same folds.
 
 from __future__ import annotations
 
-import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,43 +18,56 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from stream_app.model.artifact import Problem
 from training.data.split import groups
-from training.examples.probe import Array, Learnable, Probe, Truth, fit_probe
+from training.examples.probe import (
+    HEADS,
+    NGRAMS,
+    STRENGTHS,
+    Array,
+    Learnable,
+    Settings,
+    Truth,
+    fit_linear,
+)
 from training.judging.calibrate import cross_entropy
 
-_log = logging.getLogger(__name__)
 _FOLDS = 5
-_SHARES = np.concatenate([[0.0], np.geomspace(0.05, 20, 61)])  # each a tenth above the last
+_SHARES = np.concatenate([[0.0], np.geomspace(0.05, 20, 30)])  # each a fifth above the last
 _TFIDF_STRENGTH = 30.0
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to learn from, rows to score
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Out-of-fold logits [texts, labels] of the two parts of a probe, and of TF-IDF."""
+    """Out-of-fold logits [texts, labels]: of linear parts by strength, of heads by kind, and of
+    TF-IDF."""
 
-    linear: Array
-    head: Array
+    linear: Mapping[float, Array]
+    heads: Mapping[str, Array]
     tfidf: Array
     folds: Sequence[Fold]
-    probes: Sequence[Probe]  # one a fold
+
+    def logits(self, how: Settings) -> Array:
+        """Of the sum, [texts, labels]."""
+        return self.linear[how.strength] + np.float32(how.share) * self.heads[how.head]
 
 
-def cross_validated(
-    learnt: Learnable, whole: Array, problem: Problem, progress: Callable[[str], None]
-) -> Judged:
-    """Fit a model for each fold. `whole` [texts, hidden] are the texts' embeddings."""
-    shape = learnt.truth.shape
-    linear, head, tfidf = (np.zeros(shape, np.float32) for _ in range(3))
-    every, probes = list(folds(learnt)), []
-    for number, (rest, held) in enumerate(every, 1):
-        progress(f"fold {number} of {len(every)}")
-        probe = fit_probe(learnt.at(rest), problem)
-        texts = [learnt.texts[row] for row in held.tolist()]
-        linear[held], head[held] = probe.linear.logits(whole[held]), probe.head.logits(texts)
-        known = [learnt.texts[row] for row in rest.tolist()]
-        tfidf[held] = tfidf_logits(known, learnt.truth[rest], texts)
-        probes.append(probe)
-    return Judged(linear, head, tfidf, every, probes)
+def cross_validated(learnt: Learnable, progress: Callable[[str], None]) -> Judged:
+    """Fit every candidate for each fold, and score the texts of the fold."""
+    judged = Judged(
+        {strength: np.zeros(learnt.truth.shape, np.float32) for strength in STRENGTHS},
+        {kind: np.zeros(learnt.truth.shape, np.float32) for kind in learnt.heads},
+        np.zeros(learnt.truth.shape, np.float32),
+        list(folds(learnt)),
+    )
+    for number, (rest, held) in enumerate(judged.folds, 1):
+        progress(f"fold {number} of {len(judged.folds)}")
+        known, texts = learnt.at(rest), [learnt.texts[row] for row in held.tolist()]
+        for strength, logits in judged.linear.items():
+            logits[held] = fit_linear(known, strength).logits(learnt.embedded[held])
+        for kind, logits in judged.heads.items():
+            logits[held] = HEADS[kind](known.texts, known.truth, NGRAMS).logits(texts)
+        judged.tfidf[held] = tfidf_logits(known.texts, known.truth, texts)
+    return judged
 
 
 def folds(learnt: Learnable) -> Iterator[Fold]:
@@ -68,10 +80,15 @@ def folds(learnt: Learnable) -> Iterator[Fold]:
         yield from split.split(combined, combined, groups(learnt.texts))
 
 
-def best_share(linear: Array, head: Array, truth: Truth, problem: Problem) -> float:
-    """How much the n-gram head counts beside the linear part: the least cross-entropy."""
-    losses = [_loss(linear + np.float32(share) * head, truth, problem) for share in _SHARES]
-    return float(_SHARES[int(np.argmin(losses))])
+def best_settings(judged: Judged, truth: Truth, problem: Problem) -> Settings:
+    """Those of the least cross-entropy out of fold, each sum at its own best temperature."""
+    every = (
+        Settings(strength, head, float(share))
+        for strength in judged.linear
+        for head in judged.heads
+        for share in _SHARES
+    )
+    return min(every, key=lambda how: _loss(judged.logits(how), truth, problem))
 
 
 def _loss(logits: Array, truth: Truth, problem: Problem) -> float:
