@@ -12,6 +12,7 @@ from training.examples.build import TEST, TFIDF
 from training.examples.found import FEW, Examples
 from training.examples.languages import UNKNOWN
 from training.examples.reading import Reading
+from training.judging.metrics import exact_interval
 
 _MOST = 20  # labels that are listed
 _CONFUSED = 5
@@ -49,13 +50,13 @@ def found_lines(found: Examples) -> Iterator[str]:
 def result_lines(model: Artifact) -> Iterator[str]:
     """How good the model is, and what it takes for something else."""
     figures, tfidf = model.card.evaluation["test"][TEST], model.card.evaluation[TFIDF]
-    low, high = figures.get("intervals", {}).get("accuracy", (None, None))
-    interval = f" ({low:.3f} to {high:.3f})" if low is not None else ""
+    rows, accuracy = figures["rows"], figures["accuracy"]
+    low, high = exact_interval(round(accuracy * rows), rows)
     of = "" if model.card.problem == "single_label" else " of all labels of a text"
-    yield f"accuracy{of}, by cross-validation: {figures['accuracy']:.3f}{interval}"
+    yield f"accuracy{of}, by cross-validation: {accuracy:.3f} ({low:.3f} to {high:.3f})"
     low, high = tfidf["interval"]
     yield f"TF-IDF with logistic regression:  {tfidf['accuracy']:.3f} ({low:.3f} to {high:.3f})"
-    if figures["accuracy"] <= tfidf["accuracy"]:
+    if accuracy <= tfidf["accuracy"]:
         yield "TF-IDF does as well on these: more examples, or labels that differ more, may help"
     yield from _confused(model.card.labels, figures)
 
