@@ -128,7 +128,7 @@ def probe(encoder: str) -> Predict:
             for part in (of.train, of.test)
         )
         truth = true_labels(of.train, card.model_copy(update={"labels": of.labels}))
-        learnt = Learnable([ex.text for ex in of.train], known, truth, "single_label")
+        learnt = Learnable([ex.text for ex in of.train], known, truth, of.labels, "single_label")
         return fit_linear(learnt, STRENGTH).logits(asked).argmax(axis=1)
 
     return predict

@@ -15,7 +15,7 @@ from stream_app.core.settings import RouteSettings
 from stream_app.engine import load_engine
 from stream_app.model.artifact import load_artifact
 from tests.tiny_model import RARE, save_tiny_albert
-from tests.training_data import words
+from tests.training_data import WORDS, words
 from training.__main__ import app
 from training.data.corpus import Example
 from training.judging.evaluate import score
@@ -96,6 +96,15 @@ def test_texts_may_have_several_labels(folder: Path) -> None:
         score(model, both, "auto").logits.min()
         > score(model, [Example("a number", ())], "auto").logits.max()
     )
+
+
+def test_a_label_whose_texts_are_nearly_one_is_named(folder: Path) -> None:
+    alike = [f"{' '.join(WORDS * 4)} {number}" for number in range(3)]
+    rows = [{"text": text, "label": "x"} for text in alike]
+    rows += [{"text": f"good {word}", "label": "y"} for word in WORDS]
+    (folder / "alike.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(ConfigError, match="the examples of 'x' are nearly one text"):
+        fit(folder, "alike.jsonl", "alike")
 
 
 def test_options_that_do_not_go_together_are_refused(folder: Path) -> None:

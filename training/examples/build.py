@@ -71,7 +71,7 @@ def fit(job: Job) -> Artifact:
     truth = true_labels(found.examples, card)
     job.progress("embedding the texts")
     texts = [example.text for example in found.examples]
-    learnt = Learnable(texts, embeddings(job.encoder, ids), truth, found.problem)
+    learnt = Learnable(texts, embeddings(job.encoder, ids), truth, found.labels, found.problem)
     judged = cross_validated(learnt, job.progress)
     how = best_settings(judged, truth, found.problem)
     job.progress("fitting on every text")

@@ -46,11 +46,12 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Learnable:
-    """Prepared texts, their embeddings [texts, hidden] and labels [texts, labels]."""
+    """Prepared texts, their embeddings [texts, hidden] and labels [texts, labels], by name."""
 
     texts: Sequence[str]
     embedded: Array
     truth: Truth
+    labels: tuple[str, ...]
     problem: Problem
 
     @property

@@ -6,7 +6,6 @@ TF-IDF with logistic regression, fitted on the same folds.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
+from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import Problem
 from training.data.split import groups
+from training.examples.found import LEAST
 from training.examples.probe import (
     HEADS,
     NGRAMS,
@@ -71,13 +72,31 @@ def cross_validated(learnt: Learnable, progress: Callable[[str], None]) -> Judge
 
 
 def folds(learnt: Learnable) -> Iterator[Fold]:
-    """At most five, each label its share, near-duplicates in one fold."""
-    rarest = int(learnt.truth.sum(axis=0).min())
-    combined = np.unique(learnt.truth, axis=0, return_inverse=True)[1].ravel()
-    split = StratifiedGroupKFold(max(2, min(_FOLDS, rarest)), shuffle=True, random_state=1)
-    with warnings.catch_warnings():  # a combination of labels may have one text
-        warnings.simplefilter("ignore", UserWarning)
-        yield from split.split(combined, combined, groups(learnt.texts))
+    """At most five, near-duplicates in one of them; where texts have one label, each has its share.
+
+    Raises ConfigError for a label all of whose texts are near-duplicates.
+    """
+    group = np.array(groups(learnt.texts))
+    different = [len(np.unique(group[inside])) for inside in learnt.truth.T]
+    if min(different) < LEAST:
+        label = learnt.labels[int(np.argmin(different))]
+        raise ConfigError(
+            f"the examples of {label!r} are nearly one text: add different ones, or leave it out "
+            "with --labels"
+        )
+    count = max(LEAST, min(_FOLDS, min(different)))
+    chosen = learnt.truth.argmax(axis=1)
+    if learnt.problem == "single_label":
+        split = StratifiedGroupKFold(count, shuffle=True, random_state=1)
+    else:
+        split = GroupKFold(count, shuffle=True, random_state=1)
+    for rest, held in split.split(chosen, chosen, group):
+        if learnt.problem == "single_label" and not learnt.truth[rest].any(axis=0).all():
+            raise ConfigError(
+                "too many of the examples are near-duplicates: some label has none to learn from "
+                "where they are held back together; add different ones"
+            )
+        yield rest, held
 
 
 def best_settings(judged: Judged, truth: Truth, problem: Problem) -> Settings:
