@@ -129,6 +129,11 @@ def test_a_label_without_texts_does_not_win():
     assert 2 not in head.logits(TEXTS).argmax(axis=1)
 
 
+def test_texts_without_a_word_in_common_teach_nothing_but_shares():
+    head = fit_head(["one", "two", "three"], one_hot([0, 1, 1], 2), SMALL)
+    assert head.logits(["one", "four"]).argmax(axis=1).tolist() == [1, 1]
+
+
 def test_how_much_it_counts_is_what_helps_on_held_out_texts(head: NgramHead):
     truth = np.tile(TRUTH, 20)
     knows = np.eye(2, dtype=np.float32)[truth] * 5

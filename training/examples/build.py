@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from stream_app.engine.protocol import TokenIds
 from stream_app.model.artifact import Artifact, ModelCard
@@ -72,10 +73,11 @@ def fit(job: Job) -> Artifact:
     job.progress("embedding the texts")
     texts = [example.text for example in found.examples]
     learnt = Learnable(texts, embeddings(job.encoder, ids), truth, found.labels, found.problem)
-    judged = cross_validated(learnt, job.progress)
-    how = best_settings(judged, truth, found.problem)
-    job.progress("fitting on every text")
-    _write(job, fit_probe(learnt, how))
+    with threadpool_limits(1):  # sums are so small that threads mostly wait for each other
+        judged = cross_validated(learnt, job.progress)
+        how = best_settings(judged, truth, found.problem)
+        job.progress("fitting on every text")
+        _write(job, fit_probe(learnt, how))
     scored = _scored(found.examples, judged.logits(how), truth, ids)
     card = calibrated(card, scored, _short(job, model, learnt, judged, how))
     training = {

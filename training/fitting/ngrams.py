@@ -76,7 +76,8 @@ def fit_head(texts: Sequence[str], truth: NDArray[np.bool_], how: Ngrams) -> Ngr
     length = np.maximum(np.diff(counted.indptr), 1.0) ** how.by_length
     teaches = length / length.mean()
     seen, rare = _seen(counted), rarity(counted)
-    kept = np.flatnonzero(rare)  # of few texts, most buckets say nothing
+    kept = np.flatnonzero(rare)  # of few texts, most buckets say nothing, or all of them
+    kept = kept if kept.size else np.zeros(1, np.int64)
     several = counted[:, kept]
     present = np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0)).tolist()
     opposite = len(present) == 2 and bool((truth[:, present].sum(axis=1) == 1).all())
