@@ -18,6 +18,7 @@ import torch
 from transformers import AlbertForSequenceClassification, TrainerCallback
 
 from stream_app.core.errors import ConfigError, ModelError
+from stream_app.engine.pooled import PooledAlbert
 from stream_app.model.artifact import (
     NGRAMS,
     TOKENIZER,
@@ -155,7 +156,7 @@ def fit_model(job: FitJob, encoder: Artifact, corpus: Corpus) -> AlbertForSequen
             data,
             validation,
             run,
-            AlbertForSequenceClassification.from_pretrained,
+            PooledAlbert.from_pretrained,
         )
 
 
