@@ -162,19 +162,19 @@ def _result(name: str, work: Work, multi_label: bool) -> dict[str, Any]:
     result: dict[str, Any] = {"source": name}
     if work.message and work.message.message_id:
         result["id"] = work.message.message_id
-    if work.prediction is None:
-        error = work.error or RecordError("internal", "no step gave this message a result")
-        return result | {"error": error.code, "reason": str(error)}
-    result["label"] = work.prediction.label
+    found = work.result
+    if isinstance(found, RecordError):
+        return result | {"error": found.code, "reason": str(found)}
+    result["label"] = found.label
     if multi_label:
-        result["labels"] = list(work.prediction.labels)
+        result["labels"] = list(found.labels)
     result |= {
-        "confidence": work.prediction.confidence,
-        "scores": dict(work.prediction.scores),
-        "decision": work.prediction.decision,
+        "confidence": found.confidence,
+        "scores": dict(found.scores),
+        "decision": found.decision,
     }
-    if work.prediction.familiarity is not None:
-        result["familiarity"] = work.prediction.familiarity
-    if work.prediction.marks:
-        result["marks"] = list(work.prediction.marks)
+    if found.familiarity is not None:
+        result["familiarity"] = found.familiarity
+    if found.marks:
+        result["marks"] = list(found.marks)
     return result

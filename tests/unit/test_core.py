@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stream_app.core.health import Health
-from stream_app.core.logs import RateLimit
+from stream_app.core.logs import EACH, RateLimit
 from stream_app.core.machine import cores
 
 
@@ -91,6 +91,12 @@ def test_a_flood_becomes_one_line_with_a_count():
     assert passes(5, logging.INFO) == "down 5"
     clock.now = 11
     assert passes(6) == "down 6 [3 more like this suppressed]"
+
+
+def test_what_is_marked_is_written_each_time():
+    limit = RateLimit(clock=Clock())
+    marked = [logging.makeLogRecord({"levelno": logging.ERROR, **EACH}) for _ in range(3)]
+    assert all(map(limit.filter, marked))
 
 
 def test_messages_that_differ_in_numbers_are_of_one_kind():

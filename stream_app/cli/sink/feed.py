@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stream_app.cli.options import ConfigFile, RouteName, chosen_routes, with_options
-from stream_app.cli.sink.options import Level
+from stream_app.cli.options import ConfigFile, Format, Level, RouteName, chosen_routes, with_options
 from stream_app.configuration import load_settings
 from stream_app.core.logs import configure_logging
 
@@ -28,14 +27,15 @@ def feed(
         ),
     ] = None,
     log_level: Level = "info",
+    log_format: Format = "text",
 ) -> None:
     """Serve an Atom and a JSON feed of each route and label, until SIGTERM or Ctrl-C.
 
     At /feeds/ROUTE/LABEL.atom and .json: title, link and label of the newest items. /feeds/ lists
     them.
     """
+    configure_logging(log_level, log_format)
     settings = with_options(load_settings(config), "feed_sink", {"file": file, "http": http})
-    configure_logging(log_level)
     from stream_app.sinks.feed.effect import BATCH, FeedItems  # which --help has no use for
     from stream_app.sinks.feed.http import FeedServer
     from stream_app.sinks.feed.store import Store

@@ -7,8 +7,15 @@ from typing import Annotated
 
 import typer
 
-from stream_app.cli.options import ConfigFile, RouteName, chosen_routes, with_options
-from stream_app.cli.sink.options import Http, Level
+from stream_app.cli.options import (
+    ConfigFile,
+    Format,
+    Http,
+    Level,
+    RouteName,
+    chosen_routes,
+    with_options,
+)
 from stream_app.configuration import load_settings
 from stream_app.core.logs import configure_logging
 
@@ -30,6 +37,7 @@ def webhook(
     route: RouteName = None,
     http: Http = None,
     log_level: Level = "info",
+    log_format: Format = "text",
 ) -> None:
     """Send each label by POST, signed by Standard Webhooks, until SIGTERM or Ctrl-C.
 
@@ -37,9 +45,9 @@ def webhook(
     label may come twice, with the same webhook-id. With --dead-letters it sends those that no such
     run has sent before, and ends.
     """
+    configure_logging(log_level, log_format)
     given = {"url": url, "secret_file": secret_file, "http": http}
     settings = with_options(load_settings(config), "webhook", given)
-    configure_logging(log_level)
     from stream_app.sinks.process import Sink, run_sink  # aiohttp, which --help has no use for
     from stream_app.sinks.webhook.effect import BATCH_FOLD, WebhookLabels
 

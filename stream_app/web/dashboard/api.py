@@ -8,6 +8,8 @@
 | `/api/events`     | the labels as they come, as server-sent events       |
 | `/api/text`       | the text of a label, with `--show-text`              |
 | `/api/correction` | POST: the right label of one, with `--show-text`     |
+
+`/openapi.json` describes them (`openapi.py`).
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from stream_app.core.settings import RouteSettings, Settings
 from stream_app.web.dashboard.backlog import Backlog
 from stream_app.web.dashboard.live import Live
 from stream_app.web.dashboard.measures import Row
+from stream_app.web.dashboard.openapi import description
 from stream_app.web.dashboard.page import data, guarded, stream
 from stream_app.web.dashboard.texts import Unknown, correct, text_of
 from stream_app.web.dashboard.views import Views
@@ -87,7 +90,11 @@ class Api:
         return [
             *(web.get(f"/api/{path}", guarded(h, self._token)) for path, h in asked.items()),
             web.post("/api/correction", guarded(self._correction, self._token)),
+            web.get("/openapi.json", self._openapi),
         ]
+
+    async def _openapi(self, request: web.Request) -> web.Response:
+        return data(description(bool(self._token)))
 
     async def _overview(self, request: web.Request) -> web.Response:
         over = _range(request)
