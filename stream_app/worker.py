@@ -26,13 +26,15 @@ from stream_app.kafka.broker import ask_broker
 from stream_app.model.confined.registry import ConfinedRegistry
 from stream_app.pipeline.ack import AckTracker
 from stream_app.services.broker import RETRY_SECONDS, await_broker
-from stream_app.services.consumer import GuardedConsumer, guarded_app, records
+from stream_app.services.consumer import GuardedConsumer, guarded_app
 from stream_app.services.consumer_thread import Guards
 from stream_app.services.drift import DriftMonitor
 from stream_app.services.history.marks import Marks
 from stream_app.services.history.report import report_parted
 from stream_app.services.lag import LagMonitor
+from stream_app.services.records import records
 from stream_app.services.reload import ModelReloader, first_model
+from stream_app.services.traces import Traces
 from stream_app.web.process import stop_on_signals
 from stream_app.web.server import WebServer
 
@@ -55,6 +57,7 @@ class Worker:
         self._marks = Marks()
         self._routes: dict[str, Assembled] = {}
         self._drift = DriftMonitor(settings.drift, self._metrics)
+        self._traces = Traces(os.environ)
         self._failure: WinnowError | None = None
         self._stop = asyncio.Event()
         self._step = ""  # of the start, as a clause
@@ -78,6 +81,7 @@ class Worker:
                 if not await asyncio.to_thread(route.close):
                     self._stuck.append(f"route {name} is stuck in the engine or a codec")
             await web.stop()
+            await self._traces.close()
         if self._stuck:
             self._leave()
         if self._failure is not None:
@@ -116,7 +120,14 @@ class Worker:
         self._step = "the broker was not ready yet"
         broker = await await_broker(settings, self._health)
         assembly = Assembly(
-            settings, self._registry, broker, self._acks, self._consumer, self._drift, self._metrics
+            settings,
+            self._registry,
+            broker,
+            self._acks,
+            self._consumer,
+            self._drift,
+            self._metrics,
+            self._traces,
         )
         for route in settings.routes:
             log.info("route %s: loading %s", route.name, route.model)
@@ -230,7 +241,7 @@ class Worker:
         async def agent(stream: StreamT[bytes]) -> None:
             assert isinstance(stream, faust.Stream)
             try:
-                await label_records(records(stream, app, self._marks), route.route)
+                await label_records(records(stream, self._consumer(), self._marks), route.route)
             except Exception as error:
                 self._fail(error, route.settings.name)
 

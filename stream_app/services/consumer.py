@@ -15,6 +15,9 @@ What Faust 0.15.3 does, and what is done instead (docs/adr/0001-own-the-offsets.
 - A commit whose connection broke it sends again as whoever it is by then. Here it is given up: an
   expelled member would take an empty group back to where it was itself.
 - A commit that failed it counts as done, and compares the next one with it. Here it is forgotten.
+- A recovery that the next rebalance overtook lets records flow in the midst of that one. A record
+  that Faust then leaves out is behind others that are taken, and counted as delivered when it is
+  sought again. Here nothing flows before all is sought, and with each seek reading begins anew.
 - A seek slower than a request's timeout ends its recovery silently, and no record flows
   again. Here the recovery waits, as it must when the broker goes away in a rebalance.
 - It waits, silent and without end, where the group refuses it in a rebalance. Here the worker ends.
@@ -29,20 +32,19 @@ What Faust 0.15.3 does, and what is done instead (docs/adr/0001-own-the-offsets.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka.errors import TopicAuthorizationFailedError
-from faust import App, SASLCredentials, SSLCredentials, Stream
+from faust import App, SASLCredentials, SSLCredentials
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from faust.types.auth import CredentialsT
 from yarl import URL
 
-from stream_app.core.messages import Headers, Mark, Partition, Record
+from stream_app.core.messages import Mark, Partition
 from stream_app.core.settings import KafkaClientSettings, Settings
 from stream_app.services.consumer_thread import GuardedThread, Guards
-from stream_app.services.history.marks import Marks
 
 NEVER = 100_000_000.0  # seconds; Faust takes 0 literally
 POLL_INTERVAL = NEVER  # a consumer that polls less often leaves its group, and never comes back
@@ -60,6 +62,10 @@ class GuardedConsumer(driver.Consumer):
         self._resumed = asyncio.Event()
         self._first: dict[TP, tuple[int, Mark]] = {}  # lowest offset ever fetched here
         self._handed: dict[TP, int] = {}  # last offset given to the stream
+        self.reading = 0  # how often reading has ended or begun: what was handed out before is void
+        self._share: object | None = None  # of the group, by identity; None during a rebalance
+        self._seeking = 0  # seeks under way
+        self._sought = self._recovered = False  # what the flow of records waits for
         self.joined = False  # whether this member has its assignment, which may be empty
         super().__init__(*args, **kwargs)
 
@@ -98,14 +104,16 @@ class GuardedConsumer(driver.Consumer):
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         self._handed[tp] = record.offset
-        return super()._to_message(tp, record)
+        message = super()._to_message(tp, record)
+        message.reading = self.reading  # type: ignore[attr-defined]  # see `records`
+        return message
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish deliveries under way and commit, before Faust forgets; drop other records.
 
         A rebalance takes every partition away (the protocol is the eager one), and gives some back.
         """
-        self.joined = False
+        self.joined, self._share, self._recovered = False, None, False
         self.stop_flow()
         try:
             await self._guards.settle()
@@ -119,6 +127,7 @@ class GuardedConsumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Faust's, and from then on this member is ready: a standby's share may be empty."""
+        self._share = object()
         await super().on_partitions_assigned(assigned, generation_id)
         self.joined = True
 
@@ -131,9 +140,36 @@ class GuardedConsumer(driver.Consumer):
     async def seek_to_committed(self) -> Mapping[TP, int | None]:  # type: ignore[override]
         """Back to the committed offsets; without one, to the first that was fetched here.
 
-        Where the log is not the one that was read, to where the two part.
+        Where the log is not the one that was read, to where the two part. Faust also seeks beside a
+        recovery, when it has dropped what it fetched: the flow waits for the last of them.
         """
-        return await self._thread.resume(dict(self._first))
+        share = self._share
+        self.stop_flow()
+        self._seeking += 1
+        try:
+            found = await self._thread.resume(dict(self._first))
+            if share is not None and share is self._share:
+                self._guards.acks.forget()  # what was delivered before comes again
+                self._sought = True
+            return found
+        finally:
+            self._seeking -= 1
+            self._flow()
+
+    def stop_flow(self) -> None:
+        """Faust's; what was handed out until now is void, and all is to be sought again."""
+        self.reading += 1
+        self._sought = False
+        super().stop_flow()
+
+    def resume_flow(self) -> None:
+        """A recovery is over, perhaps not the newest one."""
+        self._recovered = True
+        self._flow()
+
+    def _flow(self) -> None:
+        if self._recovered and self._sought and not self._seeking:
+            super().resume_flow()
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
         """What may be committed: the ack tracker's positions that moved, nothing else."""
@@ -169,7 +205,8 @@ class GuardedConsumer(driver.Consumer):
             offset = batch[0].offset
             mark = self._guards.marks.at(Partition(*tp), offset)
             known = self._first.get(tp)
-            if known is None or offset < known[0] or mark.topic_id != known[1].topic_id:
+            another = known is not None and mark.topic_id not in (None, known[1].topic_id)
+            if known is None or offset < known[0] or another:
                 self._first[tp] = offset, mark
         return fetched, active
 
@@ -184,34 +221,6 @@ class GuardedTransport(driver.Transport):
     def create_consumer(self, callback: Any, **kwargs: Any) -> GuardedConsumer:
         """The consumer, with its guards."""
         return GuardedConsumer(self, callback=callback, guards=self._guards, **kwargs)
-
-
-async def records(stream: Stream[bytes], app: App, marks: Marks) -> AsyncIterator[Record]:
-    """The stream's raw records, un-acked; those of an earlier group generation are left out.
-
-    A rebalance can leave fetched events of the previous generation behind; the new owner of their
-    partition, which may be this process, gets them again.
-    """
-    async for event in stream.noack().events():
-        message = event.message
-        if message.generation_id != app.consumer_generation_id:
-            continue
-        partition = Partition(message.topic, message.partition)
-        yield Record(
-            partition,
-            message.offset,
-            message.key,
-            message.value,
-            _headers(message.headers),
-            None if message.timestamp is None else round(message.timestamp * 1000),
-            marks.at(partition, message.offset),
-        )
-
-
-def _headers(headers: Any) -> Headers:
-    """Headers as a tuple of pairs; Kafka allows a null value, which is kept as empty."""
-    pairs = headers.items() if isinstance(headers, dict) else headers or ()
-    return tuple((name, value or b"") for name, value in pairs)
 
 
 def _credentials(kafka: KafkaClientSettings) -> CredentialsT | None:

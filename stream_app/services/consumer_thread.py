@@ -10,12 +10,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
-    IllegalGenerationError,
     InconsistentGroupProtocolError,
     KafkaError,
-    RebalanceInProgressError,
-    TopicAuthorizationFailedError,
-    UnknownMemberIdError,
     UnknownTopicOrPartitionError,
 )
 from aiokafka.structs import OffsetAndMetadata
@@ -25,6 +21,7 @@ from faust.types import TP
 from stream_app.core.errors import BrokerError
 from stream_app.core.messages import UNMARKED, Mark, Partition
 from stream_app.pipeline.ack import AckTracker
+from stream_app.services.commit import RETRY_SECONDS, commit_now
 from stream_app.services.history.beginning import Beginning
 from stream_app.services.history.fetch import GuardedFetch
 from stream_app.services.history.marks import Marks, read, written
@@ -32,17 +29,6 @@ from stream_app.services.history.parting import BrokerLogs, Parted, Topics, ids_
 
 FETCH_WAIT_MS = 50
 REQUEST_SECONDS = 20.0  # for one answer of the broker, where the session timeout is not longer
-RETRY_SECONDS = 0.2
-EXPELLED = -1  # the generation of who is in no group
-# a commit that is no longer ours, or cannot be now: what is not committed is read again, or later
-NOT_NOW = (
-    UnknownMemberIdError,
-    IllegalGenerationError,
-    RebalanceInProgressError,
-    UnknownTopicOrPartitionError,
-    GroupAuthorizationFailedError,
-    TopicAuthorizationFailedError,
-)
 # what ends a worker, where waiting would not help
 REFUSALS = {
     GroupAuthorizationFailedError: "the broker does not let us read as group {group}: grant Read",
@@ -178,7 +164,7 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
             return {}
         there = [tp for tp in assignment.tps if not topics or tp.topic in topics]
         ends = await self._beginning.ends([tp for tp in there if tp not in committed], topics)
-        if ends and not await self._commit_now(ends):
+        if ends and not await commit_now(self._ensure_consumer(), ends):
             return None
         self._beginning.begun({tp.topic for tp in assignment.tps})
         return ends
@@ -250,7 +236,8 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
         assignment = consumer._subscription.subscription.assignment
         mark = self._guards.marks.before(partition, offset)
         parted = await self._logs.parted(partition, offset, mark)
-        if parted is None or not assignment.active:
+        begun = assignment.active and self._guards.marks.knows(partition, assignment)
+        if parted is None or not begun:
             return  # the broker has caught up, or a new assignment looks for itself
         self._guards.parted(parted)
         if parted.went_back:
@@ -282,35 +269,4 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
             for tp, offset in offsets.items()
             if tp in assigned
         }
-        return await self._commit_now(marked)
-
-    async def _commit_now(self, marked: Mapping[Any, OffsetAndMetadata]) -> bool:
-        """Commit as the member that this is now; False where that is not possible now."""
-        coordinator = self._ensure_consumer()._coordinator
-        generation = coordinator.generation
-        # aiokafka's own way would wait for a deleted topic for ever, and a rebalance for it
-        while True:
-            try:
-                await coordinator.ensure_coordinator_known()
-                async with coordinator._commit_lock:
-                    await asyncio.shield(self._commit_as(generation, marked))
-            except NOT_NOW:
-                return False
-            except KafkaError as error:
-                if not error.retriable:
-                    raise
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                return True
-
-    async def _commit_as(self, generation: int, marked: Mapping[Any, OffsetAndMetadata]) -> None:
-        """Once. Raises KafkaError; IllegalGenerationError if it is no longer that member.
-
-        Who was expelled is without a generation, and a group that is empty by then would take the
-        old offsets, over those of the members that came and went.
-        """
-        consumer = self._ensure_consumer()
-        if consumer._coordinator.generation != generation or generation == EXPELLED:
-            raise IllegalGenerationError(f"generation {generation}")
-        assignment = consumer._subscription.subscription.assignment
-        await consumer._coordinator._do_commit_offsets(assignment, marked)
+        return await commit_now(self._ensure_consumer(), marked)

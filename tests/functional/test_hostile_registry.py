@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -20,7 +21,7 @@ from stream_app.core.errors import ModelError, RegistryUnreachable
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import EngineSettings, LabelSettings, RegistrySettings
 from stream_app.engine.fake import FakeEngine
-from stream_app.model.artifact import load_artifact
+from stream_app.model.artifact import Artifact, load_artifact
 from stream_app.model.confined import registry as confined_registry
 from stream_app.model.confined.registry import ConfinedRegistry
 from stream_app.model.references import resolve
@@ -31,7 +32,7 @@ from stream_app.serving.models import Models
 from stream_app.serving.served import ModelLoader
 from tests.command_line import run_main
 from tests.fake_route import CARD, served
-from tests.hostile import Hostile
+from tests.hostile import Hostile, sound
 from tests.hostile_models import HOSTILE, HOSTILE_WEIGHTS
 from tests.registries import NAME, OwnRegistry
 
@@ -97,11 +98,11 @@ def endless(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(b"x" * 2**20)
 
 
-def saying(body: object) -> Reply:
+def saying(body: object, status: int = 200) -> Reply:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
 
     def reply(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
+        handler.send_response(status)
         handler.send_header("Content-Length", str(len(data)))
         handler.end_headers()
         handler.wfile.write(data)
@@ -120,7 +121,7 @@ def models() -> Models:
     return Models(served(FakeEngine(CARD.labels)), lambda model: model.engine.close())
 
 
-def source(registry: ConfinedRegistry, cache: Path, backend: str = "fake") -> ModelSource:
+def source(registry: ConfinedRegistry | Shelf, cache: Path, backend: str = "fake") -> ModelSource:
     settings = LabelSettings(name="r", format="text", model="m")
     how = EngineSettings(backend=backend, device="cpu", threads=1)
     return ModelSource(REFERENCE, registry, cache, ModelLoader(settings, how, lambda outcome: None))
@@ -188,6 +189,15 @@ def test_a_registry_that_talks_nonsense_is_unreachable(pretender: Pretender, tmp
         resolve(REFERENCE, RegistrySettings(uri=pretender.uri, cache=tmp_path))
 
 
+def test_a_registry_that_refuses_our_password_is_said_to(pretender: Pretender):
+    registry = ConfinedRegistry(pretender.uri)
+    for status in (401, 403):
+        pretender.reply = saying(b"You are not authenticated.", status)
+        with pytest.raises(RegistryUnreachable, match=r"refuses us: .* ~/\.mlflow/credentials"):
+            registry.find(NAME, CHAMPION)
+    registry.close()
+
+
 @pytest.mark.parametrize("digest", ["../../../etc", "/etc", "f" * 63, "F" * 64, ""])
 def test_a_digest_that_is_none_leads_nowhere(pretender: Pretender, tmp_path: Path, digest: str):
     cache, registry = tmp_path / "a" / "cache", ConfinedRegistry(pretender.uri)
@@ -226,6 +236,46 @@ async def test_a_hostile_version_leaves_the_old_model_serving(
     assert champion.engine.logits([[1, 2]]).shape == (1, 2)
     assert re.search(rf"models:/{NAME}/2 cannot serve: .*({hostile.says})", caplog.text)
     client.close()
+
+
+class Shelf:
+    """A registry whose newest version is a folder here: as fast as a test of all kinds needs it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.versions = 0
+
+    def find(self, name: str, alias_or_version: str) -> RegisteredVersion:
+        return RegisteredVersion(name, str(self.versions), "0" * 64, (), "", datetime.now(UTC), {})
+
+    def fetch(self, found: RegisteredVersion, cache: Path) -> Artifact:
+        return resolve(str(self.folder))
+
+
+async def test_every_kind_of_hostile_version_leaves_the_old_model_serving(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """One after the other: what is refused leaves nothing behind that helps the next."""
+    (tmp_path / "cache").mkdir()
+    template = sound(tmp_path / "sound")
+    shelf, slot = Shelf(template), models()
+    looks_at = source(shelf, tmp_path / "cache", backend="packed")
+    await reloaded(slot, looks_at, "swapped")
+    champion = slot.champion
+    for number, hostile in enumerate((*HOSTILE, *HOSTILE_WEIGHTS), 1):
+        shelf.folder, shelf.versions = tmp_path / f"{number}" / "model", number
+        shutil.copytree(template, shelf.folder)
+        hostile.change(shelf.folder)
+        caplog.clear()
+        await reloaded(slot, looks_at, "refused")
+        said = "".join(record.getMessage() for record in caplog.records)
+        assert re.search(rf"models:/{NAME}/{number} cannot serve: .*({hostile.says})", said), said
+        assert len(said) < 2000, hostile
+        assert said.isprintable(), hostile
+        assert slot.champion is champion, hostile
+    assert champion.engine.logits([[1, 2]]).shape == (1, 2)
+    shelf.folder, shelf.versions = template, number + 1
+    await reloaded(slot, looks_at, "swapped")
 
 
 @pytest.mark.parametrize("command", [["list"], ["promote", NAME]], ids=" ".join)

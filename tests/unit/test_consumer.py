@@ -4,6 +4,7 @@ Every test here fails when its guard is removed from services/consumer.py.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -15,19 +16,21 @@ from faust.types import TP
 from stream_app.core.messages import Mark, Partition, Record
 from stream_app.core.settings import Settings
 from stream_app.pipeline.ack import AckTracker
+from stream_app.services.commit import commit_now
 from stream_app.services.consumer import (
     METADATA_MS,
     NEVER,
     GuardedConsumer,
     guarded_app,
-    records,
 )
 from stream_app.services.consumer_thread import FETCH_WAIT_MS, Guards
 from stream_app.services.history.marks import Marks
 from stream_app.services.history.parting import Parted
+from stream_app.services.records import records
 
 P0 = Partition("mail", 0)
 TP0 = TP("mail", 0)
+Seeks = asyncio.Queue[asyncio.Event]
 ROUTE = {
     "name": "mail",
     "format": "rfc822",
@@ -51,6 +54,15 @@ class Events:
 
     def parted(self, parted: Parted) -> None:
         self.seen.append(f"parted at {parted.to}")
+
+
+def _fetched(offset: int, timestamp: int = 0) -> SimpleNamespace:
+    """A record as aiokafka gives it."""
+    return SimpleNamespace(
+        topic="mail", partition=0, offset=offset, timestamp=timestamp, timestamp_type=0,
+        headers=(), key=None, value=b"", checksum=None, serialized_key_size=0,
+        serialized_value_size=0,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -147,13 +159,7 @@ async def test_a_paused_partition_still_delivers_what_was_fetched(
     consumer: GuardedConsumer, monkeypatch: pytest.MonkeyPatch
 ):
     """`pause_partitions` drops the rest of a fetch in silence, and the offset moves past it."""
-    fetched = [
-        SimpleNamespace(
-            topic="mail", partition=0, offset=n, timestamp=0, timestamp_type=0, headers=(),
-            key=None, value=b"", checksum=None, serialized_key_size=0, serialized_value_size=0,
-        )
-        for n in range(4)
-    ]  # fmt: skip
+    fetched = [_fetched(offset) for offset in range(4)]
 
     async def getmany(active_partitions: set[TP], timeout: float) -> dict[TP, list[object]]:
         return {TP0: fetched}
@@ -191,25 +197,105 @@ async def test_a_resume_wakes_a_consumer_with_nothing_to_fetch(
     assert fetches == [{TP0}]
 
 
-async def test_events_of_an_earlier_generation_are_left_out(app: faust.App):
-    app.consumer_generation_id = 7
-
+async def test_events_of_an_earlier_reading_are_left_out(consumer: GuardedConsumer):
     class Stream:
         def noack(self) -> "Stream":
             return self
 
         async def events(self):
-            for offset, generation in enumerate((6, 7, 6, 7)):
-                yield SimpleNamespace(
-                    message=SimpleNamespace(
-                        topic="mail", partition=0, offset=offset, key=None, value=b"",
-                        headers=None, timestamp=1.5, generation_id=generation,
-                    )
-                )  # fmt: skip
+            for offset in range(4):
+                if offset == 2:
+                    consumer.stop_flow()
+                fetched = _fetched(offset, timestamp=1500)
+                event = SimpleNamespace(message=consumer._to_message(TP0, fetched))
+                if offset == 1:
+                    consumer.stop_flow()
+                yield event
 
-    found = [record async for record in records(Stream(), app, Marks())]
-    assert [record.offset for record in found] == [1, 3]
+    found = [record async for record in records(Stream(), consumer, Marks())]
+    assert [record.offset for record in found] == [0, 2, 3]
     assert found[0].timestamp == 1500
+
+
+@pytest.fixture
+def seeks(consumer: GuardedConsumer, monkeypatch: pytest.MonkeyPatch) -> Seeks:
+    """Each seek that begins is here, and waits for its event."""
+    begun: Seeks = asyncio.Queue()
+
+    async def resume(first: object) -> dict[TP, int | None]:
+        done = asyncio.Event()
+        begun.put_nowait(done)
+        await done.wait()
+        return {TP0: 0}
+
+    async def nothing(*_: object, **__: object) -> None: ...
+
+    monkeypatch.setattr(consumer._thread, "resume", resume)
+    monkeypatch.setattr(consumer, "_on_partitions_revoked", nothing)
+    monkeypatch.setattr(consumer, "_on_partitions_assigned", nothing)
+    return begun
+
+
+async def _seeking(consumer: GuardedConsumer, seeks: Seeks) -> Callable[[], Awaitable[None]]:
+    """A seek that has begun; what ends it."""
+    seek = asyncio.create_task(consumer.seek_to_committed())
+    done = await seeks.get()
+
+    async def end() -> None:
+        done.set()
+        await seek
+
+    return end
+
+
+async def test_a_recovery_that_the_next_rebalance_overtook_lets_nothing_flow(
+    consumer: GuardedConsumer, seeks: Seeks
+):
+    """Records flowed in the midst of a rebalance: one was left out, those behind it were not."""
+    await consumer.on_partitions_revoked({TP0})
+    await consumer.on_partitions_assigned({TP0}, 1)
+    end_overtaken = await _seeking(consumer, seeks)
+    await consumer.on_partitions_revoked({TP0})
+    await end_overtaken()
+    consumer.resume_flow()
+    assert not consumer.flow_active
+    await consumer.on_partitions_assigned({TP0}, 2)
+    consumer.resume_flow()
+    assert not consumer.flow_active, "nothing is sought yet"
+    end_newest = await _seeking(consumer, seeks)
+    await end_newest()
+    assert consumer.flow_active
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_two_seeks_at_once_begin_to_read_when_both_are_done(
+    consumer: GuardedConsumer, acks: AckTracker, seeks: Seeks, first: int
+):
+    """Faust seeks for a recovery, and again where it dropped what it fetched meanwhile."""
+    await consumer.on_partitions_revoked({TP0})
+    await consumer.on_partitions_assigned({TP0}, 1)
+    ends = [await _seeking(consumer, seeks), await _seeking(consumer, seeks)]
+    acks.deliver(Record(P0, 1, None, b""))  # 0 was left out
+    await ends[first]()
+    consumer.resume_flow()
+    assert not consumer.flow_active
+    await ends[1 - first]()
+    assert consumer.flow_active
+    assert acks.deliver(Record(P0, 0, None, b"")), "it comes again, and counts"
+
+
+async def test_a_seek_of_before_the_assignment_does_not_stop_the_flow_for_good(
+    consumer: GuardedConsumer, seeks: Seeks
+):
+    await consumer.on_partitions_revoked({TP0})
+    end_early = await _seeking(consumer, seeks)
+    await consumer.on_partitions_assigned({TP0}, 1)
+    end_recovery = await _seeking(consumer, seeks)
+    await end_recovery()
+    consumer.resume_flow()
+    assert not consumer.flow_active
+    await end_early()
+    assert consumer.flow_active
 
 
 def test_every_unsafe_default_of_faust_is_set(app: faust.App):
@@ -362,7 +448,7 @@ def test_offsets_that_travel_with_their_labels_are_not_committed_here(
 
 @pytest.mark.parametrize("by_then", [-1, 6], ids=["expelled", "joined again"])
 async def test_a_commit_is_not_sent_again_by_another_member(
-    consumer: GuardedConsumer, monkeypatch: pytest.MonkeyPatch, by_then: int
+    by_then: int,
 ):
     """An empty group takes a commit of nobody: it went back to where a worker was when cut off."""
     asked: list[int] = []
@@ -382,8 +468,7 @@ async def test_a_commit_is_not_sent_again_by_another_member(
     )
     subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=None))
     client = SimpleNamespace(_coordinator=coordinator, _subscription=subscription)
-    monkeypatch.setattr(consumer._thread, "_ensure_consumer", lambda: client)
-    assert not await consumer._thread._commit_now({})
+    assert not await commit_now(client, {})
     assert asked == [5]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stream_app.core.health import Health
-from stream_app.core.logs import RateLimit
+from stream_app.core.logs import EACH, RateLimit
 from stream_app.core.machine import cores
 
 
@@ -53,6 +53,22 @@ def test_idle_is_healthy_and_so_is_a_broker_outage():
     assert health.stuck() == {}
 
 
+def test_one_piece_of_work_that_does_not_end_is_stuck():
+    clock = Clock()
+    health = Health(stuck_seconds=60, clock=clock)
+    health.unready("worker", None)
+    with health.at_work("sink", slow_seconds=5), health.at_work("mailbox"):
+        assert (health.not_ready(), health.stuck()) == ({}, {})
+        clock.now = 6
+        assert health.not_ready() == {"sink": "has been at one piece of work for 6 s"}
+        clock.now = 61
+        assert health.stuck().keys() == {"sink", "mailbox"}
+        health.forgive()  # it waits for the broker
+        assert health.stuck() == {}
+    clock.now = 200
+    assert (health.not_ready(), health.stuck()) == ({}, {})
+
+
 def test_ready_once_every_part_is():
     health = Health()
     health.unready("broker", "does not answer")
@@ -75,6 +91,12 @@ def test_a_flood_becomes_one_line_with_a_count():
     assert passes(5, logging.INFO) == "down 5"
     clock.now = 11
     assert passes(6) == "down 6 [3 more like this suppressed]"
+
+
+def test_what_is_marked_is_written_each_time():
+    limit = RateLimit(clock=Clock())
+    marked = [logging.makeLogRecord({"levelno": logging.ERROR, **EACH}) for _ in range(3)]
+    assert all(map(limit.filter, marked))
 
 
 def test_messages_that_differ_in_numbers_are_of_one_kind():

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from stream_app.core.errors import ConfigError
-from training.cli.options import DataFolder, Encoder, Out, Report, Steps, tell
+from training.cli.options import (
+    Checkpoints,
+    DataFolder,
+    Encoder,
+    Out,
+    Report,
+    Steps,
+    tell,
+)
 
 
 def fit(
@@ -62,16 +70,11 @@ def fit(
         typer.Option(
             metavar="REF|tfidf",
             help="Also fit to this model's scores of the training texts, or to those of TF-IDF. "
-            "Several are averaged.",
+            "Any sequence classifier of transformers will do. Several are averaged.",
         ),
     ] = None,
     steps: Steps = None,
-    checkpoints: Annotated[
-        Path | None,
-        typer.Option(
-            help="Keep checkpoints here. After a kill the same command resumes from them."
-        ),
-    ] = None,
+    checkpoints: Checkpoints = None,
     tensorboard: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Log the run for TensorBoard.")
     ] = None,

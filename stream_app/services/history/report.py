@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from stream_app.core.logs import EACH
 from stream_app.core.metrics import Metrics
 from stream_app.services.history.parting import Parted
 
@@ -25,6 +26,7 @@ def report_parted(routes: Mapping[str, str], metrics: Metrics, parted: Parted) -
             partition.number,
             parted.to,
             parted.offset,
+            extra=EACH,
         )
     if parted.missed:
         metrics.missed.labels(route).inc(parted.missed)
@@ -36,4 +38,5 @@ def report_parted(routes: Mapping[str, str], metrics: Metrics, parted: Parted) -
             parted.to - 1,
             partition.topic,
             partition.number,
+            extra=EACH,
         )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
@@ -111,11 +113,14 @@ class Account:
             thread.join()
 
     def wait(self, reached: Callable[[], bool], seconds: float, check: Callable[[], None]) -> bool:
-        """Whether the condition came to hold; looked at whenever a result comes, or each second."""
-        deadline = time.monotonic() + seconds
+        """Whether the condition came to hold before for so long no result came; looked at whenever
+        one does, or each second."""
         with self._moved:
+            known, deadline = -1, 0.0
             while not reached():
                 check()
+                if known != len(self.results):
+                    known, deadline = len(self.results), time.monotonic() + seconds
                 if time.monotonic() > deadline:
                     return False
                 self._moved.wait(1)
@@ -239,8 +244,9 @@ class Account:
         wrong = 0
         for commit in self.commits if self._knows_ends else ():
             for partition, offset in commit.offsets.items():
-                covered = [reach for at, reach in needed[partition] if at < offset][-1:]
-                for topic, end in covered[0].items() if covered else ():
+                steps = needed[partition]
+                covered = bisect_left(steps, offset, key=itemgetter(0))
+                for topic, end in steps[covered - 1][1].items() if covered else ():
                     output = TopicPartition(topic, partition % self._partitions)
                     wrong += commit.ends[output] < end
         return wrong

@@ -3,12 +3,14 @@
 The order is in the file named by FAULT_ORDERS, read before each batch. With {model} in that name
 each model has its own. FAULT_PACE is a pause before each batch, in seconds, so that a fault finds
 work in flight however fast the machine is. FAULT_TASKS names a file for the number of tasks.
+FAULT_REJOINS is how often the worker asks for rebalances, a few at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import random
 import threading
 import time
 from collections.abc import Sequence
@@ -25,6 +27,7 @@ from stream_app.engine.protocol import Prior, TokenIds
 from stream_app.model.artifact import Artifact
 from stream_app.model.tokenizer import Tokenizer
 from stream_app.services import consumer
+from stream_app.services.consumer_thread import GuardedThread
 from stream_app.serving import served
 from stream_app.serving.served import CANARY
 
@@ -69,6 +72,30 @@ class Broken:
         return self._engine.logits(batch, prior)
 
 
+class Restless(GuardedThread):
+    """Joins its group again and again, with a broker that is slow to say where reading goes on:
+    often a rebalance begins before the last one is over."""
+
+    _dice = random.Random(0)
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        self._asking = asyncio.create_task(self._ask())
+
+    async def _ask(self) -> None:
+        for _ in range(int(os.environ["FAULT_REJOINS"])):
+            await asyncio.sleep(0.2)
+            for _ in range(self._dice.randrange(1, 6)):
+                self._ensure_consumer()._coordinator.request_rejoin()
+                await asyncio.sleep(self._dice.random() * 0.05)
+
+    async def _resume(self, first: Any) -> Any:
+        await asyncio.sleep(self._dice.random() * 0.05)
+        found = await super()._resume(first)
+        await asyncio.sleep(self._dice.random() * 0.05)
+        return found
+
+
 def load_engine(name: str, artifact: Artifact, *how: Any) -> Any:
     """The real engine in its wrapping."""
     return Broken(real_load_engine(name, artifact, *how), artifact)
@@ -98,6 +125,8 @@ if __name__ == "__main__":
     served.load_engine = load_engine
     if "FAULT_TASKS" in os.environ:
         worker._run = _run
+    if "FAULT_REJOINS" in os.environ:
+        consumer.GuardedThread = Restless  # type: ignore[misc]
     if "FAULT_POLL_INTERVAL" in os.environ:
         consumer.POLL_INTERVAL = float(os.environ["FAULT_POLL_INTERVAL"])
     main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -160,7 +161,8 @@ def topic_made_again_behind_its_back(scene: Scene) -> None:
     time.sleep(2)  # the fault itself
     worker.process.send_signal(signal.SIGCONT)
     scene.finish(worker)
-    assert PARTED in worker.output
+    told = set(re.findall(rf"partition (\d), {PARTED}", worker.output))
+    assert told == {str(partition) for partition in range(scene.stage.partitions)}
 
 
 @another_log()

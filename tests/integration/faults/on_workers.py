@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.faults.brokers import mount
 from tests.integration.faults.registry import BOTH, ONCE, fault
-from tests.integration.faults.scene import Scene, gauge, order, until
+from tests.integration.faults.scene import Scene, gauge, order
 from tests.integration.harness import Worker
 
 DRAWS = ("kill", "term", "pause", "join", "engine", "broker")
@@ -76,6 +76,14 @@ def rebalance_storm(scene: Scene) -> None:
         other = scene.start(FAULT_PACE=slow)
         scene.strike(other.kill if number % 2 else other.stop, stays, other)
     scene.finish(stays)
+
+
+@fault(modes=BOTH, share=0.15, route={"max_in_flight_records": 64, "max_batch_records": 8})
+def rejoins_without_a_pause(scene: Scene) -> None:
+    """It joins its group again and again, often before it has read of what it was given."""
+    scene.produce()
+    worker = scene.start(FAULT_PACE=scene.pace(3), FAULT_REJOINS="50")
+    scene.finish(worker)
 
 
 @fault(partitions=1, share=0.5, modes=BOTH)
@@ -219,7 +227,7 @@ def _apply(draw: str, worker: Worker, scene: Scene) -> None:
         case "kill":
             worker.kill()
         case "term":
-            until(lambda: "metrics and health" in worker.output, 60, "a worker's start")
+            worker.wait_for_log("metrics and health")  # it heeds signals from here on
             assert worker.stop(60) == 0, worker.output[-2000:]
         case "pause":
             worker.process.send_signal(signal.SIGSTOP)

@@ -30,7 +30,7 @@ from tests.integration.harness import Stage, Worker, get
 
 FAST_GROUP = {"session_timeout_seconds": 6.0, "heartbeat_interval_seconds": 1.0}
 RUN_SECONDS = 6.0  # a run takes so long at least, shared by the workers
-FINISH_SECONDS = 300  # for everything to be labelled: a harness asserts no time
+FINISH_SECONDS = 300  # without a result: a harness asserts no time
 BATCH = 64  # records, the default
 BROKEN = "tests.integration.faults.broken_worker"
 
@@ -124,7 +124,11 @@ class Scene:
         """Wait for something about the account; a worker that fails meanwhile fails the test."""
         if not self.account.wait(reached, seconds, self._check):
             words = "\n".join(worker.output[-1500:] for worker in self.workers)
-            raise AssertionError(f"only {len(self.account.places)} results; workers said:\n{words}")
+            missing = sorted(self.sent.keys() - self.account.places)
+            raise AssertionError(
+                f"{len(self.account.places)} results, {len(missing)} are missing, first of all "
+                f"{missing[:3]}; workers said:\n{words}"
+            )
 
     def _check(self) -> None:
         for worker in self.workers:
