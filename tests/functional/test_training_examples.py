@@ -98,6 +98,21 @@ def test_texts_may_have_several_labels(folder: Path) -> None:
     )
 
 
+def test_texts_without_spaces_are_read_by_their_characters(folder: Path) -> None:
+    rows = [
+        {"text": f"这家酒店很{word}。房间{number}也一样。下次还会考虑的", "label": label}
+        for number in range(8)
+        for word, label in (("好", "good"), ("差", "bad"))
+    ]
+    (folder / "unspaced.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert "languages: zh 16" in fit(folder, "unspaced.jsonl", "unspaced").stdout
+    model = load_artifact(folder / "unspaced")
+    assert model.card.training["ngrams"]["characters"] == [1, 2, 3]
+    unseen = [Example(f"早餐很{word}", (label,)) for word, label in (("好", "good"), ("差", "bad"))]
+    scored = score(model, unseen, "auto")
+    assert (scored.logits.argmax(axis=1) == scored.truth.argmax(axis=1)).all()
+
+
 def test_a_label_whose_texts_are_nearly_one_is_named(folder: Path) -> None:
     alike = [f"{' '.join(WORDS * 4)} {number}" for number in range(3)]
     rows = [{"text": text, "label": "x"} for text in alike]

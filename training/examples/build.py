@@ -23,7 +23,7 @@ from training.data.augment import shortened
 from training.data.corpus import Corpus, Example
 from training.examples.embeddings import embeddings, write_classifier
 from training.examples.found import Examples
-from training.examples.probe import NGRAMS, Array, Learnable, Probe, Settings, fit_probe
+from training.examples.probe import Array, Learnable, Probe, Settings, fit_probe
 from training.examples.validation import Judged, best_settings, cross_validated
 from training.fitting.drift_reference import write_reference
 from training.fitting.familiarity import write_familiarity
@@ -84,7 +84,7 @@ def fit(job: Job) -> Artifact:
         "method": "linear classifier on frozen embeddings, and n-gram head",
         "texts": len(found.examples),
         "chosen": asdict(how),
-        "ngrams": NGRAMS.model_dump(),
+        "ngrams": learnt.ngrams.model_dump(),
         "encoder": {"sha256": job.encoder.digest, "origin": job.encoder.card.description},
         "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("torch", "scikit-learn", "tokenizers")},

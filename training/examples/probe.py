@@ -24,7 +24,9 @@ Array = NDArray[np.float32]
 Truth = NDArray[np.bool_]  # [texts, labels]
 Floats = NDArray[np.float64]
 
-NGRAMS = Ngrams(words=1, bits=18, strength=10)
+WORDS = Ngrams(words=1, bits=18, strength=10)
+CHARACTERS = Ngrams(words=0, characters=(1, 2, 3), bits=18, strength=10)
+_LONGEST_WORD = 12  # characters; a Chinese text has no spaces between words
 HEADS: Mapping[str, Callable[[Sequence[str], Truth, Ngrams], NgramHead]] = {
     "naive Bayes": fit_bayes,  # of one label a text; better with few texts
     "regression": fit_head,
@@ -59,6 +61,11 @@ class Learnable:
         """The kinds of head that can learn from them."""
         return list(HEADS) if self.problem == "single_label" else ["regression"]
 
+    @property
+    def ngrams(self) -> Ngrams:
+        """What a head reads: words, or runs of characters where texts have no spaces."""
+        return CHARACTERS if unspaced(self.texts) else WORDS
+
     def at(self, rows: NDArray[np.int64]) -> Learnable:
         """Some of the texts."""
         texts = [self.texts[row] for row in rows.tolist()]
@@ -91,10 +98,15 @@ class Probe:
 
 def fit_probe(learnt: Learnable, how: Settings) -> Probe:
     """Both parts, weighed."""
-    head = HEADS[how.head](learnt.texts, learnt.truth, NGRAMS)
+    head = HEADS[how.head](learnt.texts, learnt.truth, learnt.ngrams)
     share = np.float32(how.share)
     weighed = replace(head, scale=head.scale * share, bias=head.bias * share)
     return Probe(fit_linear(learnt, how.strength), weighed)
+
+
+def unspaced(texts: Sequence[str]) -> bool:
+    """Whether most texts have no spaces between words."""
+    return float(np.median([len(text) / len(text.split()) for text in texts])) > _LONGEST_WORD
 
 
 def fit_linear(learnt: Learnable, strength: float) -> Linear:

@@ -21,13 +21,13 @@ from training.data.split import groups
 from training.examples.found import LEAST
 from training.examples.probe import (
     HEADS,
-    NGRAMS,
     STRENGTHS,
     Array,
     Learnable,
     Settings,
     Truth,
     fit_linear,
+    unspaced,
 )
 from training.judging.calibrate import cross_entropy
 
@@ -66,7 +66,7 @@ def cross_validated(learnt: Learnable, progress: Callable[[str], None]) -> Judge
         for strength, logits in judged.linear.items():
             logits[held] = fit_linear(known, strength).logits(learnt.embedded[held])
         for kind, logits in judged.heads.items():
-            logits[held] = HEADS[kind](known.texts, known.truth, NGRAMS).logits(texts)
+            logits[held] = HEADS[kind](known.texts, known.truth, learnt.ngrams).logits(texts)
         judged.tfidf[held] = tfidf_logits(known.texts, known.truth, texts)
     return judged
 
@@ -118,8 +118,12 @@ def _loss(logits: Array, truth: Truth, problem: Problem) -> float:
 
 
 def tfidf_logits(known: Sequence[str], truth: Truth, texts: Sequence[str]) -> Array:
-    """Word 1- and 2-grams by TF-IDF, and a logistic regression for each label [texts, labels]."""
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32)
+    """Word 1- and 2-grams by TF-IDF, or runs of up to 3 characters where texts have no spaces, and
+    a logistic regression for each label [texts, labels]."""
+    kind, longest = ("char", 3) if unspaced(known) else ("word", 2)
+    vectorizer = TfidfVectorizer(
+        analyzer=kind, ngram_range=(1, longest), sublinear_tf=True, dtype=np.float32
+    )
     learnt, scored = vectorizer.fit_transform(known), vectorizer.transform(texts)
     logits = np.full((len(texts), truth.shape[1]), -np.inf, np.float32)
     if (truth.sum(axis=1) == 1).all():

@@ -1,4 +1,4 @@
-// How a text ends: at an early exit or at the classifier, both in float32 on its row of [CLS].
+// How a text ends: at an early exit or at the classifier, both in float32, on its [CLS] or mean.
 #pragma once
 
 #include "arena.h"

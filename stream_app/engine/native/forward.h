@@ -53,7 +53,7 @@ struct Pass {
     classifiers.classify(logits);
   }
 
-  void run_layer(const Layer& layer, bool only_cls) {  // where only [CLS] is read behind the last layer
+  void run_layer(const Layer& layer, bool only_cls) {  // behind the last layer [CLS] may do
     const int32_t* queries = only_cls ? texts.first : all_rows;
     const int rows = only_cls ? texts.count : texts.tokens;
     project(layer, queries, rows, 0, attention.width);
