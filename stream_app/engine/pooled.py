@@ -17,9 +17,13 @@ class PooledAlbert(AlbertForSequenceClassification):
     """With `"pooling": "mean"` the pooler reads the mean over a text's tokens, else [CLS]."""
 
     def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **more: Any
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        labels: torch.Tensor | None = None,  # named: Trainer drops what a model does not ask for
+        **more: Any,
     ) -> SequenceClassifierOutput:
-        """int64 [texts, length] each -> logits [texts, labels]."""
+        """int64 [texts, length] each -> logits [texts, labels]; the loss is the trainer's own."""
         if getattr(self.config, "pooling", "cls") != "mean":
             return cast(
                 SequenceClassifierOutput,

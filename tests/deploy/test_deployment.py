@@ -104,7 +104,8 @@ def post(deployed: Deployment) -> Post:
 def test_a_mail_is_labelled_and_is_a_row_of_the_database(deployed: Deployment):
     """As deploy/README.md has it."""
     where = ("--bootstrap-servers", "kafka:19092", "--topic", "mail")
-    sent = deployed.run("worker", "produce", *where, str(ROOT / "examples/mail/spam-lottery.eml"))
+    mail = str(ROOT / "examples/mail/spam-work-at-home.eml")
+    sent = deployed.run("worker", "produce", *where, mail)
     assert sent.returncode == 0, sent.stderr
     seen = deployed.run("worker", "watch", "--from-beginning", "--count", "1", "--json")
     label = json.loads(seen.stdout)

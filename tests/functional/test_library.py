@@ -28,7 +28,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_the_examples_of_the_page_run(tmp_path: Path):
     (tmp_path / "Maildir" / "new").mkdir(parents=True)
-    mail = (ROOT / "examples" / "mail" / "spam-lottery.eml").read_bytes()
+    mail = (ROOT / "examples" / "mail" / "spam-work-at-home.eml").read_bytes()
     (tmp_path / "Maildir" / "new" / "1").write_bytes(mail)
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(EXAMPLES)],

@@ -186,7 +186,7 @@ def test_distil_makes_a_true_albert_that_is_nearer_to_its_teacher(
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["fit"], 2, "--recipe"),
+        (["fit", "--out", "x"], 2, "--examples FILE, or --recipe NAME"),
         (["nonsense"], 2, "nonsense"),
         ([*LIST, "--recipe", "nonsense"], 2, "there are: imdb, news, news-teacher"),
         ([*LIST, "--recipe", "news"], 1, "does not exist: check --data"),

@@ -46,7 +46,7 @@ def example(name: str) -> bytes:
     return b"".join(line + b"\r\n" for line in lines if not line.startswith(b"Return-Path:"))
 
 
-SPAM, HAM = example("spam-lottery"), example("ham-meeting-notes")
+SPAM, HAM = example("spam-work-at-home"), example("ham-meeting-notes")
 
 
 @dataclass(frozen=True)
