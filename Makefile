@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # e.g. PIP_ARGS="--extra-index-url URL" for the small CPU build of torch, see README.md
 PIP_ARGS ?=
 
-.PHONY: help install demo refresh-demo test coverage test-slow test-native test-faults test-mail soak fuzz audit lint clean
+.PHONY: help install demo refresh-demo test coverage test-slow test-native test-faults test-mail test-helm test-deploy soak fuzz audit lint docs man hashes release clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -47,6 +47,18 @@ test-faults: install  ## every fault on every broker, each message accounted for
 test-mail: install  ## mail through Postfix, the filter and Dovecot, with faults; as root, with apt-packages.txt
 	$(BIN)/python -m pytest tests/mail
 
+test-helm: install  ## the Helm chart with a real helm, which is fetched, against the schemas of its objects
+	HELM=$$($(BIN)/python -m tests.helm.fetch $(VENV)/helm) $(BIN)/python -m pytest tests/helm
+
+REGISTRY := $(VENV)/registry
+test-deploy: install $(REGISTRY)/.installed  ## docker-compose.yml at work without Docker, a quarter of an hour; as root, with apt-packages.txt
+	unshare --net sh -c 'ip link set lo up && exec $(BIN)/python -m pytest tests/deploy'
+
+$(REGISTRY)/.installed: deploy/mlflow/requirements.txt | $(INSTALLED)
+	$(PYTHON) -m venv $(REGISTRY)
+	$(REGISTRY)/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
 MINUTES ?= 60
 soak: install  ## full speed for an hour (MINUTES=60): nothing may grow
 	$(BIN)/python -m pytest --broker apache --soak-minutes $(MINUTES) tests/integration/faults/test_soak.py
@@ -67,5 +79,23 @@ lint: install  ## formatting, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: install  ## the documentation as a site in build/site, which opens as a file
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --config-file manual/mkdocs.yml
+	@echo "open build/site/index.html"
+
+man: install  ## the man pages in man/, which the next wheel takes along
+	$(BIN)/python -m manual.man man
+
+hashes: install  ## deploy/hashes.txt anew, from constraints.txt: what the image may install
+	$(BIN)/python -m pip install --quiet --editable ".[release]"
+	echo "torch; sys_platform == 'never'" | $(BIN)/uv pip compile pyproject.toml --quiet --upgrade \
+	    --constraint constraints.txt --override /dev/stdin --generate-hashes --no-annotate --no-header \
+	    --extra feeds --extra mail --extra postgres --extra registry --extra trace --extra train \
+	    --python-version 3.12 --python-platform x86_64-manylinux_2_28 --output-file deploy/hashes.txt
+
+release: install  ## the commit as a release in dist/: source, wheels, bill of materials, hashes; built twice, tried once
+	$(BIN)/python -m pip install --quiet --editable ".[release]"
+	$(BIN)/python deploy/release.py $(PIP_ARGS)
+
 clean:  ## what was built here
-	rm -rf $(VENV) .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build dist man .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

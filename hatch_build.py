@@ -1,7 +1,8 @@
 """Compiles the CPU kernels (`stream_app/engine/native/`) when the package is built or installed.
 
 They are optional: without a C++ compiler, or on a CPU they were not written for, the package is
-pure Python, and its torch engine serves.
+pure Python, and its torch engine serves. A wheel also takes the man pages along, where `make man`
+has written them.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ LIBRARY = NATIVE / "libwinnow.so"
 
 
 class CompileKernels(BuildHookInterface[Any]):
-    """Adds `libwinnow.so` to the wheel, or to the source tree of an editable install."""
+    """Adds `libwinnow.so` and man pages to the wheel, or to the source tree of an editable one."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called by hatchling before it collects the files."""
         del version
         root = Path(self.root)
+        pages = (root / "man").glob("*.1")
+        build_data["shared_data"] = {str(page): f"share/man/man1/{page.name}" for page in pages}
         (root / LIBRARY).unlink(missing_ok=True)
         try:
             compile_kernels(root)

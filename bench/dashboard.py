@@ -2,10 +2,12 @@
 
     python -m bench.dashboard                         # 40 viewers, 600 labels
     python -m bench.dashboard --labels 100000 --products 2000 --browser
+    python -m bench.dashboard --minutes 60 --rate 30 --viewers 5          # what an hour costs
 
 An embedded broker, the dashboard as a process of its own, and viewers that read its events. Label
 records are produced as a worker writes them; no worker runs. With `--browser` Chromium scrolls the
-page, and its frames are timed.
+page, and its frames are timed. With `--minutes` labels of all products keep coming for so long,
+the figures of the page are asked for beside, and memory and history are told each minute.
 """
 
 from __future__ import annotations
@@ -13,11 +15,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import random
 import statistics
 import tempfile
+import threading
 import time
 import urllib.request
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from itertools import count, takewhile
 from pathlib import Path
 
 import aiohttp
@@ -26,6 +34,7 @@ from stream_app.kafka.embedded_broker import EmbeddedBroker
 from tests.dashboard_rig import CHOICES, Stage, made_label
 
 DAY = 86_400
+LOOKS_A_MINUTE = 6  # at the figures of the page, with --minutes
 FRAMES = """
 const done = arguments[0], frames = [], until = performance.now() + 5000;
 let last = performance.now();
@@ -43,6 +52,7 @@ def main() -> None:
     parser.add_argument("--viewers", type=int, default=40)
     parser.add_argument("--sent", type=int, default=600, help="labels while the viewers look")
     parser.add_argument("--rate", type=float, default=20, help="of those, a second")
+    parser.add_argument("--minutes", type=float, help="send for so long, whatever --sent says")
     parser.add_argument("--labels", type=int, default=0, help="labels before, over 30 days")
     parser.add_argument("--products", type=int, default=1000)
     parser.add_argument("--browser", action="store_true")
@@ -51,15 +61,17 @@ def main() -> None:
         stage = Stage(broker.address, Path(folder))
         stage.create_topics()
         with stage.dashboard() as process:
-            print(f"memory at the start: {memory(process.pid):.0f} MB")
+            print(f"at the start: {held(stage, process.pid)}")
             if options.labels:
                 fill(stage, options.labels, options.products)
-                print(f"memory with them: {memory(process.pid):.0f} MB")
-                size = sum(file.stat().st_size for file in Path(folder).glob("history.db*"))
-                print(f"history: {size / 1e6:.0f} MB")
+                print(f"with them: {held(stage, process.pid)}")
                 questions(stage)
-            asyncio.run(watched(stage, options.viewers, options.sent, options.rate))
-            print(f"memory at the end: {memory(process.pid):.0f} MB")
+            seen = Seen(options.viewers, options.products)
+            with minutes_told(stage, process.pid, seen) if options.minutes else nullcontext():
+                sent = count() if options.minutes else range(options.sent)
+                seconds = 60 * (options.minutes or math.inf)
+                asyncio.run(watched(stage, seen, sent, options.rate, seconds))
+            print(f"at the end: {held(stage, process.pid)}")
             if options.browser:
                 frames(stage)
 
@@ -92,12 +104,54 @@ def questions(stage: Stage) -> None:
         print(f"/api/{path}: {1000 * (time.monotonic() - began):.0f} ms")
 
 
-async def watched(stage: Stage, viewers: int, sent: int, rate: float) -> None:
-    """Send labels while viewers look; how many came to each, and how late."""
-    sent_at: dict[str, float] = {}
-    delays: list[float] = []
-    counts = [0] * viewers
+class Seen:
+    """What was sent while viewers looked, and what came to each of them."""
+
+    def __init__(self, viewers: int, products: int) -> None:
+        self.products = products
+        self.sent_at: dict[str, float] = {}
+        self.delays: list[float] = []
+        self.counts = [0] * viewers
+
+
+@contextmanager
+def minutes_told(stage: Stage, pid: int, seen: Seen) -> Iterator[None]:
+    """Ask what a page asks every few seconds, and tell once a minute what the dashboard holds."""
+    done = threading.Event()
+    began = time.monotonic()
+
+    def look() -> None:
+        paths = (
+            "overview?range=1h",
+            "route?route=reviews&range=1h",
+            "by?route=reviews&by=product&range=1h",
+            "route?route=reviews&by=product&value=product+1&range=24h",
+        )
+        for number in count():
+            asked(stage, paths[number % len(paths)])
+            if number % LOOKS_A_MINUTE == 0:
+                got = f"{len(seen.sent_at)} sent, {min(seen.counts)} to {max(seen.counts)} got"
+                minute = (time.monotonic() - began) / 60
+                print(f"minute {minute:.0f}: {held(stage, pid)}, {got}", flush=True)
+            if done.wait(60 / LOOKS_A_MINUTE):
+                return
+
+    with ThreadPoolExecutor(1) as thread:
+        looking = thread.submit(look)
+        try:
+            yield
+        finally:
+            done.set()
+            looking.result()
+
+
+async def watched(
+    stage: Stage, seen: Seen, numbers: Iterable[int], rate: float, seconds: float
+) -> None:
+    """Send labels, for so long at most, while viewers look; how many came to each, how late."""
+    sent_at, delays, counts, viewers = seen.sent_at, seen.delays, seen.counts, len(seen.counts)
     begun = asyncio.Semaphore(0)
+    chance, topic = random.Random(1), stage.topic("reviews")
 
     async def viewer(number: int, session: aiohttp.ClientSession) -> None:
         async with session.get(f"{stage.url}/api/events") as answer:
@@ -106,15 +160,15 @@ async def watched(stage: Stage, viewers: int, sent: int, rate: float) -> None:
                 for label in json.loads(line[6:]) if line.startswith(b"data: [") else ():
                     counts[number] += 1
                     delays.append(time.monotonic() - sent_at[label["id"]])
-                if counts[number] >= sent:
-                    return
 
     def send() -> None:
-        for number in range(sent):
-            label = made_label(stage.topic("reviews"), 10**9 + number, "positive", "watched")
+        start = time.monotonic()
+        for number in takewhile(lambda _: time.monotonic() < start + seconds, numbers):
+            time.sleep(max(0.0, start + number / rate - time.monotonic()))
+            name, product = chance.choice(CHOICES), f"product {chance.randrange(seen.products)}"
+            label = made_label(topic, 10**9 + number, name, product)
             sent_at[label.id] = time.monotonic()
-            stage.send(f"{stage.topic('reviews')}.labels", label.model_dump_json().encode())
-            time.sleep(1 / rate)
+            stage.send(f"{topic}.labels", label.model_dump_json().encode())
 
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=None)
@@ -123,15 +177,22 @@ async def watched(stage: Stage, viewers: int, sent: int, rate: float) -> None:
         for _ in tasks:
             await begun.acquire()
         await asyncio.to_thread(send)
-        _, left = await asyncio.wait(tasks, timeout=30)
-        for task in left:
+        await asyncio.to_thread(await_all, seen)
+        for task in tasks:
             task.cancel()
     delays.sort()
-    print(f"{viewers} viewers: {min(counts)} to {max(counts)} of {sent} labels each")
+    print(f"{viewers} viewers: {min(counts)} to {max(counts)} of {len(sent_at)} labels each")
     print(
         f"from produce to viewer: median {1000 * statistics.median(delays):.0f} ms, "
         f"99 % {1000 * delays[int(0.99 * len(delays))]:.0f} ms"
     )
+
+
+def await_all(seen: Seen) -> None:
+    """Return once every viewer got every label, or after half a minute."""
+    deadline = time.monotonic() + 30
+    while min(seen.counts) < len(seen.sent_at) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def frames(stage: Stage) -> None:
@@ -159,6 +220,12 @@ def asked(stage: Stage, path: str) -> dict:  # type: ignore[type-arg]
     """An answer of the dashboard."""
     with urllib.request.urlopen(f"{stage.url}/api/{path}", timeout=60) as answer:
         return dict(json.load(answer))
+
+
+def held(stage: Stage, pid: int) -> str:
+    """What the dashboard holds in memory and on disk."""
+    size = sum(file.stat().st_size for file in stage.folder.glob("history.db*"))
+    return f"{memory(pid):.0f} MB of memory, {size / 1e6:.1f} MB of history"
 
 
 def memory(pid: int) -> float:

@@ -77,7 +77,7 @@ class World:
 
 def fitted(train: Mails, validation: Mails) -> Filter:
     """What a refresh of the head alone fits: head, its share beside ALBERT, temperature."""
-    head = fit_head(train.texts, train.truth, len(LABELS), HOW)
+    head = fit_head(train.texts, np.eye(len(LABELS), dtype=bool)[train.truth], HOW)
     head = balanced(head, validation.texts, validation.albert, validation.truth)
     logits = validation.albert + head.logits(validation.texts)
     return Filter(head, temperature(logits, validation.truth))

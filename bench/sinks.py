@@ -1,4 +1,4 @@
-"""Labels a second into PostgreSQL: the sink beside a plain executemany, by turns in one run.
+"""Labels a second into PostgreSQL: the sink beside executemany and unnest, by turns in one run.
 
 python -m bench.sinks [--labels 50000] [--rounds 5]
 
@@ -27,7 +27,7 @@ from tests.postgres import postgres_server
 
 Contestant = Callable[[str, Sequence[Sequence[bytes]]], None]
 PEER = sql.SQL(
-    "INSERT INTO {table} ({columns}) VALUES ({values}) ON CONFLICT (id, topic_id, epoch) DO "
+    "INSERT INTO {table} ({columns}) {rows} ON CONFLICT (id, topic_id, epoch) DO "
     "UPDATE SET label = excluded.label, decision = excluded.decision"
 )
 
@@ -39,7 +39,11 @@ def main() -> None:
     options = arguments.parse_args()
     values = [a_label(n).model_dump_json().encode() for n in range(options.labels)]
     batches = [values[at : at + BATCH] for at in range(0, len(values), BATCH)]
-    contestants: dict[str, Contestant] = {"sink": by_sink, "executemany": by_executemany}
+    contestants: dict[str, Contestant] = {
+        "sink": by_sink,
+        "executemany": by_executemany,
+        "unnest": by_unnest,
+    }
     rates: dict[str, list[float]] = {name: [] for name in contestants}
     costs: dict[str, list[float]] = {name: [] for name in contestants}
     with postgres_server(options="") as server:
@@ -57,7 +61,8 @@ def main() -> None:
     for name, rate in middle.items():
         cost = median(costs[name]) * 1e6
         print(f"{name:12} {rate:8.0f} rows/s, {cost:4.0f} us of this process a row")
-    print(f"ratio        {middle['sink'] / middle['executemany']:8.2f}")
+    for peer in ("executemany", "unnest"):
+        print(f"sink / {peer:12} {middle['sink'] / middle[peer]:.2f}")
 
 
 def by_sink(url: str, batches: Sequence[Sequence[bytes]]) -> None:
@@ -70,15 +75,31 @@ def by_sink(url: str, batches: Sequence[Sequence[bytes]]) -> None:
 
 def by_executemany(url: str, batches: Sequence[Sequence[bytes]]) -> None:
     """As one would write it first: psycopg sends these rows in its pipeline mode."""
-    statement = PEER.format(
-        table=sql.Identifier("labels"),
-        columns=sql.SQL(", ").join(map(sql.Identifier, COLUMNS)),
-        values=sql.SQL(", ").join(sql.SQL("%s") for _ in COLUMNS),
-    )
+    values = sql.SQL(", ").join(sql.SQL("%s") for _ in COLUMNS)
+    statement = _inserting(sql.SQL("VALUES ({})").format(values))
     with psycopg.connect(url) as connection:
         for batch in batches:
             with connection.transaction(), connection.cursor() as cursor:
                 cursor.executemany(statement, rows_of(parsed(batch)))
+
+
+def by_unnest(url: str, batches: Sequence[Sequence[bytes]]) -> None:
+    """A statement a batch: an array for each column."""
+    kinds = (sql.SQL(kind) for kind in COLUMNS.values())  # type: ignore[arg-type]  # ours
+    arrays = sql.SQL(", ").join(sql.SQL("%s::{}[]").format(kind) for kind in kinds)
+    statement = _inserting(sql.SQL("SELECT * FROM unnest({})").format(arrays))
+    with psycopg.connect(url) as connection:
+        for batch in batches:
+            with connection.transaction(), connection.cursor() as cursor:
+                cursor.execute(
+                    statement,
+                    [list(column) for column in zip(*rows_of(parsed(batch)), strict=True)],
+                )
+
+
+def _inserting(rows: sql.Composed) -> sql.Composed:
+    columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+    return PEER.format(table=sql.Identifier("labels"), columns=columns, rows=rows)
 
 
 def parsed(batch: Sequence[bytes]) -> list[LabelRecord]:

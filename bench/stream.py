@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import math
+import os
 import subprocess
 import sys
 import tarfile
@@ -49,10 +50,10 @@ class Bench:
         subprocess.run([*WINNOW, *command], check=True, stdout=subprocess.DEVNULL)
 
     @contextmanager
-    def worker(self) -> Iterator[subprocess.Popen[bytes]]:
-        """A worker that is consuming."""
+    def worker(self, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A worker that is consuming; its environment has these variables too."""
         command = [*WINNOW, "worker", "--config", str(self.config)]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | environment)
         assert process.stderr is not None
         for line in process.stderr:
             if b"consuming" in line:

@@ -1,4 +1,7 @@
-"""The container's health check: exit code 0 where /healthz of the worker beside it answers 200."""
+"""The container's health check: exit code 0 where /healthz of the service in it answers 200.
+
+healthcheck.py [PORT]    # without PORT that of the first worker process
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,15 @@ PATIENCE_SECONDS = 4  # less than the HEALTHCHECK's own timeout, which would kil
 
 
 def main() -> None:
-    """Ask the first worker process; its port is metrics.port, from the environment if anywhere."""
-    port = int(os.environ.get("WINNOW_METRICS__PORT", "9108"))
+    """Ask the port given, or a worker's: metrics.port, from the environment if anywhere."""
+    port = int(sys.argv[1] if sys.argv[1:] else os.environ.get("WINNOW_METRICS__PORT", "9108"))
     # not urllib: it would ask a proxy named in the environment
-    worker = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+    service = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     try:
-        worker.request("GET", "/healthz")
-        answer = worker.getresponse()
+        service.request("GET", "/healthz")
+        answer = service.getresponse()
     except OSError as error:
-        sys.exit(f"no worker answers on port {port}: {error}")
+        sys.exit(f"nothing answers on port {port}: {error}")
     if answer.status != http.HTTPStatus.OK:
         sys.exit(answer.read().decode())
 

@@ -33,6 +33,7 @@ from stream_app.services.recall import Recall
 from stream_app.services.reload import Watch
 from stream_app.services.review_copier import ReviewCopier
 from stream_app.services.shadow import Shadow
+from stream_app.services.traces import Traces
 from stream_app.serving.models import Models
 from stream_app.serving.served import ModelLoader, ServedModel
 
@@ -73,6 +74,7 @@ class Assembly:
         valve: Callable[[], Valve],
         drift: DriftMonitor,
         metrics: Metrics,
+        traces: Traces,
     ) -> None:
         self._settings = settings
         self._registry = registry
@@ -82,6 +84,7 @@ class Assembly:
         self._valve = valve
         self._drift = drift
         self._metrics = metrics
+        self._traces = traces
 
     def source(self, route: RouteSettings, reference: str) -> ModelSource:
         """Where the route gets the models that `reference` points at, and how it loads them."""
@@ -107,7 +110,15 @@ class Assembly:
         recall = Recall(route, partial(new_client, self._kafka))
         publish = Publish(route, publisher, self._acks, recall, metrics)
         steps = new_route(
-            route, models, threads, self._acks, in_flight, metrics, publish, observers
+            route,
+            models,
+            threads,
+            self._acks,
+            in_flight,
+            metrics,
+            publish,
+            observers,
+            self._traces.of_route(route, self._kafka.group_id),
         )
         watches = self._watches(route, source, models)
         return Assembled(route, steps, models, publisher, recall, in_flight, watches, tuple(beside))

@@ -34,6 +34,7 @@ from stream_app.services.history.report import report_parted
 from stream_app.services.lag import LagMonitor
 from stream_app.services.records import records
 from stream_app.services.reload import ModelReloader, first_model
+from stream_app.services.traces import Traces
 from stream_app.web.process import stop_on_signals
 from stream_app.web.server import WebServer
 
@@ -56,6 +57,7 @@ class Worker:
         self._marks = Marks()
         self._routes: dict[str, Assembled] = {}
         self._drift = DriftMonitor(settings.drift, self._metrics)
+        self._traces = Traces(os.environ)
         self._failure: WinnowError | None = None
         self._stop = asyncio.Event()
         self._step = ""  # of the start, as a clause
@@ -79,6 +81,7 @@ class Worker:
                 if not await asyncio.to_thread(route.close):
                     self._stuck.append(f"route {name} is stuck in the engine or a codec")
             await web.stop()
+            await self._traces.close()
         if self._stuck:
             self._leave()
         if self._failure is not None:
@@ -117,7 +120,14 @@ class Worker:
         self._step = "the broker was not ready yet"
         broker = await await_broker(settings, self._health)
         assembly = Assembly(
-            settings, self._registry, broker, self._acks, self._consumer, self._drift, self._metrics
+            settings,
+            self._registry,
+            broker,
+            self._acks,
+            self._consumer,
+            self._drift,
+            self._metrics,
+            self._traces,
         )
         for route in settings.routes:
             log.info("route %s: loading %s", route.name, route.model)

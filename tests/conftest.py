@@ -26,7 +26,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 pytest_plugins = ["tests.registries", "tests.postgres"]
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
-FOLDERS = ("integration", "browser", "mail", "functional", "property", "unit")
+FOLDERS = ("deploy", "integration", "browser", "mail", "functional", "property", "helm", "unit")
 KAFKA = SHARED / "kafka" / "kafka.sh"
 LEAST_CLIENT_PORT = 32_768  # on Linux; elsewhere it is above
 

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from opentelemetry.trace import Tracer
+
 from stream_app.agent import label_records
 from stream_app.core.headers import REPLAY_OF
 from stream_app.core.label_record import LabelRecord, ModelVersion
@@ -22,6 +24,7 @@ from stream_app.pipeline.admit import InFlight
 from stream_app.pipeline.outgoing import Outgoing
 from stream_app.pipeline.publish import Publish
 from stream_app.pipeline.route import Route, new_route
+from stream_app.pipeline.spans import Spans
 from stream_app.pipeline.threads import Threads
 from stream_app.pipeline.work import Past, Work
 from stream_app.services.shadow import Shadow
@@ -123,7 +126,11 @@ class Made:
 
 
 def make_route(
-    acks: AckTracker, engine: FakeEngine, observers: Sequence[Observer] = (), **overrides: object
+    acks: AckTracker,
+    engine: FakeEngine,
+    observers: Sequence[Observer] = (),
+    tracer: Tracer | None = None,
+    **overrides: object,
 ) -> Made:
     given = {"format": "text", "max_record_bytes": 1000, **overrides}
     settings = RouteSettings(name="r", model="m", input_topic="in", output_topic="out", **given)
@@ -150,6 +157,7 @@ def make_route(
         metrics,
         Publish(settings, publisher, acks, recall, metrics),
         [*observers, shadow.observe] if settings.shadow_share else observers,
+        Spans(tracer, settings, "g") if tracer else None,
     )
     return Made(settings, route, models, publisher, letters, shadow, in_flight, metrics)
 

@@ -76,7 +76,7 @@ class Postgres:
     def kill(self) -> None:
         """Without a goodbye: every process of it at once, as a crash of the machine would."""
         if self._process is not None:
-            children = _children(self._process.pid)
+            children = children_of(self._process.pid)
             self._process.kill()
             self._process.wait()
             for child in children:
@@ -152,6 +152,7 @@ def _user() -> str | None:
         return "nobody"
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
+    """The processes that a process started."""
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     return [int(child) for child in found.split()]

@@ -66,14 +66,15 @@ class Secured:
 
 
 @contextmanager
-def secured_kafka(folder: Path) -> Iterator[Secured]:
-    """The broker, with its certificates and password files in `folder`."""
+def secured_kafka(folder: Path, more: str = "") -> Iterator[Secured]:
+    """The broker, with its certificates and password files in `folder`. `more` are further lines of
+    its configuration."""
     _write_certificates(folder)
     for name, password in (("plain", PLAIN_PASSWORD), ("scram", SCRAM_PASSWORD)):
         (folder / f"{name}.password").write_text(f"{password}\n")
     (folder / "key.password").write_text(KEY_PASSWORD)
     port, sasl, sasl_tls, tls = (free_port() for _ in range(4))
-    options = _options(folder, port, sasl, sasl_tls, tls)
+    options = _options(folder, port, sasl, sasl_tls, tls) + more
     users = [
         f"--add-scram {mechanism}=[name={USER},password={SCRAM_PASSWORD}]"
         for mechanism in MECHANISMS[1:]

@@ -15,6 +15,7 @@ from stream_app.model.preparation import Preparation
 
 Stored = Literal["float16", "float8"]
 _SHIPPED = files("training") / "recipes"
+_OURS = "shipped:"
 
 
 class Source(BaseModel):
@@ -28,8 +29,8 @@ class Source(BaseModel):
 
     file: str = Field(
         "",
-        description="relative to the data folder; the ending of its name says the format, see "
-        "`training.data.readers`",
+        description="relative to the data folder, or `shipped:` and the name of one of ours; the "
+        "ending of its name says the format, see `training.data.readers`",
     )
     dataset: str = Field(
         "",
@@ -84,6 +85,12 @@ class Source(BaseModel):
         """What reports call it."""
         return self.file or f"{self.dataset}/{self.dataset_split}"
 
+    def path(self, folder: Path) -> Path:
+        """Where its file lies, if it has one, for a data folder."""
+        if self.file.startswith(_OURS):
+            return Path(str(files("training") / "invented" / self.file.removeprefix(_OURS)))
+        return folder / self.file
+
 
 class Encoder(BaseModel):
     """The encoder a recipe was made for."""
@@ -106,6 +113,9 @@ class Hyper(BaseModel):
     learning_rate: float = Field(gt=0)
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="the rate of each group is this much of the one above it"
+    )
+    frozen_layers: int = Field(
+        0, ge=0, description="that learn nothing, from below, and the embeddings with them"
     )
     warmup_steps: int = Field(100, ge=0)
     weight_decay: float = Field(0.01, ge=0)

@@ -9,27 +9,27 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing, suppress
 from pathlib import Path
 from threading import Semaphore, Thread
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stream_app.codecs import CODECS
 from stream_app.core.errors import RecordError
-from stream_app.core.metrics import Metrics
 from stream_app.core.settings import EngineSettings, LabelSettings, from_options, load_registry
 from stream_app.engine import backends
-from stream_app.labeller import Labeller
-from stream_app.model.references import resolve
-from stream_app.pipeline.work import Work
-from stream_app.serving.served import ModelLoader, ServedModel
 from stream_app.sources.files import STDIN, Source
 from stream_app.sources.messages import MAX_MESSAGE_BYTES, Found
+
+if TYPE_CHECKING:  # numpy and its like: no other command has a use for them
+    from stream_app.labeller import Labeller
+    from stream_app.pipeline.work import Work
+    from stream_app.serving.served import ServedModel
 
 BATCH_TOKENS = 4096
 BATCH_SECONDS = 0.01  # a batch waits no longer for more, so a slow pipe sees its results at once
 READ_AHEAD = 256  # messages that are on their way at once
 
-Asked = tuple[str, asyncio.Task[Work]] | Exception | None  # an exception or None is the end
+Asked = tuple[str, "asyncio.Task[Work]"] | Exception | None  # an exception or None is the end
 
 
 def classify(
@@ -64,6 +64,9 @@ def classify(
     an XML file, or a line; text: a line. Folders, tar archives and .gz are read too. A
     message that cannot be labelled gives a line with `error`, and exit code 1.
     """
+    from stream_app.model.references import resolve
+    from stream_app.serving.served import ModelLoader
+
     source = Source(files or [STDIN], message_format)
     settings = from_options(
         LabelSettings,
@@ -91,6 +94,9 @@ async def _write(
     source: Source, settings: LabelSettings, model: ServedModel, multi_label: bool
 ) -> int:
     """A line a message, in input order; how many could not be labelled."""
+    from stream_app.core.metrics import Metrics
+    from stream_app.labeller import Labeller
+
     bad = 0
     async with AsyncExitStack() as stack:
         labellers = {}
@@ -156,19 +162,19 @@ def _result(name: str, work: Work, multi_label: bool) -> dict[str, Any]:
     result: dict[str, Any] = {"source": name}
     if work.message and work.message.message_id:
         result["id"] = work.message.message_id
-    if work.prediction is None:
-        error = work.error or RecordError("internal", "no step gave this message a result")
-        return result | {"error": error.code, "reason": str(error)}
-    result["label"] = work.prediction.label
+    found = work.result
+    if isinstance(found, RecordError):
+        return result | {"error": found.code, "reason": str(found)}
+    result["label"] = found.label
     if multi_label:
-        result["labels"] = list(work.prediction.labels)
+        result["labels"] = list(found.labels)
     result |= {
-        "confidence": work.prediction.confidence,
-        "scores": dict(work.prediction.scores),
-        "decision": work.prediction.decision,
+        "confidence": found.confidence,
+        "scores": dict(found.scores),
+        "decision": found.decision,
     }
-    if work.prediction.familiarity is not None:
-        result["familiarity"] = work.prediction.familiarity
-    if work.prediction.marks:
-        result["marks"] = list(work.prediction.marks)
+    if found.familiarity is not None:
+        result["familiarity"] = found.familiarity
+    if found.marks:
+        result["marks"] = list(found.marks)
     return result

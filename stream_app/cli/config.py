@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tomli_w
 import typer
 
-from stream_app.cli.options import ConfigFile
+from stream_app.cli.options import AsJson, ConfigFile, print_row
 from stream_app.configuration import load_settings
 from stream_app.core.errors import ModelError
 from stream_app.model.references import resolve
@@ -15,14 +17,14 @@ config = typer.Typer(no_args_is_help=True, help="Show and check the configuratio
 
 
 @config.command("show")
-def show(config: ConfigFile) -> None:
+def show(config: ConfigFile, as_json: AsJson = False) -> None:
     """Print the effective configuration as TOML: the file, its defaults and the environment."""
-    settings = load_settings(config)
-    typer.echo(tomli_w.dumps(settings.model_dump(mode="json", exclude_none=True)), nl=False)
+    effective = load_settings(config).model_dump(mode="json", exclude_none=True)
+    print_row(as_json, effective, tomli_w.dumps(effective).rstrip("\n"))
 
 
 @config.command("check")
-def check(config: ConfigFile) -> None:
+def check(config: ConfigFile, as_json: AsJson = False) -> None:
     """Check the configuration and the models of every route; exit code 1 if one is unusable.
 
     An `hf://` or `models:/` model is downloaded. Certificates, password and token files are read;
@@ -37,15 +39,17 @@ def check(config: ConfigFile) -> None:
     failed = False
     for route in settings.routes:
         for reference in filter(None, (route.model, route.challenger)):
+            row: dict[str, Any] = {"route": route.name, "model": reference}
             try:
                 card = resolve(reference, settings.registry).card
             except ModelError as error:
                 failed = True
-                typer.echo(f"{route.name}: {error}")
+                row |= {"ok": False, "reason": str(error)}
+                line = f"{route.name}: {error}"
             else:
+                row |= {"ok": True, "version": card.version, "labels": card.labels}
                 labels = ", ".join(card.labels)
-                typer.echo(
-                    f"{route.name}: ok, {reference} is {card.name} {card.version} ({labels})"
-                )
+                line = f"{route.name}: ok, {reference} is {card.name} {card.version} ({labels})"
+            print_row(as_json, row, line)
     if failed:
         raise typer.Exit(1)

@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from stream_app.cli.options import ConfigFile
-from stream_app.cli.worker import LogLevel
+from stream_app.cli.options import ConfigFile, Format, Level
 from stream_app.configuration import load_settings
 from stream_app.core.logs import configure_logging
 from stream_app.core.settings import DashboardSettings, from_options
@@ -27,16 +26,17 @@ def dashboard(
         bool,
         typer.Option("--show-text", help="Show texts, and take corrections. Needs a token."),
     ] = False,
-    log_level: Annotated[LogLevel, typer.Option(help="Level of Winnow's log, on stderr.")] = "info",
+    log_level: Level = "info",
+    log_format: Format = "text",
 ) -> None:
     """Show labels, their mix, waits, lag and dead letters on a page, until SIGTERM or Ctrl-C.
 
     It reads the label and dead-letter topics, commits nothing, and keeps what it counts in a file.
     """
+    configure_logging(log_level, log_format)
     settings = load_settings(config)
     given = {} if listen is None else {"listen": listen}
     chosen = from_options(DashboardSettings, **settings.dashboard.model_dump() | given)
-    configure_logging(log_level)
     from stream_app.web.dashboard.process import run_dashboard  # --help has no use for it
 
     asyncio.run(run_dashboard(settings.model_copy(update={"dashboard": chosen}), show_text))

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from stream_app.cli.options import ConfigFile, RouteName, chosen_routes
+from stream_app.cli.options import AsJson, ConfigFile, RouteName, chosen_routes, print_row
 from stream_app.configuration import load_settings
 from stream_app.core.errors import SourceError
 from stream_app.core.headers import ATTEMPTS, ERROR, REASON, VALUE_BYTES, VALUE_SHA256
@@ -29,13 +29,18 @@ ErrorCode = Annotated[
 
 
 @dlq.command("list")
-def list_letters(config: ConfigFile, route: RouteName = None, error: ErrorCode = None) -> None:
+def list_letters(
+    config: ConfigFile,
+    route: RouteName = None,
+    error: ErrorCode = None,
+    as_json: AsJson = False,
+) -> None:
     """List the dead letters, a line each: id, when, error, attempts, bytes, reason."""
     settings = load_settings(config)
     count = 0
     for letter in _letters(settings, route):
         if error in (None, letter.header(ERROR)):
-            typer.echo(_line(letter))
+            print_row(as_json, _row(letter), _line(letter))
             count += 1
     typer.echo(f"{count} dead letters", err=True)
 
@@ -52,6 +57,7 @@ def show(
             help="Write the value to this file, and print nothing else; - is stdout.",
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show a dead letter's headers; --value writes its value."""
     settings = load_settings(config)
@@ -62,10 +68,12 @@ def show(
         _write_value(found[-1], value)  # the same record may have failed twice
         return
     for letter in found:
-        typer.echo(f"{letter.id}  at {_time(letter)}  {_size(letter)} bytes")
-        typer.echo(f"  key: {letter.key!r}")
-        for name, header in letter.headers:
-            typer.echo(f"  {name}: {header.decode('utf-8', 'backslashreplace')}")
+        key = None if letter.key is None else _text(letter.key)
+        headers = [(name, _text(value)) for name, value in letter.headers]
+        title = f"{letter.id}  at {_time(letter)}  {_size(letter)} bytes"
+        lines = [title, f"  key: {letter.key!r}", *(f"  {n}: {v}" for n, v in headers)]
+        row = _row(letter) | {"letter": letter.id, "key": key, "headers": headers}
+        print_row(as_json, row, "\n".join(lines))
 
 
 @dlq.command("replay")
@@ -120,6 +128,23 @@ def _line(letter: Record) -> str:
         f"{id_of(letter):<24} {_time(letter)} {error:<12} "
         f"{letter.header(ATTEMPTS) or '?':>2} {_size(letter):>10} {reason}"
     )
+
+
+def _row(letter: Record) -> dict[str, Any]:
+    """What `_line` says, for a program; null for what the letter does not say."""
+    attempts, size = letter.header(ATTEMPTS) or "", _size(letter)
+    return {
+        "id": id_of(letter),
+        "time": _time(letter),
+        "error": letter.header(ERROR),
+        "attempts": int(attempts) if attempts.isdecimal() else None,
+        "bytes": int(size) if size.isdecimal() else None,
+        "reason": letter.header(REASON),
+    }
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "backslashreplace")
 
 
 def _time(letter: Record) -> str:

@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from stream_app.cli.options import ConfigFile, with_options
-from stream_app.cli.worker import LogLevel
+from stream_app.cli.options import ConfigFile, Format, Level, with_options
 from stream_app.configuration import load_settings
 from stream_app.core.errors import ConfigError
 from stream_app.core.logs import configure_logging
@@ -39,18 +38,19 @@ def filter_(
         bool,
         typer.Option("--in-process", help="Label in this process, without Kafka and workers."),
     ] = False,
-    log_level: Annotated[LogLevel, typer.Option(help="Level of Winnow's log, on stderr.")] = "info",
+    log_level: Level = "info",
+    log_format: Format = "text",
 ) -> None:
     """Label mail as it comes in: a milter for Postfix and Sendmail, until SIGTERM or Ctrl-C.
 
     Each mail goes to its route's input topic; its label comes back as headers. Without a label by
     the deadline it passes as it is, whatever has failed. Programs ask by POST /v1/label/ROUTE.
     """
+    configure_logging(log_level, log_format)
     given = {"listen": listen, "http": http, "deadline_seconds": deadline and _seconds(deadline)}
     settings = with_options(load_settings(config), "filter", given)
     if settings.filter.listen and find_spec("kilter") is None:
         raise ConfigError("the milter needs an extra: pip install 'winnow-stream[mail]'")
-    configure_logging(log_level)
     from stream_app.filter.process import run_filter  # a second that --help has no use for
 
     asyncio.run(run_filter(settings, in_process))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
-from stream_app.cli.options import ConfigFile, RouteName, chosen_routes
+from stream_app.cli.options import AsJson, ConfigFile, RouteName, chosen_routes, print_row
 from stream_app.configuration import load_settings
 from stream_app.core.command_line import config_option
 from stream_app.core.errors import ConfigError
@@ -38,12 +37,13 @@ def list_versions(
         str | None, typer.Argument(metavar="NAME", help="Only this model; default: all.")
     ] = None,
     config: RegistryConfig = None,
+    as_json: AsJson = False,
 ) -> None:
     """List registered versions, newest first: model, version, aliases, when, digest."""
     with _registry(config) as registry:
         for model in [name] if name else registry.names():
             for version in registry.versions(model):
-                typer.echo(_line(version))
+                print_row(as_json, _row(version), _line(version))
 
 
 @models.command("promote")
@@ -70,7 +70,7 @@ def rollback(name: Name, config: RegistryConfig = None) -> None:
 
 
 @models.command("compare")
-def compare(config: ConfigFile, route: RouteName = None) -> None:
+def compare(config: ConfigFile, route: RouteName = None, as_json: AsJson = False) -> None:
     """Compare challenger and champion by the records in the shadow topics.
 
     For each pair of models: how often they agree, and their labels when they differ.
@@ -82,12 +82,27 @@ def compare(config: ConfigFile, route: RouteName = None) -> None:
             "no route has a shadow: set challenger and shadow_share of the route, and let it run"
         )
     for each in shadowed:
-        for line in _compared(settings.kafka, each):
-            typer.echo(line)
+        pairs = _compared(settings.kafka, each)
+        for pair, labels in pairs.items():
+            compared = _agreement(each.name, pair, labels)
+            print_row(as_json, compared, _told(compared))
+        if not pairs:
+            line = f"{each.name}: nothing in {each.shadow_topic} yet"
+            print_row(as_json, {"route": each.name, "records": 0}, line)
 
 
 def _registry(config: Path | None) -> AbstractContextManager[Registry]:
     return closing(ConfinedRegistry(load_registry(config).uri))
+
+
+def _row(version: RegisteredVersion) -> dict[str, Any]:
+    return {
+        "name": version.name,
+        "version": version.version,
+        "aliases": version.aliases,
+        "created": version.created.isoformat(),
+        "digest": version.digest,
+    }
 
 
 def _line(version: RegisteredVersion) -> str:
@@ -103,8 +118,8 @@ def _serves(version: RegisteredVersion) -> str:
     )
 
 
-def _compared(kafka: KafkaClientSettings, route: RouteSettings) -> Iterator[str]:
-    """Lines about each pair of models that labelled the same records. Raises BrokerError."""
+def _compared(kafka: KafkaClientSettings, route: RouteSettings) -> dict[Pair, Counter[Pair]]:
+    """The labels of each pair of models that labelled the same records. Raises BrokerError."""
     pairs: dict[Pair, Counter[Pair]] = {}
     for record in read_topic(kafka, route.shadow_topic):
         champion, label = record.header(CHAMPION_MODEL), record.header(CHAMPION_LABEL)
@@ -116,15 +131,35 @@ def _compared(kafka: KafkaClientSettings, route: RouteSettings) -> Iterator[str]
             continue  # not written by Winnow
         challenger = f"{told.model.name}/{told.model.version}"
         pairs.setdefault((champion, challenger), Counter())[label, told.label] += 1
-    if not pairs:
-        yield f"{route.name}: nothing in {route.shadow_topic} yet"
-    for (champion, challenger), labels in pairs.items():
-        total = labels.total()
-        agreed = sum(count for (one, other), count in labels.items() if one == other)
-        yield (
-            f"{route.name}: {challenger} agrees with {champion} on {agreed} of {total} "
-            f"({agreed / total:.1%})"
-        )
-        for (one, other), count in sorted(labels.items(), key=lambda item: -item[1]):
-            if one != other:
-                yield f"  {count:>8}  {champion} says {one}, {challenger} says {other}"
+    return pairs
+
+
+def _agreement(route: str, models: Pair, labels: Counter[Pair]) -> dict[str, Any]:
+    return {
+        "route": route,
+        "champion": models[0],
+        "challenger": models[1],
+        "records": labels.total(),
+        "agreed": sum(count for (one, other), count in labels.items() if one == other),
+        "differed": [
+            {"champion": one, "challenger": other, "records": count}
+            for (one, other), count in labels.most_common()
+            if one != other
+        ],
+    }
+
+
+def _told(compared: dict[str, Any]) -> str:
+    champion, challenger = compared["champion"], compared["challenger"]
+    agreed, records = compared["agreed"], compared["records"]
+    return "\n".join(
+        [
+            f"{compared['route']}: {challenger} agrees with {champion} on {agreed} of {records} "
+            f"({agreed / records:.1%})",
+            *(
+                f"  {each['records']:>8}  {champion} says {each['champion']}, {challenger} says "
+                f"{each['challenger']}"
+                for each in compared["differed"]
+            ),
+        ]
+    )

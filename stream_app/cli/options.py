@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from stream_app.core.command_line import config_option
+from stream_app.core.logs import LogFormat
 from stream_app.core.settings import (
     KafkaSettings,
     RouteSettings,
@@ -16,6 +18,8 @@ from stream_app.core.settings import (
     from_options,
     load_kafka,
 )
+
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 ConfigFile = Annotated[Path, config_option("The configuration (TOML).")]
 KafkaConfig = Annotated[Path | None, config_option("A configuration, for its [kafka].")]
@@ -30,6 +34,20 @@ BootstrapServers = Annotated[
         help="The Kafka broker; default: the configuration's, or 127.0.0.1:9092.",
     ),
 ]
+Level = Annotated[LogLevel, typer.Option("--log-level", help="Level of Winnow's log, on stderr.")]
+Format = Annotated[
+    LogFormat, typer.Option("--log-format", help="Of the log: text, or json, an object a line.")
+]
+Http = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Metrics and health. Default: http of its section."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs, an object a line.")]
+
+
+def print_row(as_json: bool, row: Mapping[str, Any], line: str) -> None:
+    """A row of a command's table, for a program or as a line for people."""
+    typer.echo(json.dumps(row, ensure_ascii=False) if as_json else line)
 
 
 def kafka_settings(config: Path | None, bootstrap_servers: str | None) -> KafkaSettings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from stream_app.cli.options import ConfigFile
+from stream_app.cli.options import AsJson, ConfigFile, print_row
 from stream_app.configuration import load_settings
 from stream_app.kafka.topics import create_topics
 
@@ -17,7 +17,7 @@ def _group() -> None:
 
 
 @topics.command("create")
-def create(config: ConfigFile) -> None:
+def create(config: ConfigFile, as_json: AsJson = False) -> None:
     """Create the topics of every route and the feedback topic; existing topics stay as they are.
 
     A route has input, output and dead letters; review and shadow if it uses them. [topics] of the
@@ -26,4 +26,5 @@ def create(config: ConfigFile) -> None:
     settings = load_settings(config)
     made = create_topics(settings.kafka, settings.all_topics, settings.topics)
     for topic, created in made.items():
-        typer.echo(f"{'created' if created else 'exists '}  {topic}")
+        line = f"{'created' if created else 'exists '}  {topic}"
+        print_row(as_json, {"topic": topic, "created": created}, line)

@@ -14,15 +14,21 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
-from stream_app.cli.options import BootstrapServers, RouteName, chosen_routes, kafka_settings
+from stream_app.cli.options import (
+    AsJson,
+    BootstrapServers,
+    RouteName,
+    chosen_routes,
+    kafka_settings,
+)
 from stream_app.configuration import load_settings
 from stream_app.core.command_line import config_option
 from stream_app.core.label_record import LabelRecord
+from stream_app.core.messages import UNSURE
 from stream_app.core.settings import KafkaClientSettings
 from stream_app.kafka.connect import connected
 from stream_app.kafka.reading import take
 from stream_app.kafka.topics import require_topics
-from stream_app.model.decision import UNSURE
 
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 
@@ -34,7 +40,7 @@ def watch(
         list[str] | None, typer.Option(help="Instead of the routes: watch this output topic.")
     ] = None,
     bootstrap_servers: BootstrapServers = None,
-    raw: Annotated[bool, typer.Option("--json", help="Print the label records as JSON.")] = False,
+    as_json: AsJson = False,
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="Include existing records.")
     ] = False,
@@ -47,7 +53,7 @@ def watch(
     if not topics:
         raise typer.BadParameter("say what to watch: --config FILE, or --topic TOPIC")
     kafka = kafka_settings(config, bootstrap_servers)
-    show = _show_raw if raw else _show_line(Console(highlight=False, soft_wrap=True))
+    show = _show_raw if as_json else _show_line(Console(highlight=False, soft_wrap=True))
     try:
         for record in islice(_labels(kafka, topics, from_beginning), count):
             show(record.value)

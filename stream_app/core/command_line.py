@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
@@ -9,6 +10,7 @@ import typer
 
 from stream_app import __version__
 from stream_app.core.errors import ConfigError, WinnowError
+from stream_app.core.logs import logs_json
 from stream_app.core.settings import CONFIG_VARIABLE
 
 
@@ -16,7 +18,6 @@ def new_app() -> typer.Typer:
     """An application without commands yet."""
     return typer.Typer(
         no_args_is_help=True,
-        add_completion=False,
         rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -51,5 +52,8 @@ def run_app(app: typer.Typer, program: str) -> None:
             )
         app(prog_name=program)
     except WinnowError as error:
-        typer.echo(f"{program}: {error}", err=True)
+        if logs_json():
+            logging.getLogger(program).error("%s", error)
+        else:
+            typer.echo(f"{program}: {error}", err=True)
         sys.exit(2 if isinstance(error, ConfigError) else 1)

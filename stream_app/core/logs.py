@@ -1,11 +1,17 @@
-"""Logging: one line an event on stderr, floods folded into a count."""
+"""Logging: one line an event on stderr, as text or as JSON; floods folded into a count."""
 
 from __future__ import annotations
 
+import json
 import logging
 import re
+import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Literal
+
+LogFormat = Literal["text", "json"]
 
 EACH = {"each": True}
 MAX_KINDS = 1000  # of messages remembered
@@ -65,10 +71,44 @@ def _shorten(record: logging.LogRecord) -> None:
         record.args = record.exc_info = record.exc_text = None
 
 
-def configure_logging(level: str) -> None:
+class JsonLines(logging.Formatter):
+    """An object a line: `time` (UTC), `level`, `logger`, `message`; `exception`, a traceback, and
+    `trace_id` and `span_id` where there are such."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        told = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_trace_ids(),
+        }
+        if record.exc_info:
+            told["exception"] = self.formatException(record.exc_info)
+        return json.dumps(told)
+
+
+def _trace_ids() -> dict[str, str]:
+    """Of the span under way; none where nobody has loaded the extra that makes spans."""
+    trace = sys.modules.get("opentelemetry.trace")
+    context = trace and trace.get_current_span().get_span_context()
+    if not context or not context.is_valid:
+        return {}
+    return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
+
+
+def configure_logging(level: str, form: LogFormat = "text") -> None:
     """Send all logs to stderr at `level`; third parties' only from WARNING on."""
     handler = logging.StreamHandler()
     handler.addFilter(RateLimit())
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JsonLines() if form == "json" else text)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(form == "json")  # a warning of Python's has lines of its own
     logging.getLogger("stream_app").setLevel(level.upper())
+
+
+def logs_json() -> bool:
+    """Whether the log is JSON, so that all else on stderr should be."""
+    return any(isinstance(each.formatter, JsonLines) for each in logging.getLogger().handlers)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 Headers = tuple[tuple[str, bytes], ...]
 Scalar = str | int | float | bool | None
+UNSURE = "unsure"  # the decision that no label is sure enough to be
 
 
 class Partition(NamedTuple):

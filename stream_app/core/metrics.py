@@ -30,15 +30,15 @@ class Metric(Generic[Kind]):
     """A line of `Metrics`: a metric's name, meaning and labels."""
 
     def __init__(self, kind: type[Kind], name: str, text: str, *labels: str, **how: Any) -> None:
-        self._kind: type[Kind] = kind
-        self._name = f"winnow_{name}"
-        self._text = text
-        self._labels = labels
-        self._how = how
+        self.kind: type[Kind] = kind
+        self.name = f"winnow_{name}"
+        self.text = text
+        self.labels = labels
+        self.how = how  # buckets, of a histogram
 
     def made(self, registry: CollectorRegistry) -> Kind:
         """The metric itself, on a registry."""
-        return self._kind(self._name, self._text, self._labels, registry=registry, **self._how)
+        return self.kind(self.name, self.text, self.labels, registry=registry, **self.how)
 
     def __get__(self, metrics: Metrics, _: type[Metrics]) -> Kind:
         made: Kind = metrics.made[self]

@@ -9,14 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from stream_app.core.errors import ConfigError
 from stream_app.core.machine import cores, has_nvidia_gpu
 from stream_app.engine.native_library import find_kernels
-from stream_app.engine.protocol import Engine
-from stream_app.model.albert import supported
-from stream_app.model.artifact import Artifact
-from stream_app.model.exits import load_exits
+
+if TYPE_CHECKING:  # what only reads a configuration wants the names, and needs no numpy for them
+    from stream_app.engine.protocol import Engine
+    from stream_app.model.artifact import Artifact
+
+    Load = Callable[[Artifact, str, str, int], Engine]
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +31,6 @@ ENGINES: Mapping[str, str] = {
     "fake": "stream_app.engine.fake:load",
 }
 _PACKED_CUDA = "stream_app.engine.packed_cuda:load"
-Load = Callable[[Artifact, str, str, int], Engine]
 
 
 def backends() -> list[str]:
@@ -72,6 +74,7 @@ def load_engine(
 
 def _leave_early(engine: Engine, artifact: Artifact) -> None:
     from stream_app.engine.compiled import CompiledEngine
+    from stream_app.model.exits import load_exits
 
     exits, name = load_exits(artifact), artifact.card.name
     if exits is None:
@@ -83,6 +86,8 @@ def _leave_early(engine: Engine, artifact: Artifact) -> None:
 
 
 def _best(artifact: Artifact, on_gpu: bool) -> str:
+    from stream_app.model.albert import supported
+
     if not supported(artifact):
         return "reference"
     if on_gpu:

@@ -114,6 +114,7 @@ class CompiledWeights:
             heads=shape.heads,
             head_size=self._head_size,
             labels=len(self._weights["classifier.bias"]),
+            mean=shape.mean,
         )
 
     def _layer(self, group: int, inner: int) -> Layer:

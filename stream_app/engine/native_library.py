@@ -66,6 +66,7 @@ class Model(Structure):
         ("heads", c_int32),
         ("head_size", c_int32),
         ("labels", c_int32),
+        ("mean", c_int32),
         ("inverse_temperature", c_float),
         ("inverse_confidence", c_float),
         ("evidence", c_float),

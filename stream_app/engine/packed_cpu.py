@@ -5,8 +5,9 @@
 - Query, key and value are one product; the softmax scale is folded into the query's weights, and
   the key's bias is dropped, since it moves all scores of a softmax alike.
 - Attention runs per group of equally long texts, so it needs no mask.
-- The last layer computes only what the classifier reads: the `[CLS]` row. Its key and value
-  products are absorbed into that one row's (q·K = (q·Wk)·x, and likewise behind the softmax).
+- The last layer computes only what the classifier reads: all rows for their mean, or the `[CLS]`
+  row. Key and value products are absorbed into that one row's (q·K = (q·Wk)·x, and likewise behind
+  the softmax).
 - A micro-batch holds about 1,024 tokens, so that its activations stay in the cache.
 """
 
@@ -184,6 +185,7 @@ class PackedCpuEngine:
             for step in set(shape.sequence())
         }
         self._layers = [layers[step] for step in shape.sequence()]
+        self._mean = shape.mean
         self._pooler = Linear(
             weights["albert.pooler.weight"], weights["albert.pooler.bias"], self._dtype
         )
@@ -227,9 +229,20 @@ class PackedCpuEngine:
         x = self._mapping(embedded.to(self._dtype))  # [tokens, hidden]
         for layer in self._layers[:-1]:
             x = layer.all_tokens(x, groups)
-        cls = self._layers[-1].first_tokens(x, groups, first)  # [texts, hidden]
-        pooled = torch.tanh(self._pooler(cls)).float()
+        last = self._layers[-1]
+        if self._mean:
+            read = means(last.all_tokens(x, groups), groups)
+        else:
+            read = last.first_tokens(x, groups, first)  # [texts, hidden]
+        pooled = torch.tanh(self._pooler(read)).float()
         return functional.linear(pooled, *self._classifier)
+
+
+def means(x: Tensor, groups: Sequence[Group]) -> Tensor:
+    """[tokens, hidden] -> [texts, hidden]: each text's mean token."""
+    return torch.cat(
+        [x[group.rows].view(group.count, group.length, -1).mean(1) for group in groups]
+    )
 
 
 def as_tensor(name: str, weight: NDArray[np.float32]) -> Tensor:

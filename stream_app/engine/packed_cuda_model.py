@@ -164,6 +164,7 @@ class Albert:
             for step in set(shape.sequence())
         }
         self._layers = [layers[step] for step in shape.sequence()]
+        self._mean = shape.mean
         self._pooler, self._classifier = pair("albert.pooler"), pair("classifier")
         self.memory_bytes = sum(weight.nbytes for weight in weights.values())
         self.vocabulary, self.places = len(self._words), len(self._places)
@@ -177,8 +178,23 @@ class Albert:
         x = linear(embedded.to(weight.dtype), weight, bias)  # [tokens, hidden]
         for layer in self._layers[:-1]:
             x = layer.all_tokens(x, texts)
-        cls = self._layers[-1].first_tokens(x, texts)  # [texts, hidden]
-        return linear(torch.tanh(linear(cls, *self._pooler)).float(), *self._classifier)
+        last = self._layers[-1]
+        if self._mean:
+            read = means(last.all_tokens(x, texts), texts)
+        else:
+            read = last.first_tokens(x, texts)  # [texts, hidden]
+        return linear(torch.tanh(linear(read, *self._pooler)).float(), *self._classifier)
+
+
+def means(x: Tensor, texts: Texts) -> Tensor:
+    """[tokens, hidden] -> [texts, hidden]: each text's mean token; any number for an empty text."""
+    row = torch.arange(len(x), dtype=texts.bounds.dtype, device=x.device)
+    text = torch.bucketize(row, texts.bounds[1:], right=True)  # behind the last: of no text
+    count = len(texts.bounds) - 1
+    sums = x.new_zeros((count + 1, x.shape[1]), dtype=torch.float32)
+    sums.index_add_(0, text.clamp(max=count), x.float())
+    sizes = (texts.bounds[1:] - texts.bounds[:-1]).clamp(min=1)
+    return (sums[:-1] / sizes[:, None]).to(x.dtype)
 
 
 def lay_out(batch: Packed, shape: Shape, out: Ints) -> None:

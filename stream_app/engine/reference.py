@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from transformers import AlbertForSequenceClassification
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
 from stream_app.core.errors import ModelError
 from stream_app.engine.failures import failure
 from stream_app.engine.gpu import cuda_device, gpu
+from stream_app.engine.pooled import PooledAlbert
 from stream_app.engine.protocol import BATCH_RECORDS, Prior, TokenIds, plus
 from stream_app.model.albert import check_shapes, not_finite
 from stream_app.model.artifact import WEIGHTS, Artifact
@@ -35,7 +35,7 @@ class ReferenceEngine:
         self._device = _device(device)
         self._max_tokens = artifact.card.max_tokens
         self._model = _load_model(artifact)
-        self._model.eval()
+        torch.nn.Module.eval(self._model)
         torch.nn.Module.to(self._model, self._device)
         self._pad = int(self._model.config.pad_token_id or 0)
         if self._model.config.num_labels != len(self.labels):
@@ -102,17 +102,17 @@ def _device(name: str) -> torch.device:
     return cuda_device(name)
 
 
-def _load_model(artifact: Artifact) -> AlbertForSequenceClassification:
+def _load_model(artifact: Artifact) -> PooledAlbert:
     file = artifact.path / WEIGHTS
     check_shapes(artifact)
     with _quiet():
         try:
-            loaded: Any = AlbertForSequenceClassification.from_pretrained(
+            loaded: Any = PooledAlbert.from_pretrained(
                 artifact.path, dtype=torch.float32, use_safetensors=True, output_loading_info=True
             )
         except SafetensorError as error:
             raise ModelError(f"{file} cannot be read ({type(error).__name__})") from error
-    model: AlbertForSequenceClassification = loaded[0]
+    model: PooledAlbert = loaded[0]
     report: dict[str, set[str]] = loaded[1]
     missing = sorted(report["missing_keys"])
     if missing:

@@ -36,6 +36,7 @@ class AlbertShape:
     hidden: int
     eps: float
     gelu: str  # approximation: none or tanh
+    mean: bool = False  # the pooler reads the mean of a text's tokens, not its [CLS]
 
     @property
     def head_size(self) -> int:
@@ -69,6 +70,7 @@ def read_shape(artifact: Artifact) -> AlbertShape:
         hidden=config.hidden_size,
         eps=config.layer_norm_eps,
         gelu=ACTIVATIONS[config.hidden_act],
+        mean=config.pooling == "mean",
     )
 
 

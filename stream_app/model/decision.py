@@ -13,10 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.core.messages import Prediction
+from stream_app.core.messages import UNSURE, Prediction
 from stream_app.model.artifact import ModelCard
 
-UNSURE = "unsure"
 NO_TEXT = "no_text"  # the marks of a prediction: why it is not the model's label
 UNFAMILIAR = "unfamiliar"
 SPECIAL_TOKENS = 2  # [CLS] and [SEP]

@@ -14,6 +14,7 @@ from stream_app.model.artifact import Artifact, load_artifact
 from stream_app.model.confined.registry import FETCH_BYTES, ConfinedRegistry
 
 BUILTIN = ("spam", "reviews", "news")
+ENCODER = "builtin:encoder"  # what models are made from: it labels nothing
 HUB_FILES = 200
 _REGISTERED = re.compile(
     r"models:/(?P<name>[\w-][\w.-]*)(@(?P<alias>[a-z][\w-]*)|/(?P<version>\d+))"
@@ -45,6 +46,10 @@ def registered(reference: str) -> Registered | None:
 
 def resolve(reference: str, registry: RegistrySettings | None = None) -> Artifact:
     """The artifact a reference points at, checked. Raises ModelError with what to do."""
+    if reference == ENCODER:
+        raise ModelError(
+            f"{ENCODER} labels nothing by itself: make a model with winnow-train fit --examples"
+        )
     return load_artifact(resolve_folder(reference, registry))
 
 
@@ -67,7 +72,7 @@ def resolve_folder(reference: str, registry: RegistrySettings | None = None) -> 
 
 
 def _builtin(name: str) -> Path:
-    if name not in BUILTIN:
+    if name not in (*BUILTIN, "encoder"):
         raise ModelError(f"builtin:{name} does not exist; there are: {', '.join(BUILTIN)}")
     return Path(str(files("stream_app.model") / "builtin" / name))
 

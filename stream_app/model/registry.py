@@ -28,6 +28,7 @@ KEPT = 5  # models of one name that stay in the cache
 _SQLITE = "sqlite:///"
 _DIGEST = re.compile("[0-9a-f]{64}")
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # what MLflow says of no alias
+_REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED")  # and of a server with accounts
 _MANNERS = {  # MLflow takes these from the environment only
     "MLFLOW_DISABLE_TELEMETRY": "true",  # a mail filter must not call home
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -192,10 +193,7 @@ class Registry:
         except Exception as error:  # MLflow's own, SQLAlchemy's, requests', the object store's
             if getattr(error, "error_code", "") in _ABSENT or isinstance(error, FileNotFoundError):
                 raise NotRegistered(absent) from error
-            raise RegistryUnreachable(
-                f"the model registry at {self._uri} does not answer ({type(error).__name__}): "
-                "check registry.uri, and that its server runs"
-            ) from error
+            raise unreachable(self._uri, "does not answer", error) from error
 
     @cached_property
     def _client(self) -> Any:
@@ -206,6 +204,19 @@ class Registry:
                 "or set registry.uri"
             )
         return mlflow_client(self._uri)
+
+
+def unreachable(uri: str, fault: str, error: Exception) -> RegistryUnreachable:
+    """What users are told of an error of MLflow's, with what to do about it."""
+    if getattr(error, "error_code", "") in _REFUSED:
+        return RegistryUnreachable(
+            f"the model registry at {uri} refuses us: check user and password in the variables "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or in ~/.mlflow/credentials"
+        )
+    return RegistryUnreachable(
+        f"the model registry at {uri} {fault} ({type(error).__name__}): check registry.uri, and "
+        "that its server runs"
+    )
 
 
 def mlflow_client(uri: str) -> Any:

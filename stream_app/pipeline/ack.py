@@ -10,10 +10,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from stream_app.core.messages import Partition, Record
+from stream_app.core.messages import UNSURE, Partition, Record
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import LabelSettings
-from stream_app.model.decision import UNSURE
 from stream_app.pipeline.work import Work
 
 LOW_CONFIDENCE = "low_confidence"  # the reason of a decision `unsure` that has no mark

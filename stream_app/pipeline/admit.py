@@ -7,7 +7,7 @@ stream would block the one delivery callback that all routes share.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from stream_app.core.messages import Partition, Record
 from stream_app.core.metrics import Metrics
@@ -15,6 +15,9 @@ from stream_app.core.settings import LabelSettings
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.work import Work
 from stream_app.serving.models import Models
+
+if TYPE_CHECKING:
+    from stream_app.pipeline.spans import Spans  # of an extra
 
 BATCHES_IN_FLIGHT = 8  # where the route gives no limit: two on the device, the others on their way
 RESUME_AT = 0.5  # of the limit: low enough not to flap, high enough not to run dry
@@ -94,10 +97,12 @@ class Admission:
         acks: AckTracker,
         in_flight: InFlight,
         metrics: Metrics,
+        spans: Spans | None = None,
     ) -> None:
         self._models = models
         self._acks = acks
         self._in_flight = in_flight
+        self._spans = spans
         self._consumed = metrics.consumed.labels(settings.name)
 
     def admit(self, record: Record) -> Work | None:
@@ -109,7 +114,10 @@ class Admission:
         if not self._acks.deliver(record):
             return None
         self._in_flight.enter(record)
-        return Work(record, self._models.begin(record))
+        work = Work(record, self._models.begin(record))
+        if self._spans:
+            self._spans.begin(work)
+        return work
 
     def owned(self, works: Sequence[Work]) -> list[Work]:
         """The works whose partition is still ours; the others were revoked, and end here."""
@@ -123,3 +131,5 @@ class Admission:
         for work in works:
             self._in_flight.leave(work.record)
             self._models.end(work.model)
+        if self._spans:
+            self._spans.end(works)

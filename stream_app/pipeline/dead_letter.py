@@ -32,10 +32,14 @@ def dead_letter(
     route: str,
     model: str,
     past: Past | None = None,
+    kept: Headers | None = None,
 ) -> Outgoing:
-    """The dead letter of a record; too large, it goes without value, then without key as well."""
+    """The dead letter of a record; too large, it goes without value, then without key as well.
+
+    `kept` are headers to keep instead of the record's own.
+    """
     headers = _headers(record, error, route, model, past)
-    original = foreign(record.headers)
+    original = foreign(record.headers if kept is None else kept)
 
     def without_value() -> Outgoing:
         value = record.value or b""

@@ -52,4 +52,4 @@ def label_of(work: Work, route: str, topic: str) -> Outgoing:
     now = datetime.now(UTC)
     label = label_record(record, work.message, work.prediction, route, version, now, work.id)
     value = label.model_dump_json().encode()
-    return Outgoing(topic, record, record.key, value, cloud_event_headers(label, record.headers))
+    return Outgoing(topic, record, record.key, value, cloud_event_headers(label, work.headers))

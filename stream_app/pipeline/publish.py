@@ -62,4 +62,5 @@ class Publish:
     def _dead_letter(self, work: Work, error: RecordError) -> Outgoing:
         s, version = self._settings, work.model.version
         model = f"{version.name}/{version.version}"
-        return dead_letter(work.record, error, s.dead_letter_topic, s.name, model, work.past)
+        topic, past = s.dead_letter_topic, work.past
+        return dead_letter(work.record, error, topic, s.name, model, past, work.headers)

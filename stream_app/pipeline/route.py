@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from stream_app.codecs import CODECS
 from stream_app.core.metrics import Metrics
@@ -17,6 +18,9 @@ from stream_app.pipeline.parse import Parse
 from stream_app.pipeline.threads import Threads
 from stream_app.pipeline.work import Batch, Work
 from stream_app.serving.models import Models
+
+if TYPE_CHECKING:
+    from stream_app.pipeline.spans import Spans  # of an extra
 
 Publishes = Callable[[Sequence[Work]], Awaitable[bool]]  # whether they are delivered
 
@@ -44,8 +48,9 @@ def new_route(
     metrics: Metrics,
     publish: Publishes,
     observers: Sequence[Observer] = (),
+    spans: Spans | None = None,
 ) -> Route:
-    """The steps that every route has, around its own way to publish."""
+    """The steps that every route has, around its own way to publish; traced where it has spans."""
 
     def limits() -> BatchLimits:
         """Of the next batch: they depend on the model and its engine."""
@@ -53,12 +58,15 @@ def new_route(
         records = s.max_batch_records or champion.engine.batch_records
         return BatchLimits(champion.batch_tokens, records, s.max_batch_delay_seconds)
 
+    classify: Callable[[Batch], Batch] = Classify(settings, models, metrics)
+    if spans:
+        classify, publish = spans.classifying(classify), spans.publishing(publish)
     return Route(
-        admission=Admission(settings, models, acks, in_flight, metrics),
+        admission=Admission(settings, models, acks, in_flight, metrics, spans),
         parse=Parse(CODECS[settings.format], settings, metrics),
         encode=Encode(settings, metrics),
         limits=limits,
-        classify=Classify(settings, models, metrics),
+        classify=classify,
         publish=publish,
         ack=Ack(settings, acks, metrics, observers),
         threads=threads,

@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.core.errors import RecordError
-from stream_app.core.messages import Message, Prediction, Record
+from stream_app.core.messages import Headers, Message, Prediction, Record
 from stream_app.serving.served import ServedModel
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span  # of an extra
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +39,25 @@ class Work:
     prediction: Prediction | None = None
     error: RecordError | None = None
     past: Past | None = None  # of a record that was replayed
+    span: Span | None = None  # of a route that is traced
+    own_headers: Headers | None = None  # the record's with the context of its span
     since: float = field(default_factory=time.monotonic)  # seconds, when the last step ended
 
     @property
     def open(self) -> bool:
         """Whether its result is still to come."""
         return self.error is None and self.prediction is None
+
+    @property
+    def result(self) -> Prediction | RecordError:
+        """Its end: what was decided, or why nothing could be."""
+        lost = RecordError("internal", "no step gave this message a result")
+        return self.prediction or self.error or lost
+
+    @property
+    def headers(self) -> Headers:
+        """Those that its label or dead letter takes over."""
+        return self.record.headers if self.own_headers is None else self.own_headers
 
     @property
     def id(self) -> str:

@@ -25,10 +25,9 @@ from stream_app.core.headers import (
     foreign,
     of_mark,
 )
-from stream_app.core.messages import Headers, Prediction, Record
+from stream_app.core.messages import UNSURE, Headers, Prediction, Record
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import RouteSettings
-from stream_app.model.decision import UNSURE
 from stream_app.pipeline.work import Work
 from stream_app.services.send import FAILURES, started, stopped
 

@@ -9,11 +9,12 @@ from typing import Any
 from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka.errors import CommitFailedError
 
+from stream_app.core.backoff import Backoff
+
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
-FIRST_RETRY_SECONDS = 0.25  # and twice as long after each further failure
-MAX_RETRY_SECONDS = 60.0
+RETRY_SECONDS = 0.25, 60.0  # at first, at the longest
 
 
 class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has no types
@@ -23,9 +24,10 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
     def __init__(self, consumer: Any, most: int) -> None:
         self._consumer = consumer
         self._most = most
-        self._failures = 0
+        self._backoff = Backoff(*RETRY_SECONDS)
         self._due = 0.0  # when to write it, on the monotonic clock
         self._next: dict[TopicPartition, int] = {}  # the offset expected of each partition
+        self._ends: dict[TopicPartition, int] = {}  # where partitions ended when it looked first
         self.records: list[Any] = []
         self.joined = False
 
@@ -53,9 +55,7 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
 
     def put_off(self, seconds: float) -> None:
         """It could not be written: not again before `seconds`, or what its failures ask for."""
-        pause = min(MAX_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0**self._failures)
-        self._failures = min(self._failures + 1, 10)
-        self._due = time.monotonic() + max(pause, seconds)
+        self._due = time.monotonic() + max(self._backoff.failed(), seconds)
 
     def commit(self) -> None:
         """It is written. Raises KafkaError, but not where a rebalance came first."""
@@ -64,6 +64,18 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
         except CommitFailedError:
             log.info("a rebalance came before the commit: %d records again", len(self.records))
         self._begin()
+
+    def at_end(self) -> bool:
+        """Whether all is committed that its partitions held when it looked first."""
+        consumer, owned = self._consumer, list(self._consumer.assignment())
+        if not self.joined or self.records:
+            return False
+        for tp in owned:
+            seen = consumer.highwater(tp)  # the end as a fetch has it: `end_offsets` may be too low
+            if seen is None:
+                return False
+            self._ends.setdefault(tp, seen)
+        return all((consumer.position(tp) or 0) >= self._ends[tp] for tp in owned)
 
     def lags(self) -> dict[str, int]:
         """By topic, how many offsets of the partitions owned are not committed."""
@@ -89,7 +101,8 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
         self.joined = True
 
     def _begin(self) -> None:
-        self.records, self._failures, self._due = [], 0, 0.0
+        self.records, self._due = [], 0.0
+        self._backoff.succeeded()
         self._consumer.resume(*self._consumer.paused())
 
     def _missed(self, partition: TopicPartition, records: list[Any]) -> int:

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0  # for a broker, or an effect that cannot begin
 LOOK_SECONDS = 2.0  # between two looks at the lag
+SLOW_SECONDS = 5.0  # for a write: then nobody should count on it
 MAX_POLL_INTERVAL_MS = 300_000  # Kafka's default; no write may take so long
 
 
@@ -73,14 +74,19 @@ class Follower:
         metrics: Metrics,
         health: Health,
         most: int,
+        dead_letters: str = "",
     ) -> None:
-        """`most` labels are written at once."""
+        """`most` labels are written at once. Those of a topic of dead letters are followed to its
+        end only."""
         kafka.client_arguments()  # raises ConfigError here rather than for ever in `run`
         self._name = name
         self._effect = effect
         self._kafka = kafka
         self._routes = {route.name for route in routes}
-        self._topics = sorted({route.output_topic for route in routes})
+        self._to_end = bool(dead_letters)
+        self._topics = (
+            [dead_letters] if dead_letters else sorted({route.output_topic for route in routes})
+        )
         self._metrics = metrics
         self._health = health
         self._most = most
@@ -111,7 +117,8 @@ class Follower:
     def _await_effect(self) -> None:
         while not self._stop.is_set():
             try:
-                self._effect.check()
+                with self._health.at_work(self._name, SLOW_SECONDS):
+                    self._effect.check()
                 self._health.unready(self._name, None)
                 return
             except SinkError as error:
@@ -129,6 +136,9 @@ class Follower:
                 if batch.is_due:
                     self._write(batch)
                 self._look(batch)
+                if self._to_end and batch.at_end():
+                    log.info("all of %s is done", self._topics[0])
+                    self.stop()
 
     def _membership(self) -> dict[str, Any]:
         kafka = self._kafka
@@ -146,7 +156,10 @@ class Follower:
     def _write(self, batch: Batch) -> None:
         labels = self._labels(batch.records)
         try:
-            with self._metrics.sink_write_seconds.labels(self._name).time():
+            with (
+                self._metrics.sink_write_seconds.labels(self._name).time(),
+                self._health.at_work(self._name, SLOW_SECONDS),
+            ):
                 refused = self._effect.write(labels) if labels else 0
         except SinkError as error:
             self._failed(error)

@@ -24,7 +24,7 @@ STUCK_SECONDS = 150.0  # a write may take two minutes
 
 @dataclass(frozen=True)
 class Sink:
-    """What is particular about one: `name` is its section, command, consumer group and metrics."""
+    """What is particular about one: `name` is its command, consumer group and metrics."""
 
     name: str
     http: str  # host:port of metrics, health and `resources`
@@ -32,15 +32,18 @@ class Sink:
     effect: Effect
     resources: Sequence[web.RouteDef] = ()
     metrics: Metrics = field(default_factory=Metrics)
-    key: str = "http"  # of that address, in its section
+    dead_letters: str = ""  # a topic of labels to write instead of the routes', to its end
+    key: str = ""  # the setting of that address; `<name>.http` where none is given
 
 
 async def run_sink(sink: Sink, kafka: KafkaSettings, routes: Sequence[RouteSettings]) -> None:
     """Run until SIGTERM or SIGINT. Raises ConfigError, and what the effect does for good."""
     metrics, health, stop = sink.metrics, Health(STUCK_SECONDS), asyncio.Event()
-    follower = Follower(sink.name, sink.effect, kafka, routes, metrics, health, sink.batch)
+    follower = Follower(
+        sink.name, sink.effect, kafka, routes, metrics, health, sink.batch, sink.dead_letters
+    )
     host, port = address(sink.http)
-    key = f"{sink.name}.{sink.key}"
+    key = sink.key or f"{sink.name}.http"
     server = WebServer(host, port, metrics.registry, health, sink.resources, key=key)
     stop_on_signals(stop)
     async with serving(server):

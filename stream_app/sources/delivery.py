@@ -110,10 +110,15 @@ class Delivery:
             except BrokerError as error:
                 if not _may_pass(error):
                     raise
-                self._health.unready(HEALTH, str(error))
+                self._wait(str(error))
                 log.warning("%s wait: %s", self._source, error)
                 await asyncio.sleep(RETRY_SECONDS)
         self._health.unready(HEALTH, None)
+
+    def _wait(self, why: str) -> None:
+        """Show that the broker is waited for: nobody is stuck meanwhile."""
+        self._health.unready(HEALTH, why)
+        self._health.forgive()
 
     async def disconnect(self) -> None:
         """Hang up. What is under way still has DELIVERY_MS to be confirmed."""
@@ -175,7 +180,7 @@ class Delivery:
                         f"the broker refuses records for {self._topic} "
                         f"({type(outcome).__name__}): check its log and our rights"
                     ) from outcome
-                self._health.unready(HEALTH, f"it confirms nothing ({type(outcome).__name__})")
+                self._wait(f"it confirms nothing ({type(outcome).__name__})")
                 again.append(item)
         return again
 

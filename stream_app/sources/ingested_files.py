@@ -60,7 +60,8 @@ async def run_files(
 
     async def work(delivery: Delivery, metrics: Metrics, health: Health) -> None:
         await delivery.connect()
-        await Sender(Progress(source, state, manner.follow), manner, delivery, state, outcome).run()
+        progress = Progress(source, state, manner.follow)
+        await Sender(progress, manner, delivery, state, outcome, health).run()
 
     with opened_state(state_file) as state:
         await run_source("files", kafka, topic, http, work)
@@ -76,23 +77,29 @@ class Sender:
         delivery: Delivery,
         state: State,
         outcome: Outcome,
+        health: Health,
     ) -> None:
         self._progress = progress
         self._manner = manner
         self._delivery = delivery
         self._state = state
         self._outcome = outcome
+        self._health = health
         self._pace = Pace(manner.speed) if manner.speed else None
 
     async def run(self) -> None:
         """One pass over the files; with `follow`, one after the other."""
         while True:
             batches = _batches(self._progress.unsent())
-            while batch := await asyncio.to_thread(next, batches, None):
+            while batch := await self._read(batches):
                 await self._send(batch)
             if not self._manner.follow:
                 return
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _read(self, batches: Iterator[list[Unsent]]) -> list[Unsent] | None:
+        with self._health.at_work("files"):  # a disk of somewhere else may never answer
+            return await asyncio.to_thread(next, batches, None)
 
     async def _send(self, batch: Sequence[Unsent]) -> None:
         """Send a batch, each message when it is due, and note how far it went."""

@@ -14,6 +14,9 @@ from stream_app.web.access import address
 from stream_app.web.process import serving, stop_on_signals
 from stream_app.web.server import WebServer
 
+# no piece of work takes so long: a mail over the slowest line has half of it
+STUCK_SECONDS = 3600.0
+
 Work = Callable[[Delivery, Metrics, Health], Awaitable[None]]
 
 
@@ -25,7 +28,7 @@ async def run_source(
     `name` is that of its section, whose `http` is HOST:PORT for /metrics, /healthz and /readyz;
     "" for none. Raises what `work` raises, and as `delivering` and `serving` do.
     """
-    metrics, health, stop = Metrics(), Health(), asyncio.Event()
+    metrics, health, stop = Metrics(), Health(STUCK_SECONDS), asyncio.Event()
     web = _web(name, http, metrics, health) if http else nullcontext()
     stop_on_signals(stop)
     async with delivering(name, kafka, topic, metrics, health) as delivery, web:

@@ -70,6 +70,8 @@ def test_a_product_that_fell_leads_the_list_and_opens_its_own_page(stage: Stage,
     page.until(lambda: page.text("h1") == "fell", "one product's page")
     page.until(lambda: page.tile("Net sentiment") == "-100", "its own figures")
     assert page.texts("#way a") == ["reviews"]
+    weighed = page.find("#net").get_attribute("aria-label")
+    assert weighed == "Net sentiment of fell: -100 at first, -100 at last"
     shared = page.browser.current_url
     page.open("about:blank")
     page.open(shared)

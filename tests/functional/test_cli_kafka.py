@@ -95,6 +95,10 @@ def test_topics_are_created_once_and_then_left(place: Place) -> None:
     result = place.winnow("topics", "create")
     topics = [f"{place.name}{end}" for end in ("", ".labels", ".dlq", ".feedback")]
     assert result.output.split() == [word for topic in topics for word in ("exists", topic)]
+    for_programs = place.winnow("topics", "create", "--json").output.splitlines()
+    assert list(map(json.loads, for_programs)) == [
+        {"topic": topic, "created": False} for topic in topics
+    ]
     consumer = KafkaConsumer(bootstrap_servers=place.address)
     assert [len(consumer.partitions_for_topic(topic)) for topic in topics] == [2] * 4
     consumer.close()
@@ -254,6 +258,18 @@ def test_dlq_list_shows_each_letter_and_its_reason(place: Place) -> None:
     assert other.startswith(f"{place.name}.dlq/0/2")
     [only] = place.winnow("dlq", "list", "--error", "too_large").stdout.splitlines()
     assert only == second
+    for_programs = map(json.loads, place.winnow("dlq", "list", "--json").stdout.splitlines())
+    told, large, foreign = for_programs
+    assert told | {"time": None} == {
+        "id": letter_id,
+        "time": None,
+        "error": "malformed",
+        "attempts": 1,
+        "bytes": 8,
+        "reason": "this is not an e-mail",
+    }
+    assert large["bytes"] == 20_000_000
+    assert foreign["error"] is foreign["attempts"] is foreign["reason"] is None
 
 
 def test_dead_letters_of_transactions_count_once_they_are_committed(
@@ -286,6 +302,9 @@ def test_dlq_show_keeps_the_value_to_itself_unless_asked(place: Place, tmp_path:
     assert "winnow-reason: this is not an e-mail" in shown
     assert "traceparent: 00-7" in shown
     assert "value 7" not in shown
+    told = json.loads(place.winnow("dlq", "show", f"{place.name}/1/7", "--json").stdout)
+    assert ["traceparent", "00-7"] in told["headers"]
+    assert told["id"] == f"{place.name}/1/7"
     place.winnow("dlq", "show", f"{place.name}/1/7", "--value", str(tmp_path / "value"))
     assert (tmp_path / "value").read_bytes() == b"\xffvalue 7"
     out = place.winnow("dlq", "show", f"{place.name}/1/7", "--value", "-")

@@ -98,11 +98,11 @@ def endless(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(b"x" * 2**20)
 
 
-def saying(body: object) -> Reply:
+def saying(body: object, status: int = 200) -> Reply:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
 
     def reply(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
+        handler.send_response(status)
         handler.send_header("Content-Length", str(len(data)))
         handler.end_headers()
         handler.wfile.write(data)
@@ -187,6 +187,15 @@ def test_a_registry_that_talks_nonsense_is_unreachable(pretender: Pretender, tmp
     pretender.reply = NONSENSE["a page"]
     with pytest.raises(RegistryUnreachable):
         resolve(REFERENCE, RegistrySettings(uri=pretender.uri, cache=tmp_path))
+
+
+def test_a_registry_that_refuses_our_password_is_said_to(pretender: Pretender):
+    registry = ConfinedRegistry(pretender.uri)
+    for status in (401, 403):
+        pretender.reply = saying(b"You are not authenticated.", status)
+        with pytest.raises(RegistryUnreachable, match=r"refuses us: .* ~/\.mlflow/credentials"):
+            registry.find(NAME, CHAMPION)
+    registry.close()
 
 
 @pytest.mark.parametrize("digest", ["../../../etc", "/etc", "f" * 63, "F" * 64, ""])

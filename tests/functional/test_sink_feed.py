@@ -17,7 +17,7 @@ from lxml import etree
 
 from stream_app.core.errors import ConfigError, SinkError
 from stream_app.core.label_record import LabelRecord
-from stream_app.core.settings import FeedSettings, KafkaSettings, RouteSettings, TopicSettings
+from stream_app.core.settings import FeedSinkSettings, KafkaSettings, RouteSettings, TopicSettings
 from stream_app.kafka.reading import read_topic
 from stream_app.kafka.sending import sending
 from stream_app.kafka.topics import create_topics
@@ -164,7 +164,7 @@ class TestItems:
 async def reader(news: News, token: str = "", **settings: Any) -> AsyncIterator[ClientSession]:
     """A client of the feeds."""
     app = web.Application()
-    app.router.add_routes(FeedServer(news.store, FeedSettings(**settings), token).resources)
+    app.router.add_routes(FeedServer(news.store, FeedSinkSettings(**settings), token).resources)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -11,10 +11,13 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from stream_app.core.errors import RegistryUnreachable
+from stream_app.model.artifact import load_artifact
 from stream_app.model.references import resolve
 from stream_app.model.registry import Registry
 from tests.registries import OwnRegistry
 from training.__main__ import app
+from training.refreshing.register import RunFacts
+from training.refreshing.register import register as register_model
 
 
 def register(model: str, config: Path, *more: str) -> Any:
@@ -60,6 +63,24 @@ def test_a_shared_tokenizer_goes_with_it_and_the_run_tells_its_figures(
     assert run.data.params["version"] == card.version
     lineage = client.download_artifacts(run.info.run_id, "lineage.json")
     assert json.loads(Path(lineage).read_text()) == card.data
+
+
+def test_many_figures_are_told_in_few_requests(
+    registry: OwnRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server with accounts checks the password of each: it took minutes."""
+    requests, log_batch = [], MlflowClient.log_batch
+
+    def counted(client: MlflowClient, run: str, *given: Any, **named: Any) -> Any:
+        requests.append(run)
+        return log_batch(client, run, *given, **named)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", counted)
+    facts = RunFacts("mail", {f"p{n}": n for n in range(150)}, {f"m{n}": n for n in range(170)})
+    register_model(load_artifact(registry.model(1)), registry.uri, None, facts)
+    run = registry.client.get_run(requests[0])
+    assert (len(run.data.params), len(run.data.metrics)) == (150, 170)
+    assert len(requests) == 2
 
 
 def test_the_first_registration_makes_the_registry(tmp_path: Path) -> None:

@@ -303,6 +303,14 @@ def wait_until_ready(url: str, seconds: float = PATIENCE) -> None:
         time.sleep(0.1)  # HTTP offers no event to await
 
 
+def wait_until_unready(url: str, why: str, seconds: float = PATIENCE) -> None:
+    """Return once /readyz says that it is not, and these words why."""
+    deadline = time.monotonic() + seconds
+    while (answer := get(f"{url}/readyz"))[0] != 503 or why not in answer[1]:
+        assert time.monotonic() < deadline, answer
+        time.sleep(0.1)  # HTTP offers no event to await
+
+
 def wait_for_metric(url: str, name: str, value: str, seconds: float = PATIENCE) -> str:
     """The page of metrics, once one of them has the value."""
     deadline = time.monotonic() + seconds

@@ -16,7 +16,9 @@ from kafka.admin import NewTopic
 from typer.testing import CliRunner
 
 from stream_app.core.errors import ConfigError, SourceError
+from stream_app.model.artifact import load_artifact
 from tests.integration.harness import Stage
+from tests.tiny_model import save_tiny_albert
 from training.__main__ import app
 from training.refreshing.feedback_set import pulls, read_set
 
@@ -91,6 +93,25 @@ def test_a_pull_reads_the_words_and_goes_on_where_the_last_one_ended(
         ("mail 4", "the words of 4", "spam", "ada"),
         ("", "words nobody sent", "ham", "bob"),
     }
+
+
+@pytest.mark.usefixtures("any_broker")
+def test_examples_and_corrections_are_learnt_together(desk: Desk, tmp_path: Path) -> None:
+    desk.mails(1)
+    desk.says("spam", id=f"{desk.mail}/0/0")
+    desk.says("ham", text="a good text")  # which the file calls spam
+    desk.says("unheard of", text="another")
+    rows = [("a good text", "spam"), ("short", "spam"), ("that any", "spam")]
+    rows += [("working model", "ham"), ("can score", "ham"), ("the model", "ham")]
+    file = tmp_path / "mine.csv"
+    file.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
+    given = ["--examples", file, "--encoder", save_tiny_albert(tmp_path / "encoder")]
+    given += ["--feedback", ROUTE, "--config", desk.stage.config, "--out", tmp_path / "mine"]
+    result = CliRunner().invoke(app, ["fit", *map(str, given)], catch_exceptions=False)
+    assert "7 texts with 2 labels" in result.stdout
+    assert "2 come from feedback" in result.stdout
+    (source,) = load_artifact(tmp_path / "mine").card.data
+    assert source["labels"] == {"train": {"ham": 4, "spam": 3}}
 
 
 def test_what_cannot_be_used_is_counted_and_named(desk: Desk, tmp_path: Path) -> None:

@@ -224,6 +224,8 @@ def test_a_rollback_takes_effect(stage: Stage, registry: OwnRegistry):
         [NAME, "2", "previous"],
         [NAME, "1", "champion"],
     ]
+    newest = json.loads(models(stage, "list", "--json").splitlines()[0])
+    assert (newest["name"], newest["version"], newest["aliases"]) == (NAME, "2", ["previous"])
     assert len(found.times) == sent[0]
     assert set(Recomputed(*folders).check(found.labels)) == {"1", "2"}
     last = max(seconds(label) for label in found.labels if label["model"]["version"] == "2")
@@ -328,6 +330,9 @@ def test_a_challenger_is_tried_on_its_share(stage: Stage, registry: OwnRegistry,
             wait_for(lambda: metric(stage, SHADOWED) > 60)
             said = models(stage, "compare")
             assert re.match(rf"texts: {NAME}/2 agrees with {NAME}/1 on 0 of \d+ \(0.0%\)", said)
+            told = json.loads(models(stage, "compare", "--json"))
+            assert (told["agreed"], told["champion"]) == (0, f"{NAME}/1")
+            assert sum(each["records"] for each in told["differed"]) == told["records"]
             assert metric(stage, SHADOWED, 'outcome="agrees"') == 0
         models(stage, "promote", NAME)
         wait_for(lambda: metric(stage, "winnow_model_info", 'model_version="2"') == 1)

@@ -6,8 +6,16 @@ import psycopg
 import pytest
 
 from tests.conftest import free_port
-from tests.integration.harness import Stage, get, wait_for_metric, wait_until_ready
+from tests.integration.harness import (
+    PATIENCE,
+    Stage,
+    get,
+    wait_for_metric,
+    wait_until_ready,
+    wait_until_unready,
+)
 from tests.integration.sinks import numbered, said, send_labels, sink
+from tests.receiver import Receiver, listening, secret_file
 
 WRITTEN = 'winnow_sink_records_total{outcome="written",sink="%s"}'
 
@@ -30,7 +38,10 @@ def test_labels_come_into_the_table_once(stage: Stage, database: str):
         text = wait_for_metric(url, WRITTEN % "postgres", "500.0")
         assert 'winnow_sink_records_total{outcome="invalid",sink="postgres"} 2.0' in text
         wait_until_ready(url)
-        send_labels(stage, topic, numbered(stage, topic, range(500, 600)))
+        with psycopg.connect(database) as rival:  # the table answers nobody, for now
+            rival.execute("LOCK TABLE labels")
+            send_labels(stage, topic, numbered(stage, topic, range(500, 600)))
+            wait_until_unready(url, "has been at one piece of work")
         wait_for_metric(url, WRITTEN % "postgres", "600.0")
         lag = f'winnow_sink_lag_records{{sink="postgres",topic="{topic}.labels"}}'
         wait_for_metric(url, lag, "0.0")
@@ -38,3 +49,24 @@ def test_labels_come_into_the_table_once(stage: Stage, database: str):
         assert running.stop() == 0
     labels = {label.id: said(n) for n, label in enumerate(numbered(stage, topic, range(600)))}
     assert dict(rows(database, "id, label")) == labels
+
+
+@pytest.mark.usefixtures("any_broker")
+def test_dead_letters_of_a_webhook_are_sent_again_each_once(stage: Stage):
+    topic, dead = stage.route("mail", "text", "builtin:spam"), f"{stage.name}.dead"
+    stage.create_topics(more=[dead])
+    labels = numbered(stage, topic, range(20))
+    with listening(Receiver()) as receiver:
+        stage.sections["webhook"] = {
+            "url": receiver.url,
+            "secret_file": secret_file(stage.folder),
+            "dead_letter_topic": dead,
+        }
+        for count in (15, 20, 20):
+            with stage.producer() as producer:
+                for label in labels[len(receiver.labels) : count]:
+                    producer.send(dead, label.model_dump_json().encode())
+            with sink(stage, "webhook", "--dead-letters") as running:
+                assert running.process.wait(PATIENCE) == 0, running.output
+            assert receiver.labels.keys() == {label.id for label in labels[:count]}
+        assert receiver.taken.total() == 20

@@ -38,7 +38,8 @@ class Classifier:
             x = self._norm(
                 x + self._linear(wide, f"{name}ffn_output"), f"{name}full_layer_layer_norm"
             )
-        return self._linear(np.tanh(self._linear(x[0], "albert.pooler")), "classifier")
+        read = x.mean(axis=0) if self.shape.mean else x[0]
+        return self._linear(np.tanh(self._linear(read, "albert.pooler")), "classifier")
 
     def _attend(self, x: Exact, name: str) -> Exact:
         split = (len(x), self.shape.heads, self.shape.head_size)
@@ -86,6 +87,7 @@ def random_classifier(rng: np.random.Generator) -> Classifier:
         hidden=heads * size(-(-16 // heads), 70),
         eps=float(rng.choice([1e-12, 1e-5])),
         gelu=str(rng.choice(["none", "tanh"])),
+        mean=bool(rng.integers(2)),
     )
     sizes = {"embedding": size(16, 150), "wide": size(1, 300), "labels": size(1, 70)}
     return Classifier(shape, _weights(rng, shape, **sizes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -45,6 +46,8 @@ def test_show_prints_toml_that_means_the_same(file: Path, tmp_path: Path) -> Non
     assert shown["kafka"]["group_id"] == "blue"
     assert shown["routes"][0]["min_confidence"] == 0.7
     assert shown["routes"][0]["dead_letter_topic"] == "mail.dlq"
+    as_json = CliRunner().invoke(app, ["config", "show", "--config", str(file), "--json"], env=env)
+    assert json.loads(as_json.output) == shown
     again = tmp_path / "again.toml"
     again.write_text(result.output)
     effective = load_settings(again)
@@ -63,6 +66,16 @@ def test_check_says_of_each_route_whether_its_model_is_usable(file: Path, tmp_pa
     assert good.startswith("mail: ok")
     assert "ham, spam" in good
     assert bad == "reviews: builtin:nothing does not exist; there are: spam, reviews, news"
+    as_json = CliRunner().invoke(app, ["config", "check", "--config", str(file), "--json"])
+    one, other = map(json.loads, as_json.output.splitlines())
+    assert one["ok"]
+    assert one["labels"] == ["ham", "spam"]
+    assert other == {
+        "route": "reviews",
+        "model": "builtin:nothing",
+        "ok": False,
+        "reason": bad.removeprefix("reviews: "),
+    }
 
 
 def test_check_reads_the_token_file(file: Path, tmp_path: Path) -> None:

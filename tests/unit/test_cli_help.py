@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -119,3 +120,37 @@ def test_without_asserts_nothing_runs(program: str) -> None:
     )
     assert done.returncode == 2
     assert "PYTHONOPTIMIZE" in done.stderr
+
+
+@pytest.mark.parametrize("program", ["winnow", "winnow-train"])
+def test_a_shell_learns_to_complete_commands(program: str, tmp_path: Path) -> None:
+    shell = (
+        f"PATH={Path(sys.executable).parent}:$PATH; {program} --install-completion && cat ~/.bashrc"
+    )
+    done = subprocess.run(
+        ["bash", "-c", shell],
+        env=os.environ | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f".bash_completions/{program}.sh" in done.stdout
+
+
+def test_a_half_typed_command_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_WINNOW_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "winnow d")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert run_main(main).stdout.split() == ["demo", "dashboard", "dlq"]
+
+
+def test_no_color_is_respected() -> None:
+    run = [sys.executable, "-m", "stream_app", "--help"]
+    coloured, plain = (
+        subprocess.run(run, env=os.environ | env, capture_output=True, text=True, timeout=180)
+        for env in ({"FORCE_COLOR": "1"}, {"FORCE_COLOR": "1", "NO_COLOR": "1"})
+    )
+    colour = re.compile(r"\x1b\[[\d;]*\b3\d")  # bold and dim are no colours
+    assert colour.search(coloured.stdout)
+    assert not colour.search(plain.stdout)

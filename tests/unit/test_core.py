@@ -53,6 +53,22 @@ def test_idle_is_healthy_and_so_is_a_broker_outage():
     assert health.stuck() == {}
 
 
+def test_one_piece_of_work_that_does_not_end_is_stuck():
+    clock = Clock()
+    health = Health(stuck_seconds=60, clock=clock)
+    health.unready("worker", None)
+    with health.at_work("sink", slow_seconds=5), health.at_work("mailbox"):
+        assert (health.not_ready(), health.stuck()) == ({}, {})
+        clock.now = 6
+        assert health.not_ready() == {"sink": "has been at one piece of work for 6 s"}
+        clock.now = 61
+        assert health.stuck().keys() == {"sink", "mailbox"}
+        health.forgive()  # it waits for the broker
+        assert health.stuck() == {}
+    clock.now = 200
+    assert (health.not_ready(), health.stuck()) == ({}, {})
+
+
 def test_ready_once_every_part_is():
     health = Health()
     health.unready("broker", "does not answer")

@@ -16,6 +16,7 @@ from pydantic import BaseModel, SecretStr
 from stream_app.__main__ import app
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import Settings
+from stream_app.model.references import resolve
 from tests.integration.faults.table import read_rows, summary
 from tests.markdown import Page, read_page
 from training.__main__ import app as train
@@ -27,7 +28,10 @@ DOCS = [read_page(file) for file in sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [
     *DOCS,
     *(read_page(file) for file in sorted(ROOT.glob("*.md"))),
-    *(read_page(ROOT / folder / "README.md") for folder in ("bench", "deploy", "examples")),
+    *(
+        read_page(ROOT / folder / "README.md")
+        for folder in ("bench", "deploy", "deploy/helm/winnow", "examples")
+    ),
 ]
 CURRENT = [page for page in PAGES if page.file.name != "CHANGELOG.md"]  # it tells of the past
 OPERATIONS = read_page(ROOT / "docs" / "operations.md").text
@@ -177,6 +181,19 @@ class TestAlerts:
         rows = re.findall(r"^\| `(Winnow\w+)` \|", OPERATIONS, re.MULTILINE)
         assert sorted(rows) == sorted(rule["alert"] for rule in self.rules())
 
+    def test_each_links_to_its_section_of_the_runbook_and_none_is_left_over(self):
+        page = read_page(ROOT / "docs" / "runbook.md")
+        sections = re.findall(r"^## (\w+)\n\n(.*?)(?=^## |\Z)", page.text, re.MULTILINE | re.DOTALL)
+        assert [name for name, _ in sections] == [rule["alert"] for rule in self.rules()]
+        for name, text in sections:
+            parts = re.findall(r"^\*\*([A-Za-z ]+)\*\*", text, re.MULTILINE)
+            assert parts == ["Means", "Look at", "Do"], name
+        for rule in self.rules():
+            file, anchor = rule["annotations"]["runbook_url"].split("#")
+            assert ROOT / file == page.file
+            assert anchor == rule["alert"].lower()
+            assert anchor in page.anchors
+
 
 class TestTraining:
     def test_every_format_of_training_data_is_there(self):
@@ -187,6 +204,20 @@ class TestTraining:
         page = read_page(ROOT / "docs" / "refresh.md").text
         names = [gate.__name__.replace("_", " ") for gate in GATES]
         assert [name for name in names if f"| {name} |" not in page] == []
+
+
+class TestLicences:
+    @pytest.mark.parametrize("name", ["spam", "reviews", "news"])
+    def test_what_a_built_in_learnt_from_is_there_with_its_terms(self, name: str):
+        page = read_page(ROOT / "docs" / "licences.md").text
+        rows = page.split(f"| `builtin:{name}` |")[1].split("| `builtin:")[0].split("\n\n")[0]
+        learnt = [
+            each for each in resolve(f"builtin:{name}").card.data if "train" in each.get("rows", {})
+        ]
+        assert learnt
+        for each in learnt:
+            assert each["terms"] in rows
+            assert f"{each['rows']['train']:,}" in rows
 
 
 class TestReliability:

@@ -44,6 +44,8 @@ SHAPES = [
     {"num_hidden_layers": 6, "num_hidden_groups": 3, "inner_group_num": 2, "num_labels": 5},
     {"num_hidden_layers": 2, "num_attention_heads": 1, "embedding_size": 24},
     {"num_hidden_layers": 2, "hidden_size": 192, "num_attention_heads": 2, "num_labels": 40},
+    {"num_hidden_layers": 2, "pooling": "mean"},
+    {"num_hidden_layers": 1, "pooling": "mean", "num_labels": 5},
 ]
 MIXED = [1, 64, 2, 7, 7, 7, 30, 64, 1, 13]
 KERNELS = {str(kernels): kernels for kernels in find_kernels()}

@@ -16,6 +16,7 @@ from stream_app.core.settings import ImapSettings
 from stream_app.imap.place import HEADER
 from stream_app.imap.session import Opened
 from stream_app.sources.delivery import Delivery, Item
+from stream_app.sources.imap import taking as module
 from stream_app.sources.imap.taking import TRIES, Stands, Taking
 from stream_app.sources.state import State, opened_state
 
@@ -31,12 +32,15 @@ class Mails:
         self.bad = bad
         self.said: dict[int, int] = {}  # sizes that are not true
         self.asked: list[list[int]] = []
+        self.since: date | None = None
 
     def uids(self, first: int, since: date | None = None) -> list[int]:
+        self.since = since or self.since
         return [uid for uid in self.mails if uid >= first]
 
     def sizes(self, uids: Sequence[int]) -> dict[int, int]:
-        return {uid: self.said.get(uid, len(self.mails[uid])) for uid in uids}
+        there = [uid for uid in uids if uid in self.mails]
+        return {uid: self.said.get(uid, len(self.mails[uid])) for uid in there}
 
     def messages(self, sizes: dict[int, int], most: int) -> dict[int, bytes]:
         uids = list(sizes)
@@ -103,7 +107,53 @@ async def test_a_mail_that_cannot_be_fetched_holds_up_no_other(state: State):
     assert taker.topic.values == [b"one"]
     assert (await taker.run()).uid == 3
     assert taker.topic.values == [b"one", b"three"]
-    assert taker.counted("unreadable") == 1
+    assert taker.counted("put_aside") == 1
+
+
+async def put_aside(state: State, *mails: bytes) -> Taker:
+    """Of these mails the second cannot be fetched, and all others are delivered."""
+    taker = Taker(state, Mails(*mails, bad=[2]))
+    for _ in range(TRIES + 1):
+        with pytest.raises(ImapError):
+            await taker.run()
+    await taker.run()
+    return taker
+
+
+async def test_a_mail_that_was_put_aside_is_taken_once_the_line_is_well(
+    state: State, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "ASIDE_SECONDS", (0.0, 0.0))
+    mails = b"one", b"two", b"three"
+    with pytest.raises(ImapError):  # it is due at once, and the line is still bad
+        await put_aside(state, *mails)
+    taker = Taker(state, Mails(*mails))  # another process: the first was killed
+    assert await taker.run() == await taker.run()
+    assert taker.topic.values == [b"two"]
+
+
+async def test_a_mail_that_was_put_aside_waits_for_its_time(state: State):
+    taker = await put_aside(state, b"one", b"two", b"three")
+    asked = len(taker.session.asked)
+    assert list((await taker.run()).aside) == [2]
+    assert len(taker.session.asked) == asked
+
+
+async def test_a_mail_that_was_put_aside_and_is_gone_is_forgotten(state: State):
+    await put_aside(state, b"one", b"two", b"three")
+    taker = Taker(state, Mails(b"one", b"two", b"three"))
+    del taker.session.mails[2]
+    assert list((await taker.run()).aside) == []
+
+
+async def test_a_mailbox_numbered_anew_has_what_was_put_aside_in_the_old_numbers(state: State):
+    await put_aside(state, b"one", b"two", b"three")
+    session = Mails(b"one", b"two", b"three")
+    session.mails = {11: b"one", 12: b"two", 13: b"three"}
+    taker = Taker(state, session)
+    await taker.run(uidvalidity=8)
+    assert taker.topic.values == [b"two"]
+    assert session.since == date(1970, 1, 1)  # of a backlog no day is done yet
 
 
 async def test_what_is_larger_than_a_record_is_left_out_whatever_the_server_says(state: State):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from transformers import AlbertForSequenceClassification
 
 from stream_app.core.errors import ModelError
@@ -37,9 +39,13 @@ TRUTH = np.array([1, 1, 1, 0, 0])
 SMALL = Ngrams(bits=12, strength=100)
 
 
+def one_hot(truth: Sequence[int] | NDArray[np.int64], labels: int) -> NDArray[np.bool_]:
+    return np.eye(labels, dtype=bool)[np.asarray(truth)]
+
+
 @pytest.fixture
 def head() -> NgramHead:
-    return fit_head(TEXTS * 3, np.tile(TRUTH, 3), 2, SMALL)
+    return fit_head(TEXTS * 3, one_hot(np.tile(TRUTH, 3), 2), SMALL)
 
 
 @pytest.fixture
@@ -92,7 +98,7 @@ def test_it_learns_and_says_what_the_regression_says(head: NgramHead):
 def test_by_contrast_a_word_that_every_label_has_counts_less():
     texts, truth = ["cheap please", "cheap", "lunch please", "lunch now"] * 5, [1, 1, 0, 0] * 5
     plain, contrast = (
-        fit_head(texts, np.array(truth), 2, Ngrams(words=1, bits=12, by_contrast=power))
+        fit_head(texts, one_hot(truth, 2), Ngrams(words=1, bits=12, by_contrast=power))
         for power in (0.0, 1.0)
     )
 
@@ -119,8 +125,13 @@ def test_who_learns_short_texts_is_less_sure_of_one_word(tmp_path: Path):
 
 
 def test_a_label_without_texts_does_not_win():
-    head = fit_head(TEXTS * 3, np.tile(TRUTH, 3), 3, SMALL)
+    head = fit_head(TEXTS * 3, one_hot(np.tile(TRUTH, 3), 3), SMALL)
     assert 2 not in head.logits(TEXTS).argmax(axis=1)
+
+
+def test_texts_without_a_word_in_common_teach_nothing_but_shares():
+    head = fit_head(["one", "two", "three"], one_hot([0, 1, 1], 2), SMALL)
+    assert head.logits(["one", "four"]).argmax(axis=1).tolist() == [1, 1]
 
 
 def test_how_much_it_counts_is_what_helps_on_held_out_texts(head: NgramHead):

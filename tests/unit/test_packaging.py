@@ -1,6 +1,7 @@
 """Promises of the package: pins that belong together, cheap imports, safe producers."""
 
 import importlib.metadata
+import re
 import subprocess
 import sys
 import tomllib
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+import stream_app
 from stream_app.core.settings import KafkaSettings, RouteSettings
 from stream_app.services.delivery import new_producer
 
-PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+ROOT = Path(__file__).parents[2]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def test_faust_and_its_drivers_are_pinned_together():
@@ -45,3 +48,28 @@ async def test_producers_are_idempotent_and_wait_for_every_replica():
     assert producer._txn_manager is not None
     assert producer._sender._acks == -1
     assert producer._max_request_size > route.max_record_bytes
+
+
+def pins(file: str) -> dict[str, str]:
+    """Versions by name, as one compares names."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    found = re.findall(r"^([\w.-]+)(?:\[[\w,-]+\])?==([\w.]+)", text, re.MULTILINE)
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
+
+
+def test_the_image_installs_what_is_tested_by_its_hash():
+    """Where it fails: make hashes."""
+    hashed, tested = pins("deploy/hashes.txt"), pins("constraints.txt")
+    assert {name: tested.get(name, version) for name, version in hashed.items()} == hashed
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    image = ("feeds", "mail", "postgres", "registry", "train")
+    wanted = [*PYPROJECT["project"]["dependencies"], *(w for e in image for w in extras[e])]
+    names = {re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", each)[0]).lower() for each in wanted}
+    assert names - hashed.keys() == {"torch", "winnow-stream"}
+
+
+def test_versions_are_told_alike():
+    version = re.escape(stream_app.__version__)
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## {version}\b", changelog, re.MULTILINE)
+    assert (ROOT / "tests" / "compatibility" / stream_app.__version__).is_dir()

@@ -58,7 +58,13 @@ def test_the_environment_wins_key_by_key(write, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("WINNOW_METRICS__PORT", "7000")
     monkeypatch.setenv("WINNOW_ROUTES__MY_REVIEWS__MODEL", "hf://org/name")
     monkeypatch.setenv("WINNOW_ROUTES__MY_REVIEWS__PASS_FIELDS", "product, shop")
+    monkeypatch.setenv("WINNOW_DASHBOARD__WORKERS", "one:9108, two:9108")
+    monkeypatch.setenv("WINNOW_FEEDS__ALLOW_NETWORKS", "10.1.0.0/16")
+    monkeypatch.setenv("WINNOW_IMAP__MAILBOXES", '["INBOX", "Lists, and more"]')
     settings = load_settings(write(GOOD))
+    assert settings.dashboard.workers == ("one:9108", "two:9108")
+    assert [str(each) for each in settings.feeds.allow_networks] == ["10.1.0.0/16"]
+    assert settings.imap.mailboxes == ("INBOX", "Lists, and more")
     assert settings.kafka.group_id == "blue"
     assert settings.metrics.port == 7000
     assert settings.routes[0].model == "builtin:spam"

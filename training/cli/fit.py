@@ -1,4 +1,4 @@
-"""`winnow-train fit`: a model from a recipe."""
+"""`winnow-train fit`: a model from examples, or from a recipe."""
 
 from __future__ import annotations
 
@@ -7,12 +7,55 @@ from typing import Annotated
 
 import typer
 
-from training.cli.options import DataFolder, Encoder, Out, RecipeName, Report, Steps, tell
+from stream_app.core.errors import ConfigError
+from training.cli.options import (
+    Checkpoints,
+    DataFolder,
+    Encoder,
+    Out,
+    Report,
+    Steps,
+    tell,
+)
 
 
 def fit(
-    recipe: RecipeName,
     out: Out,
+    examples: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|FOLDER",
+            help="Labelled texts: CSV, JSON Lines or Parquet, or a folder of mails or texts for "
+            "each label.",
+        ),
+    ] = None,
+    labels: Annotated[
+        str, typer.Option(metavar="A,B,…", help="Learn these labels alone. Default: all.")
+    ] = "",
+    text_field: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column of the texts.")
+    ] = None,
+    label_field: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column of the labels.")
+    ] = None,
+    feedback: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROUTE", help="Also learn the corrections on this route, with --config."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", metavar="FILE", help="The service's configuration (TOML)."),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Instead of --examples, all the switches: a shipped recipe, such as spam, or a "
+            "file.",
+        ),
+    ] = None,
     data: DataFolder = Path(),
     encoder: Encoder = None,
     tokenizer: Annotated[
@@ -27,16 +70,11 @@ def fit(
         typer.Option(
             metavar="REF|tfidf",
             help="Also fit to this model's scores of the training texts, or to those of TF-IDF. "
-            "Several are averaged.",
+            "Any sequence classifier of transformers will do. Several are averaged.",
         ),
     ] = None,
     steps: Steps = None,
-    checkpoints: Annotated[
-        Path | None,
-        typer.Option(
-            help="Keep checkpoints here. After a kill the same command resumes from them."
-        ),
-    ] = None,
+    checkpoints: Checkpoints = None,
     tensorboard: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Log the run for TensorBoard.")
     ] = None,
@@ -45,10 +83,28 @@ def fit(
     ] = False,
     report: Report = None,
 ) -> None:
-    """Fine-tune an encoder by a recipe; then calibrate, evaluate and seal the model.
+    """Make a model from labelled examples; or by a recipe, with all the switches.
 
-    On several GPUs or machines: accelerate launch -m training fit …, or torchrun -m training fit …
+    With --examples: a classifier on builtin:encoder and an n-gram head, measured by
+    cross-validation. With --recipe: an encoder fine-tuned, calibrated, evaluated and sealed; on
+    several GPUs or machines by accelerate launch -m training fit …, or torchrun -m training fit …
     """
+    if (examples is None) == (recipe is None):
+        raise ConfigError("give either --examples FILE, or --recipe NAME for all the switches")
+    if examples is not None:
+        if teacher or steps or checkpoints or tensorboard or mlflow or tokenizer != ".":
+            raise ConfigError(
+                "--teacher, --steps, --checkpoints, --tensorboard, --mlflow and --tokenizer are "
+                "for --recipe: with --examples there is nothing to set"
+            )
+        from training.cli.fit_examples import Given, fit_examples
+
+        wanted = [name for each in labels.split(",") if (name := " ".join(each.split()))]
+        fit_examples(
+            Given(examples, wanted, text_field, label_field, feedback, config, encoder, out, report)
+        )
+        return
+    assert recipe is not None
     from training.fitting.build import FitJob, build
     from training.fitting.progress import tensorboard_callback
     from training.recipe import load_recipe

@@ -9,6 +9,7 @@ import typer
 
 from stream_app.core.errors import ConfigError
 from training.cli.options import (
+    Checkpoints,
     DataFolder,
     Device,
     Encoder,
@@ -102,6 +103,27 @@ def distil(
     figures["data"] = [source for corpus in corpora for source in corpus.lineage]
     tell(figures, out / "distillation.json")
     tell(figures, report)
+
+
+@lab.command()
+def teach(
+    recipe: RecipeName,
+    encoder: Annotated[
+        Path, typer.Option(help="The folder of any encoder that transformers reads.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to write, for `fit --teacher`.")],
+    data: DataFolder = Path(),
+    steps: Steps = None,
+    checkpoints: Checkpoints = None,
+    report: Report = None,
+) -> None:
+    """Fine-tune a teacher of any size and kind: MPNet, BERT, RoBERTa, …"""
+    from training.improving.teach import Lesson
+    from training.improving.teach import teach as run
+    from training.recipe import load_recipe
+
+    lesson = Lesson(load_recipe(recipe), data, encoder, out, steps, checkpoints)
+    tell(run(lesson), report)
 
 
 @lab.command()

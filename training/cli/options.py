@@ -31,6 +31,10 @@ Encoder = Annotated[
     ),
 ]
 Steps = Annotated[int | None, typer.Option(min=1, help="Stop after this many steps, for trials.")]
+Checkpoints = Annotated[
+    Path | None,
+    typer.Option(help="Keep checkpoints here. After a kill the same command resumes from them."),
+]
 ModelReference = Annotated[
     str, typer.Option(metavar="REF", help="builtin:NAME, a path, or hf://ORG/NAME.")
 ]

@@ -240,7 +240,7 @@ def _counts(examples: Sequence[Example]) -> dict[str, int]:
 def _digest(source: Source, folder: Path, raws: Sequence[Raw]) -> str:
     """Of the file; of a dataset, which has none, of the rows that were read."""
     if source.file:
-        return sha256(folder / source.file)
+        return sha256(source.path(folder))
     digest = hashlib.sha256()
     for raw in raws:
         digest.update(hashlib.sha256(raw.value + "|".join(raw.labels).encode()).digest())

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from stream_app.core.errors import ConfigError, SourceError
+from training.data.templates import draw
 from training.recipe import Source
 
 LABEL_SEPARATOR = "|"  # between the labels of one cell, where a format has no lists
@@ -54,7 +55,7 @@ def read_source(source: Source, folder: Path) -> Iterator[Raw]:
     if source.dataset:
         yield from _read_dataset(source, folder)
         return
-    file = folder / source.file
+    file = source.path(folder)
     reader = _reader(source)
     try:
         yield from reader.read(file, source)
@@ -97,6 +98,11 @@ def _read_parquet(file: Path, source: Source) -> Iterator[Raw]:
             yield _raw(number, row, source)
 
 
+def _read_templates(file: Path, source: Source) -> Iterator[Raw]:
+    for number, row in enumerate(draw(file)):
+        yield _raw(number, row, source)
+
+
 READERS: Mapping[str, Reader] = {  # by the ending of a file's name
     ".tar.gz": Reader(_read_mail, "rfc822"),
     ".jsonl": Reader(_read_lines),
@@ -104,6 +110,7 @@ READERS: Mapping[str, Reader] = {  # by the ending of a file's name
     ".csv": Reader(_read_csv),
     ".csv.gz": Reader(_read_csv),
     ".parquet": Reader(_read_parquet),
+    ".templates.toml": Reader(_read_templates),
 }
 
 

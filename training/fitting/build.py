@@ -18,6 +18,7 @@ import torch
 from transformers import AlbertForSequenceClassification, TrainerCallback
 
 from stream_app.core.errors import ConfigError, ModelError
+from stream_app.engine.pooled import PooledAlbert
 from stream_app.model.artifact import (
     NGRAMS,
     TOKENIZER,
@@ -149,7 +150,14 @@ def fit_model(job: FitJob, encoder: Artifact, corpus: Corpus) -> AlbertForSequen
             log_to=job.log_to,
             callbacks=job.callbacks,
         )
-        return fine_tune(recipe, encoder.path, data, validation, run)
+        return fine_tune(
+            recipe,
+            encoder.path,
+            data,
+            validation,
+            run,
+            PooledAlbert.from_pretrained,
+        )
 
 
 def _targets(job: FitJob, encoder: Artifact, train: Sequence[Example], corpus: Corpus) -> Tokenized:

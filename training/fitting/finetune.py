@@ -1,4 +1,4 @@
-"""Fine-tuning: an encoder and labelled texts -> an ALBERT classifier.
+"""Fine-tuning: an encoder and labelled texts -> a classifier, an ALBERT or a teacher of one.
 
 The same code runs as one process or, under `accelerate launch` or `torchrun`, as many.
 """
@@ -9,12 +9,12 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 from torch.utils.data import Dataset
 from transformers import (
-    AlbertForSequenceClassification,
     EarlyStoppingCallback,
     EvalPrediction,
+    PreTrainedModel,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -44,6 +44,7 @@ from training.fitting.progress import MISSING, ProgressLines, ReshuffleEachEpoch
 from training.recipe import Hyper, Recipe
 
 _log = logging.getLogger(__name__)
+Classifier = TypeVar("Classifier", bound=PreTrainedModel)
 _REPORT_STEPS = 50
 _LENGTH_STEP = 16  # batches come in few shapes: the CPU's kernels are compiled for each new one
 _ORIGIN = "made_from.json"
@@ -85,9 +86,16 @@ class FitRun:
 
 
 def fine_tune(
-    recipe: Recipe, encoder: Path, data: Tokenized, validation: Tokenized | None, run: FitRun
-) -> AlbertForSequenceClassification:
+    recipe: Recipe,
+    encoder: Path,
+    data: Tokenized,
+    validation: Tokenized | None,
+    run: FitRun,
+    read: Callable[..., Classifier],
+) -> Classifier:
     """The encoder with a trained classifier on top, in float32 on the CPU.
+
+    `read` makes the untrained one: the `from_pretrained` of a kind of model.
 
     Batches hold texts of about one length, so little is spent on padding. Arithmetic is bfloat16
     where the processor has it, weights stay float32. Raises ConfigError when the checkpoints to
@@ -96,7 +104,7 @@ def fine_tune(
     quiet()
     use_cores()
     set_seed(recipe.hyper.seed)
-    model = _classifier(recipe, encoder)
+    model = _classifier(recipe, encoder, read)
     arguments = _arguments(recipe.hyper, run, evaluates=bool(validation))
     order = torch.Generator()
     weights = class_weights(data.targets) if recipe.hyper.class_weights == "balanced" else None
@@ -116,7 +124,7 @@ def fine_tune(
         trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_checkpoint(run, recipe, arguments))
     torch.nn.Module.to(model, "cpu")
-    model.eval()
+    torch.nn.Module.eval(model)
     return model
 
 
@@ -181,9 +189,9 @@ def attention() -> str:
     return "sdpa" if torch.cuda.is_available() else "eager"
 
 
-def _classifier(recipe: Recipe, encoder: Path) -> AlbertForSequenceClassification:
+def _classifier(recipe: Recipe, encoder: Path, read: Callable[..., Classifier]) -> Classifier:
     names = dict(enumerate(recipe.labels))
-    model: AlbertForSequenceClassification = AlbertForSequenceClassification.from_pretrained(
+    return read(
         encoder,
         dtype=torch.float32,
         use_safetensors=True,
@@ -192,7 +200,6 @@ def _classifier(recipe: Recipe, encoder: Path) -> AlbertForSequenceClassificatio
         problem_type=f"{recipe.problem}_classification",
         attn_implementation=attention(),
     )
-    return model
 
 
 def _arguments(hyper: Hyper, run: FitRun, evaluates: bool) -> TrainingArguments:

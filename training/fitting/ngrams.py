@@ -25,7 +25,7 @@ from stream_app.model.ngrams import Features, Logits, NgramHead
 from training.data.augment import shortened
 from training.data.corpus import Corpus
 from training.judging.calibrate import cross_entropy
-from training.judging.evaluate import Scored, score
+from training.judging.evaluate import Scored, score, true_labels
 from training.judging.figures import measure
 from training.recipe import Ngrams
 
@@ -48,8 +48,8 @@ def add_head(artifact: Artifact, corpus: Corpus, how: Ngrams, engine: str) -> di
     learnt += shortened(learnt, how.short_copies, _SEED)
     if card.problem != "single_label" or not corpus.validation:
         raise ConfigError("an n-gram head is for single-label models, and needs validation texts")
-    truth = np.array([card.labels.index(example.label) for example in learnt])
-    head = fit_head([example.text for example in learnt], truth, len(card.labels), how)
+    truth = true_labels(learnt, card)
+    head = fit_head([example.text for example in learnt], truth, how)
     albert = score(artifact, corpus.validation, engine)
     texts = [example.text for example in corpus.validation]
     served = balanced(head, texts, albert.logits, albert.truth.argmax(axis=1))
@@ -63,11 +63,12 @@ def add_head(artifact: Artifact, corpus: Corpus, how: Ngrams, engine: str) -> di
     return {**how.model_dump(), "power": served.power, "texts": len(learnt), "alone": parts}
 
 
-def fit_head(texts: Sequence[str], truth: NDArray[np.int64], labels: int, how: Ngrams) -> NgramHead:
-    """The head of `labels` labels for prepared `texts` with label indexes `truth` [texts].
+def fit_head(texts: Sequence[str], truth: NDArray[np.bool_], how: Ngrams) -> NgramHead:
+    """The head for prepared `texts` whose labels are `truth` [texts, labels].
 
     Each label has its own regression against all the others: what sets one label apart, as
-    the ratio sees it, is not what sets another apart. Of two labels one regression says it all.
+    the ratio sees it, is not what sets another apart. Of two labels that exclude each other one
+    regression says it all.
     """
     features = Features(how.words, how.characters, how.bits)
     counted = matrix(texts, features)
@@ -75,17 +76,22 @@ def fit_head(texts: Sequence[str], truth: NDArray[np.int64], labels: int, how: N
     length = np.maximum(np.diff(counted.indptr), 1.0) ** how.by_length
     teaches = length / length.mean()
     seen, rare = _seen(counted), rarity(counted)
-    present = np.unique(truth).tolist()
-    weights = np.zeros((counted.shape[1], labels))
-    bias = np.full(labels, np.inf)
-    for label in present[-1:] if len(present) == 2 else present:
-        matters = rare * _contrast(counted, truth == label, seen) ** how.by_contrast
+    kept = np.flatnonzero(rare)  # of few texts, most buckets say nothing, or all of them
+    kept = kept if kept.size else np.zeros(1, np.int64)
+    several = counted[:, kept]
+    present = np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0)).tolist()
+    opposite = len(present) == 2 and bool((truth[:, present].sum(axis=1) == 1).all())
+    weights = np.zeros((counted.shape[1], truth.shape[1]))
+    bias = np.full(truth.shape[1], np.inf)
+    for label in present[-1:] if opposite else present:
+        inside = truth[:, label]
+        matters = rare * _contrast(counted, inside, seen) ** how.by_contrast
         regression = LogisticRegression(C=how.strength, max_iter=_ITERATIONS)
-        weighted = counted @ diags(matters.astype(np.float32))
-        regression.fit(weighted, truth == label, sample_weight=teaches)
-        weights[:, label] = regression.coef_[0] * matters
+        weighted = several @ diags(matters[kept].astype(np.float32))
+        regression.fit(weighted, inside, sample_weight=teaches)
+        weights[kept, label] = regression.coef_[0] * matters[kept]
         bias[label] = regression.intercept_[0]
-    if len(present) == 2:
+    if opposite:
         first, second = present
         weights[:, second], bias[second] = weights[:, second] / 2, bias[second] / 2
         weights[:, first], bias[first] = -weights[:, second], -bias[second]

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.core.errors import ConfigError
-from stream_app.model.artifact import ModelCard
+from stream_app.model.artifact import CARD, ModelCard, load_artifact
 from stream_app.model.decision import activated
-from stream_app.model.references import resolve
+from stream_app.model.references import resolve_folder
 from training.data.corpus import Example
 from training.data.split import hash_number
-from training.fitting.teachers import ModelTeacher, TfidfTeacher
+from training.fitting.teachers import ClassifierTeacher, ModelTeacher, TfidfTeacher
 from training.judging.evaluate import true_labels
 
 TFIDF = "tfidf"
@@ -33,12 +33,11 @@ def soft_targets(
 ) -> NDArray[np.float32]:
     """Probabilities [train + unlabelled, labels] to fit a model of this card to.
 
-    `teachers` are model references or `tfidf`; several count the same. Their part of a labelled
-    text's target is `share`, of an unlabelled one's all. Raises ConfigError, ModelError.
+    `teachers` are model references, folders of any sequence classifier that transformers reads, or
+    `tfidf`; several count the same. Their part of a labelled text's target is `share`, of an
+    unlabelled one's all. Raises ConfigError, ModelError.
     """
-    models = [ModelTeacher(resolve(name)) for name in teachers if name != TFIDF]
-    if any(model.labels != card.labels for model in models):
-        raise ConfigError(f"a teacher needs the recipe's labels, in order: {card.labels}")
+    models = [_teacher(name, card) for name in teachers if name != TFIDF]
     texts = [example.text for example in (*train, *unlabelled)]
     said = [model.logits(texts) for model in models]
     if TFIDF in teachers:
@@ -47,6 +46,16 @@ def soft_targets(
     taught[: len(train)] *= share
     taught[: len(train)] += (1 - share) * true_labels(train, card)
     return taught
+
+
+def _teacher(name: str, card: ModelCard) -> ModelTeacher | ClassifierTeacher:
+    folder = resolve_folder(name)
+    if not (folder / CARD).exists():
+        return ClassifierTeacher.load(folder, card)
+    model = ModelTeacher(load_artifact(folder))
+    if model.labels != card.labels:
+        raise ConfigError(f"a teacher needs the recipe's labels, in order: {card.labels}")
+    return model
 
 
 def _tfidf(

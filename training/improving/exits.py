@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from transformers import AlbertForSequenceClassification
 
 from stream_app.core.errors import ConfigError
+from stream_app.engine.pooled import PooledAlbert
 from stream_app.model.artifact import Artifact, ModelCard
 from stream_app.model.decision import Lengths, divisors, lengths
 from stream_app.model.exits import Exits
@@ -109,9 +109,10 @@ def leave(
 
 def see(artifact: Artifact, examples: Sequence[Example]) -> Seen:
     """Run the model over examples, padded batches of similar lengths."""
-    model = AlbertForSequenceClassification.from_pretrained(
+    model = PooledAlbert.from_pretrained(
         artifact.path, dtype=torch.float32, attn_implementation=attention()
-    ).eval()
+    )
+    torch.nn.Module.eval(model)
     texts = [example.text for example in examples]
     ids, head = Tokenizer(artifact).encode(texts), load_head(artifact)
     truth = true_labels(examples, artifact.card)
@@ -131,7 +132,7 @@ def see(artifact: Artifact, examples: Sequence[Example]) -> Seen:
 
 @torch.inference_mode()
 def _batch(
-    model: AlbertForSequenceClassification,
+    model: PooledAlbert,
     rows: Sequence[int],
     ids: Sequence[Sequence[int]],
     seen: Seen,

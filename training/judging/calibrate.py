@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_CANDIDATES = np.geomspace(0.1, 10, 401)  # each about 1 % above the one before
+_CANDIDATES = np.geomspace(0.1, 100, 601)  # each about 1 % above the one before
 
 _EVIDENCES = (0.0, *np.geomspace(0.5, 128, 33).round(2).tolist())  # each a fifth above the last
 

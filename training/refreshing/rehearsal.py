@@ -44,7 +44,7 @@ def base_set(recipe: Recipe, data: Path, folder: Path) -> Corpus:
 
 def require_files(recipe: Recipe, data: Path) -> None:
     """Raises SourceError for a file of the recipe that is not in the folder `data`."""
-    for file in (data / source.file for source in recipe.sources if source.file):
+    for file in (source.path(data) for source in recipe.sources if source.file):
         if not file.is_file():
             raise SourceError(
                 f"data file {file} does not exist: check --data, or leave it out to go on from the "
@@ -143,7 +143,7 @@ def _without(examples: Sequence[Example], texts: set[str]) -> list[Example]:
 
 def _key(recipe: Recipe, data: Path) -> str:
     """Changes when anything does that the base set depends on."""
-    files: list[Any] = [sha256(data / s.file) for s in recipe.sources if s.file]
+    files: list[Any] = [sha256(s.path(data)) for s in recipe.sources if s.file]
     parts_of = {"sources", "preparation", "labels", "problem"}
     described = recipe.model_dump(mode="json", include=parts_of) | {"files": files}
     described["test_rows"] = recipe.refresh.test_rows

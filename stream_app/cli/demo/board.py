@@ -16,7 +16,7 @@ from rich.text import Text
 
 from stream_app.cli.demo.samples import Sample
 from stream_app.cli.demo.traffic import Answer
-from stream_app.model.decision import UNSURE
+from stream_app.core.messages import UNSURE
 
 LAST = 50
 KEPT = 1000  # latencies a route

@@ -140,7 +140,7 @@ def _processes(config: Path, settings: Settings, told: Told) -> Iterator[Alive]:
         f"{PREFIX}DASHBOARD__HISTORY": str(settings.dashboard.history),
     }
     with (
-        _child("worker", worker_command(config, "info"), changed) as look_at_worker,
+        _child("worker", worker_command(config), changed) as look_at_worker,
         _child("dashboard", dashboard_command(config), changed) as look_at_dashboard,
     ):
 

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from stream_app.cli.options import ConfigFile
+from stream_app.cli.options import ConfigFile, Format, Level
 from stream_app.cli.produce import report
-from stream_app.cli.worker import LogLevel
 from stream_app.configuration import load_settings
 from stream_app.core.errors import ConfigError
 from stream_app.core.logs import configure_logging
@@ -37,7 +36,8 @@ def files(
     state: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What was sent. Default: files.state.")
     ] = None,
-    log_level: Annotated[LogLevel, typer.Option(help="Level of Winnow's log, on stderr.")] = "info",
+    log_level: Level = "info",
+    log_format: Format = "text",
 ) -> None:
     """Send the messages of files to a route's input topic, each once: a second run goes on where
     the first one was.
@@ -45,13 +45,13 @@ def files(
     Reads what `winnow produce` reads, by the route's format. What is too large for the topic is
     listed, and the exit code is 1.
     """
+    configure_logging(log_level, log_format)
     settings = load_settings(config)
     to = settings.route(route)
     manner = _manner(to, follow, timestamp_field, speed)
     if STDIN in paths:
         raise ConfigError("stdin has no progress that could be kept: use winnow produce")
     source, outcome = Source(paths, to.format), Outcome()
-    configure_logging(log_level)
     http = settings.files.http if follow else ""
     kept = state or settings.files.state
     try:

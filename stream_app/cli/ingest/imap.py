@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from importlib.util import find_spec
-from typing import Annotated
 
-import typer
-
-from stream_app.cli.options import ConfigFile
-from stream_app.cli.worker import LogLevel
+from stream_app.cli.options import ConfigFile, Format, Level
 from stream_app.configuration import load_settings
 from stream_app.core.errors import ConfigError
 from stream_app.core.logs import configure_logging
@@ -18,15 +14,16 @@ from stream_app.core.settings import Settings
 
 def imap(
     config: ConfigFile,
-    log_level: Annotated[LogLevel, typer.Option(help="Level of Winnow's log, on stderr.")] = "info",
+    log_level: Level = "info",
+    log_format: Format = "text",
 ) -> None:
     """Send the mail of an IMAP account to its route's input topic, until SIGTERM or Ctrl-C.
 
     Account and mailboxes are those of `[imap]`. They are only read: no mail is marked as seen.
     """
+    configure_logging(log_level, log_format)
     settings = imap_settings(load_settings(config))
     route = settings.route_of("rfc822", settings.imap.route, "imap.route")
-    configure_logging(log_level)
     from stream_app.sources.imap import work  # of an extra
 
     asyncio.run(work.ingest_imap(settings, route))

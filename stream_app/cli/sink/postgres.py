@@ -8,8 +8,15 @@ from typing import Annotated
 
 import typer
 
-from stream_app.cli.options import ConfigFile, RouteName, chosen_routes, with_options
-from stream_app.cli.sink.options import Http, Level
+from stream_app.cli.options import (
+    ConfigFile,
+    Format,
+    Http,
+    Level,
+    RouteName,
+    chosen_routes,
+    with_options,
+)
 from stream_app.configuration import load_settings
 from stream_app.core.errors import ConfigError
 from stream_app.core.logs import configure_logging
@@ -30,17 +37,18 @@ def postgres(
     route: RouteName = None,
     http: Http = None,
     log_level: Level = "info",
+    log_format: Format = "text",
 ) -> None:
     """Write labels to a table of PostgreSQL, one row a record, until SIGTERM or Ctrl-C.
 
     The table is made at the start. A row is there once, whatever is killed; a later label of the
     same record replaces it. A password comes from postgres.password_file or PGPASSFILE.
     """
+    configure_logging(log_level, log_format)
     given = {"url": url, "table": table, "http": http}
     settings = with_options(load_settings(config), "postgres", given)
     if find_spec("psycopg") is None:
         raise ConfigError("this sink needs an extra: pip install 'winnow-stream[postgres]'")
-    configure_logging(log_level)
     from stream_app.sinks.postgres.effect import BATCH, PostgresLabels  # of the extra
     from stream_app.sinks.process import Sink, run_sink
 

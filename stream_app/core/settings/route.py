@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from stream_app.core.messages import ParseSpec
 from stream_app.core.settings.sections import Section
@@ -22,13 +22,6 @@ def _topic(name: str) -> str:
 Topic = Annotated[str, AfterValidator(_topic)]
 
 
-def _names(value: Any) -> Any:
-    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]  # a list, or "a, b" (environment)
-
-
 class LabelSettings(Section):
     """What turns the bytes of a record into a decision, and how much of that at once."""
 
@@ -36,7 +29,7 @@ class LabelSettings(Section):
     format: str  # a name in `stream_app.codecs.CODECS`
     model: str = Field(min_length=1)
     field_names: dict[Role, str] = Field(default_factory=dict)  # format json: role -> field name
-    pass_fields: Names = ()
+    pass_fields: tuple[str, ...] = ()
     min_confidence: float | None = Field(None, ge=0, le=1)  # instead of the model's decide_at
     on_no_text: Literal["label", "dead_letter"] = "label"  # pictures or files, and no words
     max_record_bytes: int = Field(10 * 1024 * 1024, gt=0)

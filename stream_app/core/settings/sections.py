@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
 
 _TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
 _ADDRESS = r"^\S+:\d{1,5}$"
+
+
+def is_list(field: FieldInfo) -> bool:
+    """Whether the values of a setting are lists."""
+    return get_origin(field.annotation) is tuple
 
 
 class Section(BaseModel):
     """A part of the configuration file; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _split(cls, value: Any, about: ValidationInfo) -> Any:
+        """A list may be "a, b", as it is in the environment."""
+        assert about.field_name is not None
+        if isinstance(value, str) and is_list(cls.model_fields[about.field_name]):
+            return [each.strip() for each in value.split(",") if each.strip()]
+        return value
 
 
 class TopicSettings(Section):
@@ -58,7 +80,8 @@ class RegistrySettings(Section):
     """`[registry]`: where registered models are looked up, and kept once fetched.
 
     For routes whose model is `models:/…`. A user and password for a server are MLflow's own
-    variables, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD: none belongs in the URI.
+    variables, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or in its file
+    ~/.mlflow/credentials: none belongs in the URI.
     """
 
     uri: str = Field(
@@ -123,10 +146,10 @@ class WebhookSettings(Section):
     http: str = Field("127.0.0.1:9112", pattern=_ADDRESS)
 
 
-class FeedSettings(Section):
-    """`[feed]`: what `winnow sink feed` serves."""
+class FeedSinkSettings(Section):
+    """`[feed_sink]`: what `winnow sink feed` serves."""
 
-    file: Path = Path(".winnow/feed.db")  # the items
+    file: Path = Path(".winnow/feed-sink.db")  # the items
     items: int = Field(50, ge=1, le=1000)  # in a feed
     base_url: str = Field("", pattern=r"^(https?://[^\s]+)?$")  # as readers see it
     hub: str = Field("", pattern=r"^(https?://[^\s]+)?$")  # of WebSub

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from pydantic import Field, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -22,7 +23,7 @@ from stream_app.core.settings.sections import (
     DriftSettings,
     EngineSettings,
     FeedbackSettings,
-    FeedSettings,
+    FeedSinkSettings,
     FeedsSettings,
     FilesSettings,
     FilterSettings,
@@ -31,6 +32,7 @@ from stream_app.core.settings.sections import (
     RegistrySettings,
     TopicSettings,
     WebhookSettings,
+    is_list,
 )
 
 PREFIX = "WINNOW_"
@@ -48,6 +50,15 @@ class _Environment(EnvSettingsSource):
                 allowed = ", ".join(sorted(f"{name}__…" for name in known))
                 raise ConfigError(f"environment: {variable} is not a setting; there are {allowed}")
         return super().__call__()
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo | None, value: Any) -> Any:
+        """The value of a variable from JSON; the section takes "a, b" apart."""
+        try:
+            return super().decode_complex_value(field_name, field, value)  # type: ignore[arg-type]
+        except ValueError:
+            if field is None or not is_list(field):
+                raise
+            return value
 
 
 class Connections(BaseSettings):
@@ -91,7 +102,7 @@ class Settings(Connections):
     imap: ImapSettings = ImapSettings()
     postgres: PostgresSettings = PostgresSettings()
     webhook: WebhookSettings = WebhookSettings()
-    feed: FeedSettings = FeedSettings()
+    feed_sink: FeedSinkSettings = FeedSinkSettings()
     routes: tuple[RouteSettings, ...] = Field(min_length=1)
 
     @model_validator(mode="before")

@@ -60,6 +60,20 @@ struct Classifiers {
                   texts.hidden * sizeof(float));
   }
 
+  // What the pooler reads of some texts, at the beginning of `scratch`.
+  void pool(int begin, int rows) {
+    if (!model.mean) return gather(begin, rows);
+    for (int row = 0; row < rows; ++row) {
+      const int length = texts.lengths[begin + row];
+      const float* token = texts.x + int64_t{texts.first[begin + row]} * texts.hidden;
+      float* out = scratch + row * texts.hidden;
+      std::memset(out, 0, texts.hidden * sizeof(float));
+      for (int place = 0; place < length; ++place, token += texts.hidden)
+        for (int i = 0; i < texts.hidden; ++i) out[i] += token[i];
+      for (int i = 0; i < texts.hidden; ++i) out[i] /= length;
+    }
+  }
+
   // out [rows, linear.out] = f(left · weight + bias).
   template <class F>
   void linear(const float* left, int rows, const Linear& linear, float* out, F f) {
@@ -102,13 +116,13 @@ struct Classifiers {
     return exponentials <= model.inverse_confidence;
   }
 
-  // logits = classifier(tanh(pooler([CLS]))) of the texts that took no exit.
+  // logits = classifier(tanh(pooler([CLS] or mean))) of the texts that took no exit.
   void classify(float* logits) {
     const int labels = model.classifier.out;
     float* pooled = scratch + Float32::kRows * texts.hidden;
     for (int begin = 0; begin < texts.count; begin += Float32::kRows) {
       const int rows = min(Float32::kRows, texts.count - begin);
-      gather(begin, rows);
+      pool(begin, rows);
       linear(scratch, rows, model.pooler, pooled, tanh_of);
       multiply<Float32>(pooled, kNoScales, rows, model.classifier, 0, labels,
                         [&](int row, int column, const float* y) {

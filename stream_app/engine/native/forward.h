@@ -47,13 +47,13 @@ struct Pass {
     Classifiers<Float32> classifiers{model, texts, scratch};
     for (int step = 0; step < model.layer_count; ++step) {
       const bool last = step + 1 == model.layer_count;
-      run_layer(*model.layers[step], last);
+      run_layer(*model.layers[step], last && !model.mean);
       if (model.exits && !last) classifiers.take_exit(model.exits[step], logits);
     }
     classifiers.classify(logits);
   }
 
-  void run_layer(const Layer& layer, bool only_cls) {  // only [CLS] is read behind the last layer
+  void run_layer(const Layer& layer, bool only_cls) {  // where only [CLS] is read behind the last layer
     const int32_t* queries = only_cls ? texts.first : all_rows;
     const int rows = only_cls ? texts.count : texts.tokens;
     project(layer, queries, rows, 0, attention.width);

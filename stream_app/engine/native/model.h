@@ -46,6 +46,7 @@ struct Model {
   int32_t embedding, hidden;  // as the model has them, for the means of the norms
   int32_t heads, head_size;   // head_size is padded
   int32_t labels;             // without the padding
+  int32_t mean;               // 1: the pooler reads the mean of a text's tokens; 0: its [CLS]
   float inverse_temperature;  // 1 / temperature of the exits' logits
   float inverse_confidence;   // 1 / the confidence at which a text takes an exit
   float evidence;             // tokens at which a text's logits count half

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -40,6 +40,7 @@ class Config(BaseModel):
     architectures: tuple[str, ...] | None = None
     problem_type: str | None = None
     id2label: dict[int, str] | None = None
+    pooling: Literal["cls", "mean"] = "cls"  # Winnow's own key: what of a text the pooler reads
 
     @model_validator(mode="after")
     def _possible(self) -> Config:

@@ -13,10 +13,9 @@ from urllib.parse import urlsplit
 from stream_app.codecs import CODECS
 from stream_app.core.errors import BrokerError, RecordError, SinkError
 from stream_app.core.label_record import LabelRecord
-from stream_app.core.messages import Message, ParseSpec, Partition, Record
+from stream_app.core.messages import UNSURE, Message, ParseSpec, Partition, Record
 from stream_app.core.settings import KafkaSettings, RouteSettings
 from stream_app.kafka.reading import reading
-from stream_app.model.decision import UNSURE
 from stream_app.sinks.feed.store import Item, Store
 
 BATCH = 1000  # labels

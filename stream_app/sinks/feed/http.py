@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from stream_app.core.settings import FeedSettings
+from stream_app.core.settings import FeedSinkSettings
 from stream_app.sinks.feed.document import Feed, atom, json_feed
 from stream_app.sinks.feed.store import Store
 from stream_app.web.access import is_allowed
@@ -29,7 +29,7 @@ _GUARD = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "defau
 class FeedServer:
     """Answers readers from the store. `token` is "" where anybody on the loopback may read."""
 
-    def __init__(self, store: Store, settings: FeedSettings, token: str) -> None:
+    def __init__(self, store: Store, settings: FeedSinkSettings, token: str) -> None:
         self._store = store
         self._settings = settings
         self._token = token
@@ -71,7 +71,7 @@ class FeedServer:
         if not (is_allowed(request, self._token) or self._has_password(request)):
             raise web.HTTPUnauthorized(
                 headers={"WWW-Authenticate": 'Basic realm="Winnow feeds", charset="UTF-8"'},
-                text="send the token of feed.token_file as the password\n",
+                text="send the token of feed_sink.token_file as the password\n",
             )
 
     def _has_password(self, request: web.Request) -> bool:

@@ -65,7 +65,7 @@ class Store:
             with self._open() as database:
                 database.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
-            raise ConfigError(f"feed.file {file} cannot be used: {error}") from None
+            raise ConfigError(f"feed_sink.file {file} cannot be used: {error}") from None
 
     def put(self, records: Sequence[Sequence[Item]]) -> None:
         """All items of each record, in place of those of an earlier label of it, never of a later

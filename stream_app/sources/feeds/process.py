@@ -14,6 +14,7 @@ from stream_app.core.settings import FeedsSettings, KafkaClientSettings
 from stream_app.sources.delivery import Delivery
 from stream_app.sources.feeds.checking import Checker
 from stream_app.sources.feeds.fetching import Fetcher
+from stream_app.sources.feeds.opml import shown
 from stream_app.sources.feeds.readers import Readers
 from stream_app.sources.feeds.standing import Standing
 from stream_app.sources.process import run_source
@@ -39,7 +40,7 @@ async def run_feeds(
         await delivery.connect()
         async with Fetcher(settings.allow_networks) as fetcher, Readers() as readers:
             checker = Checker(fetcher, readers, delivery, state, metrics)
-            await FeedReader(feeds, checker, state, metrics).run(once)
+            await FeedReader(feeds, checker, state, metrics, health).run(once)
 
     with opened_state(settings.state) as state:
         await run_source("feeds", kafka, topic, settings.http, work)
@@ -49,10 +50,16 @@ class FeedReader:
     """Every feed has a task, that sleeps until its next check."""
 
     def __init__(
-        self, feeds: Sequence[str], checker: Checker, state: State, metrics: Metrics
+        self,
+        feeds: Sequence[str],
+        checker: Checker,
+        state: State,
+        metrics: Metrics,
+        health: Health,
     ) -> None:
         self._checker = checker
         self._metrics = metrics
+        self._health = health
         self._turns = asyncio.Semaphore(CHECKS)
         now = time.time()
         self._stand = {feed: Standing.of(state.place(feed), now).revived(now) for feed in feeds}
@@ -84,7 +91,8 @@ class FeedReader:
                 return
             await asyncio.sleep(wait)
             async with self._turns:
-                self._stand[feed] = await self._checker.check(feed)
+                with self._health.at_work(f"feed {shown(feed)}"):
+                    self._stand[feed] = await self._checker.check(feed)
 
     async def _show(self) -> None:
         """Keep the gauges: how many feeds are well, and how late the checks are."""

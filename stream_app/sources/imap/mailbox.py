@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from stream_app.core.backoff import Backoff
 from stream_app.core.errors import ConfigError, ImapError, ImapRefused
 from stream_app.core.health import Health
 from stream_app.core.metrics import Metrics
@@ -21,8 +22,7 @@ from stream_app.sources.imap.taking import Taking
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 300.0  # then we look in any case: a router may have forgotten the connection
-RETRY_SECONDS = 1.0  # and twice as long after each further failure
-MAX_RETRY_SECONDS = 60.0
+RETRY_SECONDS = 1.0, 60.0  # at first, at the longest
 
 
 class Mailbox:
@@ -45,7 +45,7 @@ class Mailbox:
         self._health = health
         self._thread = ThreadPoolExecutor(1, f"imap-{name}")
         self._was_in = False
-        self._failures = 0  # since we have been in last
+        self._backoff = Backoff(*RETRY_SECONDS)
         self._is("not open yet")
 
     async def follow(self) -> None:
@@ -64,7 +64,7 @@ class Mailbox:
                     self._is(str(error))
                     level = logging.ERROR if refused else logging.WARNING
                     log.log(level, "%s: no mail for now: %s", self._name, error)
-                    await self._pause()
+                    await asyncio.sleep(self._backoff.failed())
         finally:
             self._thread.shutdown(wait=False)
 
@@ -78,7 +78,7 @@ class Mailbox:
             log.info("%s: following from UID %d on", self._name, stands.uid + 1)
             while True:
                 stands = await self._taking.take_new(session, stands, self._on_thread)
-                self._failures = 0
+                self._backoff.succeeded()
                 await self._news(session)
         finally:
             session.hang_up()  # what is still asked on the thread ends
@@ -99,12 +99,10 @@ class Mailbox:
         self._health.unready(f"mailbox {self._name}", unready)
         self._open.set(unready is None)
 
-    async def _pause(self) -> None:
-        await asyncio.sleep(min(MAX_RETRY_SECONDS, RETRY_SECONDS * 2.0**self._failures))
-        self._failures = min(self._failures + 1, 10)
-
     async def _on_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        loop = asyncio.get_running_loop()
+        with self._health.at_work(f"mailbox {self._name}"):
+            return await loop.run_in_executor(self._thread, function, *arguments)
 
 
 async def _readable(descriptor: int, seconds: float) -> None:

@@ -1,15 +1,21 @@
-"""What is new in a mailbox: fetched, delivered, and only then behind us."""
+"""What is new in a mailbox: fetched, delivered, and only then behind us.
+
+A mail that cannot be fetched may be a bad one, or the line is: nobody can tell. After a few
+attempts it is put aside, so that it holds up no other, and tried again as long as it is there.
+"""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+from stream_app.core.backoff import Backoff
 from stream_app.core.errors import ImapError
 from stream_app.core.headers import encoded
 from stream_app.core.metrics import Metrics
@@ -25,18 +31,34 @@ SOURCE = "imap"  # in the metrics
 SIZES = 500  # asked for at once
 GROUP = 50  # mails fetched at once, at most
 GROUP_BYTES = 4 * 1024 * 1024  # and their bytes, if they are several
-TRIES = 5  # of a mail that the server cannot send, while it sends all others
+TRIES = 5  # before a mail is put aside
+ASIDE_SECONDS = 60.0, 3600.0  # until it is tried again: at first, at the longest
+
+_BEFORE_ALL = "1970-01-02"
 
 OnThread = Callable[..., Awaitable[Any]]  # runs a session's method, and returns what it does
 
 
 @dataclass(frozen=True, slots=True)
 class Stands:
-    """How far a mailbox is done: `uid` was the last mail, `day` is when that was."""
+    """How far a mailbox is done: up to `uid`, but for those put aside. Of what came before `day`
+    nothing is left to do."""
 
     uidvalidity: int
     uid: int
     day: str
+    aside: Sequence[int] = ()
+
+
+@dataclass
+class _Aside:
+    """A mail that could not be fetched."""
+
+    due: float = 0.0  # when to try it again, on the monotonic clock
+    backoff: Backoff = field(default_factory=lambda: Backoff(*ASIDE_SECONDS))
+
+    def failed(self) -> None:
+        self.due = time.monotonic() + self.backoff.failed()
 
 
 class Taking:
@@ -60,45 +82,78 @@ class Taking:
         self._account = f"{settings.user}@{settings.host}"  # what was sent, from any mailbox
         self._place = f"{self._account}/{mailbox}"  # how far this one is done
         self._failures = Counter[int]()  # by UID, since everything was taken last
+        self._aside: dict[int, _Aside] = {}  # by UID
+        self._day = _BEFORE_ALL
 
     async def begin(self, session: Session, opened: Opened, on_thread: OnThread) -> Stands:
         """Where to go on from, which is kept at once: from then on no mail is missed."""
         kept = self._state.place(self._place)
         if not kept:
             uid = 0 if self._settings.from_beginning else opened.uidnext - 1
-        elif kept["uidvalidity"] == opened.uidvalidity:
-            return Stands(**kept)
-        else:
-            uid = await on_thread(self._renumbered, session, opened, kept["day"])
+            self._day = _BEFORE_ALL if self._settings.from_beginning else _today()
+            return self._keep(opened.uidvalidity, uid)
+        self._day = kept["day"]
+        if kept["uidvalidity"] == opened.uidvalidity:
+            stands = Stands(**kept)
+            self._aside = {uid: self._aside.get(uid, _Aside()) for uid in stands.aside}
+            return stands
+        self._aside.clear()
+        uid = await on_thread(self._renumbered, session, opened, self._day)
         return self._keep(opened.uidvalidity, uid)
 
     async def take_new(self, session: Session, stands: Stands, on_thread: OnThread) -> Stands:
         """Deliver all that came after `stands`, a group at a time. Raises as session and delivery
         do; what was delivered until then is kept."""
+        day = _today()
         uids = await on_thread(session.uids, stands.uid + 1)
         for some in (uids[at : at + SIZES] for at in range(0, len(uids), SIZES)):
             sizes = await on_thread(session.sizes, some)
-            fit = {uid: sizes[uid] for uid in sorted(sizes) if self._fits(uid, sizes[uid])}
+            wanted = (uid for uid in sorted(sizes) if not self._puts_aside(uid))
+            fit = {uid: sizes[uid] for uid in wanted if self._fits(uid, sizes[uid])}
             for group in _groups(fit, 1 if self._failures else GROUP):
                 mails = await self._fetched(session, group, on_thread)
                 await self._hand_over(mails, stands.uidvalidity, max(group))
             stands = self._keep(stands.uidvalidity, some[-1])
         self._failures.clear()
-        return stands
+        await self._try_again(session, stands, on_thread)
+        self._day = self._day if self._aside else day
+        return self._keep(stands.uidvalidity, stands.uid)
 
     def _renumbered(self, session: Session, opened: Opened, day: str) -> int:
-        """The server gave its mails new UIDs, as after a repair or a restore: we look again from
-        where mail came since the last one we sent. What we know by its content does not go twice.
-        """
+        """The server gave its mails new UIDs, as after a repair or a restore: we look again at what
+        came since everything was taken last. What we know by its content does not go twice."""
         log.warning("%s was numbered anew by its server: mail since %s again", self._mailbox, day)
         before = date.fromisoformat(day) - timedelta(days=1)  # its days may begin earlier
         return min(session.uids(1, before), default=opened.uidnext) - 1
 
-    def _fits(self, uid: int, size: int) -> bool:
-        if self._failures[uid] >= TRIES:
-            log.error("%s: the server cannot send UID %d: left out", self._mailbox, uid)
-            self._count("unreadable")
+    def _puts_aside(self, uid: int) -> bool:
+        """Whether it failed too often for now. It is kept with the mailbox's next stand."""
+        if self._failures[uid] < TRIES:
             return False
+        log.error("%s: UID %d cannot be fetched: put aside, tried again", self._mailbox, uid)
+        self._count("put_aside")
+        self._aside[uid] = _Aside()
+        self._aside[uid].failed()
+        return True
+
+    async def _try_again(self, session: Session, stands: Stands, on_thread: OnThread) -> None:
+        """Those put aside, each when it is due; one that is gone by now is forgotten."""
+        now = time.monotonic()
+        due = [uid for uid, aside in self._aside.items() if aside.due <= now]
+        sizes = await on_thread(session.sizes, due) if due else {}
+        for uid in due:
+            aside = self._aside.pop(uid)
+            found = {uid: sizes[uid]} if uid in sizes else {}
+            try:
+                mails = await on_thread(session.messages, found, self._most) if found else {}
+            except ImapError:
+                aside.failed()
+                self._aside[uid] = aside
+                raise
+            fit = {uid: mail for uid, mail in mails.items() if self._fits(uid, len(mail))}
+            await self._hand_over(fit, stands.uidvalidity, stands.uid)
+
+    def _fits(self, uid: int, size: int) -> bool:
         if size > self._most:
             log.warning("%s: UID %d has %d bytes: left out", self._mailbox, uid, size)
             self._count("too_large")
@@ -108,7 +163,7 @@ class Taking:
     async def _fetched(
         self, session: Session, group: Mapping[int, int], on_thread: OnThread
     ) -> Mapping[int, bytes]:
-        """The mails of a group that are still there. One that fails is tried alone later."""
+        """The mails of a group that are still there. Once one fails, each is asked for alone."""
         try:
             found: Mapping[int, bytes] = await on_thread(session.messages, group, self._most)
         except ImapError:
@@ -139,12 +194,16 @@ class Taking:
         return Item(name, mail, url.encode(), headers=encoded((HEADER, url)))
 
     def _keep(self, uidvalidity: int, uid: int) -> Stands:
-        stands = Stands(uidvalidity, uid, datetime.now(UTC).date().isoformat())
+        stands = Stands(uidvalidity, uid, self._day, sorted(self._aside))
         self._state.record(self._place, asdict(stands))
         return stands
 
     def _count(self, outcome: str, mails: int = 1) -> None:
         self._outcomes.labels(SOURCE, outcome).inc(mails)
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
 
 
 def _groups(sizes: Mapping[int, int], most: int) -> Iterator[dict[int, int]]:

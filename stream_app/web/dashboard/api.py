@@ -8,6 +8,8 @@
 | `/api/events`     | the labels as they come, as server-sent events       |
 | `/api/text`       | the text of a label, with `--show-text`              |
 | `/api/correction` | POST: the right label of one, with `--show-text`     |
+
+`/openapi.json` describes them (`openapi.py`).
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from stream_app.core.settings import RouteSettings, Settings
 from stream_app.web.dashboard.backlog import Backlog
 from stream_app.web.dashboard.live import Live
 from stream_app.web.dashboard.measures import Row
+from stream_app.web.dashboard.openapi import description
 from stream_app.web.dashboard.page import data, guarded, stream
 from stream_app.web.dashboard.texts import Unknown, correct, text_of
 from stream_app.web.dashboard.views import Views
@@ -41,7 +44,6 @@ _SORTS: Mapping[str, Callable[[Row], Any]] = {
 }
 MOST_LINES = 50
 FRESH_SECONDS = 1.0  # so long many viewers share an answer
-MOST_ANSWERS = 500
 
 
 class Correction(BaseModel):
@@ -88,7 +90,11 @@ class Api:
         return [
             *(web.get(f"/api/{path}", guarded(h, self._token)) for path, h in asked.items()),
             web.post("/api/correction", guarded(self._correction, self._token)),
+            web.get("/openapi.json", self._openapi),
         ]
+
+    async def _openapi(self, request: web.Request) -> web.Response:
+        return data(description(bool(self._token)))
 
     async def _overview(self, request: web.Request) -> web.Response:
         over = _range(request)
@@ -215,13 +221,11 @@ class Api:
     ) -> web.Response:
         """The answer to a question; viewers who ask the same within a moment share one."""
         now = time.monotonic()
-        asked, task = self._answers.get(request.path_qs, (0.0, None))
-        if task is None or now - asked > FRESH_SECONDS:
-            if len(self._answers) >= MOST_ANSWERS:
-                self._answers.clear()
-            task = asyncio.create_task(asyncio.to_thread(answer))
-            self._answers[request.path_qs] = (now, task)
-        return data(await asyncio.shield(task))
+        fresh = {path: a for path, a in self._answers.items() if now - a[0] <= FRESH_SECONDS}
+        if request.path_qs not in fresh:
+            fresh[request.path_qs] = (now, asyncio.create_task(asyncio.to_thread(answer)))
+        self._answers = fresh
+        return data(await asyncio.shield(fresh[request.path_qs][1]))
 
 
 def _range(request: web.Request) -> Range:

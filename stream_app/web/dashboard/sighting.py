@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 from stream_app.core.headers import EPOCH, ERROR, MODEL, ROUTE, SOURCE, TIMESTAMP, TOPIC_ID
 from stream_app.core.label_record import LabelRecord
-from stream_app.core.messages import Record, Scalar
-from stream_app.model.decision import UNSURE
+from stream_app.core.messages import UNSURE, Record, Scalar
 
 Kind = Literal["label", "dead"]
 MAX_NAME_CHARS = 200  # of a label or a field's value: what is longer is cut

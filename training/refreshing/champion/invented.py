@@ -14,7 +14,8 @@ INVENTED = "invented"  # their source
 def invented(recipe: Recipe) -> list[Example]:
     """Those that ship for models with their labels, as the recipe prepares them; none for others.
     None is learnt."""
-    with as_file(files("training") / "invented" / "mail.jsonl") as file:
-        examples = read_file(file, recipe.preparation)
+    with as_file(files("training") / "invented") as folder:
+        found = [read_file(file, recipe.preparation) for file in sorted(folder.glob("*.jsonl"))]
+    examples = [example for part in found for example in part]
     fit = {example.label for example in examples} <= set(recipe.labels)
     return [replace(example, source=INVENTED) for example in examples] if fit else []

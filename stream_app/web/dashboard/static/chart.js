@@ -1,13 +1,16 @@
-// Charts over time, by uPlot: stacked bars, and lines. A chart follows its box and the colour scheme.
+// Charts over time, by uPlot: stacked bars, lines, and a balance around zero. A chart follows its box and the colour scheme.
 
 import { h } from "./draw.js";
 import { bucket, tick } from "./words.js";
 
 const WHOLE = Array.from({ length: 10 }, (_, n) => [1, 2, 5].map((digit) => digit * 10 ** n)).flat(); // no half labels
+const SPANS = [0.001, 0.01, 0.1, 1].flatMap((size) => [1, 2, 5].map((digit) => digit * size)) // seconds, then clocks and days
+  .concat([10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200], WHOLE.map((days) => days * 86_400));
+const TICKS = { bars: { incrs: WHOLE }, lines: { incrs: SPANS }, balance: { splits: () => [-1, -0.5, 0, 0.5, 1] } };
 const scheme = matchMedia("(prefers-color-scheme: dark)");
 
 export class Chart {
-  /** `kind` is "bars" or "lines"; `format` writes a value. */
+  /** `kind` is "bars", "lines" or "balance" (one line, -1 to 1); `format` writes a value. */
   constructor(box, kind, format) {
     Object.assign(this, { box, kind, format, plot: null, shape: "" });
     this.tip = h("div", { class: "tip", hidden: true });
@@ -32,7 +35,7 @@ export class Chart {
 
   /** Bars are drawn from the tallest sum down, each over the one before. */
   columns(lines) {
-    if (this.kind === "lines") return lines.map((line) => line.values);
+    if (this.kind !== "bars") return lines.map((line) => line.values);
     const sums = [];
     for (const line of lines) {
       const below = sums.at(-1) ?? line.values.map(() => 0);
@@ -52,16 +55,16 @@ export class Chart {
     const drawn = this.kind === "bars" ? [...lines].reverse() : lines;
     return {
       ...this.size(),
-      padding: [8, 20, 0, 0],
+      padding: [8, 32, 0, 0],
       legend: { show: false },
-      cursor: { drag: { x: false, y: false }, y: false, points: { show: this.kind === "lines" } },
+      cursor: { drag: { x: false, y: false }, y: false, points: { show: this.kind !== "bars" } },
       scales: {
         x: { time: true, range: (_, low, high) => [low - step / 2, high + step / 2] },
-        y: { range: (_, low, high) => [0, Math.max(high * 1.06, Number.MIN_VALUE) || 1] },
+        y: { range: (_, low, high) => (this.kind === "balance" ? [-1.05, 1.05] : [0, Math.max(high * 1.06, Number.MIN_VALUE) || 1]) },
       },
       axes: [
-        { ...axis, grid: { show: false }, size: 30, space: 70, values: (_, ticks) => ticks.map((at) => tick(at, step)) },
-        { ...axis, size: 60, space: 30, ...(this.kind === "bars" ? { incrs: WHOLE } : {}), values: (_, ticks) => ticks.map((at) => this.format(at)) },
+        { ...axis, grid: { show: false }, size: 34, gap: 9, space: 80, values: (_, ticks) => ticks.map((at) => tick(at, step)) },
+        { ...axis, size: 60, space: 30, ...TICKS[this.kind], values: (_, ticks) => ticks.map((at) => this.format(at)) },
       ],
       series: [{}, ...drawn.map((line) => this.series(resolved(line.colour)))],
       hooks: { setCursor: [(plot) => this.point(plot)] },
@@ -72,7 +75,14 @@ export class Chart {
     if (this.kind === "bars") {
       return { fill: colour, width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [0.84, 48] }) };
     }
-    return { stroke: colour, width: 2, spanGaps: true };
+    const area = this.kind === "balance" ? { fill: `${colour}26`, fillTo: () => 0 } : {};
+    return { stroke: colour, width: 2, spanGaps: true, ...area };
+  }
+
+  /** Say in the chart why it is empty; "" where it is not. */
+  say(text) {
+    this.box.querySelector(".empty")?.remove();
+    if (text) this.box.append(h("p", { class: "empty" }, text));
   }
 
   /** What the bucket under the pointer holds. */

@@ -41,6 +41,7 @@ function drawCard(route) {
   const lines = linesOf(route);
   charts.get(route.name).draw({ times: route.times, step: route.step, lines });
   drawLegend(legend, lines, route.total);
+  charts.get(route.name).say(route.total === 0 && "No labels in this time.");
   box.setAttribute("aria-label", summary(route.name, lines, route.total));
 }
 

@@ -12,6 +12,7 @@ const WAITS = [["p50", "--category-0"], ["p95", "--category-1"], ["p99", "--cate
 
 const $ = (id) => document.getElementById(id);
 const mix = new Chart($("mix"), "bars", count);
+const net = new Chart($("net"), "balance", (x) => measured(x, "net"));
 const waits = new Chart($("waits"), "lines", duration);
 
 export async function drawRoute(at, shell, signal) {
@@ -19,6 +20,8 @@ export async function drawRoute(at, shell, signal) {
   const route = await ask("route", { route: at.route, range: at.range, by: at.by, value: at.value }, signal);
   drawTiles(route, at);
   drawMix(route, at);
+  $("net-card").hidden = !route.measures.includes("net");
+  if (!$("net-card").hidden) drawNet(route, at);
   for (const id of ["waits-card", "dead-card", "models-card", "drift-card"]) $(id).hidden = one;
   if (!one) drawService(route);
   setLast(at, route.last, shell);
@@ -28,12 +31,11 @@ export async function drawRoute(at, shell, signal) {
 
 function drawTiles(route, at) {
   const dead = sum(Object.values(route.dead));
-  const net = route.measures.includes("net");
   const change = difference(route.measured.net, route.measured_before.net);
   const tiles = [
     ["Labels", count(route.total), `${count(route.before)} before`],
-    net && ["Net sentiment", measured(route.measured.net, "net"), change === null ? "nothing to compare" : `${changed(change)} against before`],
-    ["Unsure", percent(route.total ? route.total_unsure / route.total : null), count(route.total_unsure)],
+    route.measures.includes("net") && ["Net sentiment", measured(route.measured.net, "net"), change === null ? "nothing to compare" : `${changed(change)} against before`],
+    ["Unsure", percent(route.total ? route.total_unsure / route.total : null), `${count(route.total_unsure)} labels`],
   ];
   if (at.value === null) {
     tiles.splice(1, 0, ["Labels a second", rate(route.rate), "now"]);
@@ -53,9 +55,24 @@ function drawMix(route, at) {
   drawLegend($("mix-legend"), lines, route.total);
   $("mix").setAttribute("role", "img");
   $("mix").setAttribute("aria-label", summary(at.value ?? at.route, lines, route.total));
-  empty($("mix"), route.total === 0 && "No labels in this time. Choose a longer range, or send something: winnow produce.");
+  mix.say(route.total === 0 && "No labels in this time. Choose a longer range, or send something: winnow produce.");
   if ($("mix-table").open) drawTable(route, lines);
   $("mix-table").ontoggle = () => drawTable(route, lines);
+}
+
+function drawNet(route, at) {
+  const none = route.times.map(() => 0);
+  const { positive = none, negative = none } = route.labels;
+  const all = [...Object.values(route.labels), route.unsure];
+  const values = route.times.map((_, i) => {
+    const n = sum(all.map((line) => line[i]));
+    return n ? (positive[i] - negative[i]) / n : null;
+  });
+  net.draw({ times: route.times, step: route.step, lines: [{ name: "Net sentiment", colour: "var(--accent)", values }] });
+  const known = values.filter((value) => value !== null).map((value) => measured(value, "net"));
+  const said = known.length ? `${known[0]} at first, ${known.at(-1)} at last` : "nothing in this time";
+  $("net").setAttribute("aria-label", `Net sentiment of ${at.value ?? at.route}: ${said}`);
+  net.say(known.length === 0 && "Nothing to weigh in this time.");
 }
 
 function drawTable({ times, step }, lines) {
@@ -73,7 +90,7 @@ function drawService(route) {
     h("li", { class: "key", colour }, name, h("b", {}, duration(wait))));
   $("waits").setAttribute("role", "img");
   $("waits").setAttribute("aria-label", WAITS.map(([name]) => `${name} ${duration(route.waits[name])}`).join(", "));
-  empty($("waits"), route.total === 0 && "Nothing to time yet.");
+  waits.say(route.total === 0 && "Nothing to time yet.");
   pairs($("dead"), Object.entries(route.dead), count, "None. What could not be labelled would be here by its reason.");
   pairs($("models"), Object.entries(route.models), (n) => `${count(n)} labels`, "None has labelled anything in this time.");
   const silent = route.silent.length ? `No worker answers at ${route.silent.join(", ")}. Set dashboard.workers to the addresses of their metrics.` : "Not measured yet: a window needs 1,000 labels, or what [drift] says.";
@@ -85,11 +102,6 @@ function pairs(list, entries, write, otherwise) {
   const items = entries.length ? entries : [[otherwise]];
   fill(list, items, ([name]) => name, ([name, value]) =>
     value === undefined ? h("li", { class: "note" }, name) : h("li", {}, h("span", {}, name), h("b", {}, write(value))));
-}
-
-function empty(box, text) {
-  box.querySelector(".empty")?.remove();
-  if (text) box.append(h("p", { class: "empty" }, text));
 }
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);

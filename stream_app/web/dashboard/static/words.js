@@ -31,6 +31,7 @@ export const changed = (x) => (x == null ? NOTHING : points.format(x * 100));
 /** A waiting time, with one digit after the point where it has few before it. */
 export function duration(seconds) {
   if (seconds == null) return NOTHING;
+  if (seconds === 0) return number.format(0); // of an axis: in whatever unit
   const [size, unit] = UNITS.find(([least]) => seconds >= least) ?? UNITS.at(-1);
   const digits = seconds / size < 10 && unit !== "millisecond" ? 1 : 0;
   const format = { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: digits };

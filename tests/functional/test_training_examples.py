@@ -1,0 +1,116 @@
+"""`winnow-train fit --examples`: from a table to a model that `winnow classify` serves."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from stream_app.__main__ import app as winnow
+from stream_app.core.errors import ConfigError
+from stream_app.core.settings import RouteSettings
+from stream_app.engine import load_engine
+from stream_app.model.artifact import load_artifact
+from tests.tiny_model import RARE, save_tiny_albert
+from tests.training_data import WORDS, words
+from training.__main__ import app
+from training.data.corpus import Example
+from training.judging.evaluate import score
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("examples")
+    save_tiny_albert(folder / "encoder")
+    rows = [json.dumps({"body": text, "label": label}) for label, text in map(words, range(60))]
+    (folder / "mine.jsonl").write_text("\n".join(rows))
+    several = [
+        {"text": f"{first} {second} number {number}", "labels": [x for x in (first, second) if x]}
+        for number in range(10)
+        for first in ("good", "")
+        for second in (RARE, "")
+        if first or second
+    ]
+    (folder / "several.jsonl").write_text("\n".join(map(json.dumps, several)))
+    return folder
+
+
+def fit(folder: Path, file: str, out: str, *more: str) -> Result:
+    given = ("--examples", folder / file, "--encoder", folder / "encoder", "--out", folder / out)
+    return CliRunner().invoke(app, ["fit", *map(str, given), *more], catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def told(folder: Path) -> str:
+    return fit(folder, "mine.jsonl", "My Model").stdout
+
+
+def test_it_says_what_it_found_and_how_good_the_model_is(told: str) -> None:
+    assert told.startswith("60 texts with 2 labels:\n")
+    assert "accuracy, by cross-validation: 1.000 (0.940 to 1.000)" in told
+    assert "TF-IDF with logistic regression:" in told
+
+
+def test_what_it_prints_is_a_route(told: str) -> None:
+    lines = told.partition("serve it:")[2].partition("try it:")[0]
+    (route,) = tomllib.loads("\n".join(map(str.strip, lines.splitlines())))["routes"]
+    assert RouteSettings(**route).name == "my-model"
+
+
+def test_the_model_is_served_as_it_was_measured(folder: Path, told: str) -> None:
+    del told
+    model = load_artifact(folder / "My Model")
+    examples = [Example(text, (label,)) for label, text in map(words, range(500, 540))]
+    exact = score(model, examples, "reference")
+    assert (exact.logits.argmax(axis=1) == exact.truth.argmax(axis=1)).all()
+    assert abs(score(model, examples, "packed").logits - exact.logits).max() < 0.5
+    file = folder / "two.txt"
+    file.write_text("\n".join(example.text for example in examples[:2]))
+    result = CliRunner().invoke(winnow, ["classify", "--model", str(model.path), str(file)])
+    labels = [json.loads(line)["label"] for line in result.stdout.splitlines()]
+    assert labels == [example.label for example in examples[:2]]
+
+
+def test_the_card_says_what_the_model_is_made_of(folder: Path, told: str) -> None:
+    del told
+    card = load_artifact(folder / "My Model").card
+    (source,) = card.data
+    assert (source["file"], source["rows"]) == ("mine.jsonl", {"train": 60})
+    assert card.evaluation["test"]["cross-validation"]["accuracy"] == 1.0
+    assert card.familiar_at
+    assert "mine.jsonl" in (folder / "My Model" / "README.md").read_text()
+
+
+def test_texts_may_have_several_labels(folder: Path) -> None:
+    result = fit(folder, "several.jsonl", "several")
+    assert "30 texts with 2 labels, several to a text" in result.stdout
+    model = load_artifact(folder / "several")
+    assert model.card.problem == "multi_label"
+    engine = load_engine("auto", model)
+    engine.close()
+    both = [Example(f"good {RARE} number 77", ("good", RARE))]
+    assert (
+        score(model, both, "auto").logits.min()
+        > score(model, [Example("a number", ())], "auto").logits.max()
+    )
+
+
+def test_a_label_whose_texts_are_nearly_one_is_named(folder: Path) -> None:
+    alike = [f"{' '.join(WORDS * 4)} {number}" for number in range(3)]
+    rows = [{"text": text, "label": "x"} for text in alike]
+    rows += [{"text": f"good {word}", "label": "y"} for word in WORDS]
+    (folder / "alike.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(ConfigError, match="the examples of 'x' are nearly one text"):
+        fit(folder, "alike.jsonl", "alike")
+
+
+def test_options_that_do_not_go_together_are_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="either --examples FILE, or --recipe NAME"):
+        fit(folder, "mine.jsonl", "x", "--recipe", "spam")
+    with pytest.raises(ConfigError, match="are for --recipe"):
+        fit(folder, "mine.jsonl", "x", "--steps", "3")
+    with pytest.raises(ConfigError, match="needs --config"):
+        fit(folder, "mine.jsonl", "x", "--feedback", "mine")

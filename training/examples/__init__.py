@@ -1,0 +1,1 @@
+"""A model of somebody's own labels, from nothing but examples: `winnow-train fit --examples`."""

@@ -1,0 +1,151 @@
+"""The steps in order: embed, cross-validate, fit on everything, calibrate, seal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from stream_app.engine.protocol import TokenIds
+from stream_app.model.artifact import Artifact, ModelCard
+from stream_app.model.checks.config import positions
+from stream_app.model.decision import lengths
+from stream_app.model.tokenizer import Tokenizer
+from training.data.augment import shortened
+from training.data.corpus import Corpus, Example
+from training.examples.embeddings import embeddings, write_classifier
+from training.examples.found import Examples
+from training.examples.probe import NGRAMS, Array, Learnable, Probe, Settings, fit_probe
+from training.examples.validation import Judged, best_settings, cross_validated
+from training.fitting.drift_reference import write_reference
+from training.fitting.familiarity import write_familiarity
+from training.fitting.model_files import copy_tokenizer, unsealed
+from training.fitting.seal import ENGINE, calibrated
+from training.judging import metrics
+from training.judging.card import write_cards
+from training.judging.evaluate import Scored, int8_agreement, true_labels
+from training.judging.figures import measure
+
+MAX_TOKENS = 256
+TEST = "cross-validation"  # the name of its figures in a card
+TFIDF = "tfidf"  # and of those of TF-IDF on the same texts
+UNFAMILIAR = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to learn, from which encoder, and where to write it; `lineage` is for the card."""
+
+    found: Examples
+    encoder: Artifact
+    out: Path
+    name: str
+    lineage: Sequence[dict[str, Any]]
+    progress: Callable[[str], None]
+
+
+def fit(job: Job) -> Artifact:
+    """The model in `job.out`, measured and sealed. Raises WinnowError."""
+    started = time.monotonic()
+    found = job.found
+    card = ModelCard(
+        name=job.name,
+        version="1",
+        labels=found.labels,
+        problem=found.problem,
+        max_tokens=min(MAX_TOKENS, positions(job.encoder.path)),
+        description=f"Made from {len(found.examples)} examples.",
+        data=list(job.lineage),
+    )
+    model = Artifact(
+        job.encoder.path, card.model_copy(update={"tokenizer": job.encoder.card.tokenizer}), ""
+    )
+    ids = Tokenizer(model).encode([example.text for example in found.examples])
+    truth = true_labels(found.examples, card)
+    job.progress("embedding the texts")
+    texts = [example.text for example in found.examples]
+    learnt = Learnable(texts, embeddings(job.encoder, ids), truth, found.labels, found.problem)
+    with threadpool_limits(1):  # sums are so small that threads mostly wait for each other
+        judged = cross_validated(learnt, job.progress)
+        how = best_settings(judged, truth, found.problem)
+        job.progress("fitting on every text")
+        _write(job, fit_probe(learnt, how))
+    scored = _scored(found.examples, judged.logits(how), truth, ids)
+    card = calibrated(card, scored, _short(job, model, learnt, judged, how))
+    training = {
+        "method": "linear classifier on frozen embeddings, and n-gram head",
+        "texts": len(found.examples),
+        "chosen": asdict(how),
+        "ngrams": NGRAMS.model_dump(),
+        "encoder": {"sha256": job.encoder.digest, "origin": job.encoder.card.description},
+        "threads": torch.get_num_threads(),
+        "versions": {name: version(name) for name in ("torch", "scikit-learn", "tokenizers")},
+    }
+    card = card.model_copy(update={"training": training, "familiar_at": UNFAMILIAR})
+    return _sealed(job, card, scored, judged, started)
+
+
+def _sealed(job: Job, card: ModelCard, scored: Scored, judged: Judged, started: float) -> Artifact:
+    """The files in `job.out` as a model: what is known of it on its card, and beside it."""
+    examples = list(job.found.examples)
+    write_familiarity(job.out, Corpus(train=examples))
+    agreement = int8_agreement(unsealed(job.out, card), [examples])
+    card = card.model_copy(update={"int8_agreement": agreement})
+    write_reference(unsealed(job.out, card), examples, scored.logits)
+    figures = {k: v for k, v in measure(scored, card).items() if not k.endswith("_per_second")}
+    evaluation = {"engine": ENGINE, "test": {TEST: figures}, TFIDF: _tfidf(judged, scored, card)}
+    minutes = round((time.monotonic() - started) / 60, 2)
+    training = {**card.training, "minutes": minutes}
+    known = {"evaluation": evaluation, "training": training, "files": {}}
+    return write_cards(job.out, card.model_copy(update=known))
+
+
+def _tfidf(judged: Judged, scored: Scored, card: ModelCard) -> dict[str, Any]:
+    """Accuracy of TF-IDF on the same texts, with its interval."""
+    if card.problem == "single_label":
+        right = judged.tfidf.argmax(axis=1) == scored.truth.argmax(axis=1)
+    else:
+        right = ((judged.tfidf > 0) == scored.truth).all(axis=1)
+    interval = metrics.exact_interval(int(right.sum()), len(right))
+    return {"accuracy": metrics.rounded(right.mean()), "interval": interval}
+
+
+def _short(job: Job, model: Artifact, learnt: Learnable, judged: Judged, how: Settings) -> Scored:
+    """Texts cut short, each scored by a model that has not learnt from it."""
+    cuts: list[Example] = []
+    every: list[TokenIds] = []
+    logits = [np.zeros((0, len(model.card.labels)), np.float32)]
+    for rest, held in judged.folds:
+        cut = shortened([job.found.examples[row] for row in held.tolist()], 1, seed=1)
+        texts = [example.text for example in cut]
+        ids = Tokenizer(model).encode(texts)
+        probe = fit_probe(learnt.at(rest), how)
+        logits.append(probe.logits(texts, embeddings(job.encoder, ids)))
+        cuts += cut
+        every += ids
+    return _scored(cuts, np.concatenate(logits), true_labels(cuts, model.card), every)
+
+
+def _scored(
+    examples: Sequence[Example], logits: Array, truth: NDArray[np.bool_], ids: Sequence[TokenIds]
+) -> Scored:
+    slices = {
+        "length": metrics.length_slices([len(example.text.split()) for example in examples]),
+        "language": [example.language for example in examples],
+        "source": [example.source for example in examples],
+    }
+    return Scored(logits, truth, lengths(ids), sum(map(len, ids)), 1.0, slices)
+
+
+def _write(job: Job, probe: Probe) -> None:
+    write_classifier(job.encoder, probe.linear.weight, probe.linear.bias, job.found.labels, job.out)
+    copy_tokenizer(job.encoder.tokenizer, job.out)
+    probe.head.save(job.out)
