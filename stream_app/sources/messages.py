@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import IO, Protocol, cast
 
 from stream_app.codecs import CODECS
+from stream_app.codecs.delimiter import delimiter_of
 from stream_app.core.errors import SourceError
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # what is longer is cut there: no broker would take it
@@ -192,11 +193,12 @@ def _rows(name: str, lines: _Lines, start: Place) -> Iterator[Found]:
     header, above = next(lines, b"").removeprefix(codecs.BOM_UTF8), 0
     while header and not header.strip():
         header, above = next(lines, b""), above + 1
-    names = csv.reader(line.decode() for line in chain([header], lines))
+    delimiter = delimiter_of(header.decode())
+    names = csv.reader((line.decode() for line in chain([header], lines)), delimiter=delimiter)
     fields = next(names, [])
     before = start.number or above + names.line_num
     lines.go_to(start.at or lines.at)
-    rows = csv.DictReader((line.decode() for line in lines), fields)
+    rows = csv.DictReader((line.decode() for line in lines), fields, delimiter=delimiter)
     for row in rows:
         number = before + rows.line_num
         if None in row or None in row.values():

@@ -141,6 +141,17 @@ def test_an_mbox_may_have_mails_with_nothing_in_them(tmp_path: Path) -> None:
     assert found(file) == {}
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_csv_of_any_delimiter_is_read_as_it_is_learnt_from(tmp_path: Path, delimiter: str) -> None:
+    rows = ["title,text,price", 'a,"one,two","1.5"', "x,y,2"]
+    file = tmp_path / "export.csv"
+    file.write_text("\r\n".join(rows).replace(",", delimiter), encoding="utf-8-sig")
+    assert [json.loads(value) for value in found(file).values()] == [
+        {"title": "a", "text": f"one{delimiter}two", "price": "1.5"},
+        {"title": "x", "text": "y", "price": "2"},
+    ]
+
+
 def test_csv_rows_become_json_objects(tmp_path: Path) -> None:
     file = tmp_path / "reviews.csv"
     long = "x" * 200_000

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from stream_app.codecs.charsets import decode
+from stream_app.codecs.delimiter import delimiter_of
 from stream_app.core.errors import SourceError
 
 Row = Mapping[str, Any]
-_DELIMITERS = ",;\t|"
 _LONGEST_NAME = 60  # of a column: what is longer is a text
 
 
@@ -50,7 +50,7 @@ def _csv(file: Path) -> Iterator[Row]:
         del lines[0]
     if not lines:
         return
-    delimiter = max(_DELIMITERS, key=lambda each: len(next(csv.reader(lines, delimiter=each))))
+    delimiter = delimiter_of(lines[0])
     table = csv.reader(lines, delimiter=delimiter, strict=True)
     names = [name.strip() for name in next(table)]
     _check_names(file, names)

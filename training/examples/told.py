@@ -81,7 +81,7 @@ def serving_lines(model: Artifact, out: Path, reading: Reading) -> Iterator[str]
     route = RouteSettings(
         name=name,
         format=reading.format,
-        model=str(out),
+        model=str(out.resolve()),  # a service starts in another folder
         field_names=reading.field_names,
         input_topic=name,
         output_topic=f"{name}.labels",
@@ -93,5 +93,6 @@ def serving_lines(model: Artifact, out: Path, reading: Reading) -> Iterator[str]
     if route.field_names:
         names = ", ".join(f'{role} = "{name}"' for role, name in route.field_names.items())
         yield f"  field_names = {{ {names} }}"
+    yield "  # min_confidence = 0.8  # what is less sure is decided unsure; else all is decided"
     yield "try it:"
     yield f'  echo "a text" | winnow classify --model {out}'
