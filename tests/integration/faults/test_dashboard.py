@@ -21,13 +21,13 @@ from kafka.errors import KafkaError
 from tests.dashboard_rig import CHOICES, Stage, made_label
 from tests.integration.faults.account import Totals
 from tests.integration.faults.brokers import Broker
+from tests.integration.faults.kills import broker_killed, process_killed
 from tests.integration.faults.scene import FINISH_SECONDS, RUN_SECONDS, until
 from tests.integration.faults.table import TABLE
 
 QUICK, WHOLE = 3000, 20_000  # labels
 PRODUCTS = 500  # each has as many labels: one that is lost does not hide one that counts twice
 CHUNKS = 60
-OUTAGE_SECONDS = 3.0
 
 
 @dataclass
@@ -93,23 +93,7 @@ class Scene:
 
 def dashboard_killed(scene: Scene) -> None:
     """SIGKILL, three times; another one goes on with its history each time."""
-    running = scene.start()
-    for share in (0.2, 0.4, 0.6):
-        scene.reach(share)
-        scene.strike(running.kill)
-        running = scene.start()
-    scene.finish()
-
-
-def broker_killed(scene: Scene) -> None:
-    """SIGKILL of the broker, which comes back."""
-    scene.start()
-    scene.reach(0.3)
-    assert scene.broker is not None
-    scene.strike(scene.broker.kill)
-    time.sleep(OUTAGE_SECONDS)  # the fault itself
-    scene.broker.start()
-    scene.finish()
+    process_killed(scene)
 
 
 @contextmanager

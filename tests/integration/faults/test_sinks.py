@@ -16,24 +16,19 @@ from pathlib import Path
 import pytest
 
 from tests.integration.faults.brokers import Broker
+from tests.integration.faults.kills import OUTAGE_SECONDS, broker_killed, process_killed
 from tests.integration.faults.sink_scene import Hook, SinkScene, Table, Target, sink_scene
 from tests.integration.faults.table import TABLE
 from tests.postgres import postgres_server
 from tests.receiver import Receiver, listening
 
 QUICK, WHOLE = 3000, 20_000  # labels
-OUTAGE_SECONDS = 3.0
 Act = Callable[[SinkScene], None]
 
 
 def sink_killed(scene: SinkScene) -> None:
     """SIGKILL, three times; another one takes over each time."""
-    running = scene.start()
-    for share in (0.2, 0.4, 0.6):
-        scene.reach(share)
-        scene.strike(running.kill)
-        running = scene.start()
-    scene.finish()
+    process_killed(scene)
 
 
 def sink_of_two_killed(scene: SinkScene) -> None:
@@ -44,17 +39,6 @@ def sink_of_two_killed(scene: SinkScene) -> None:
     scene.strike(running.kill)
     scene.reach(0.5)
     scene.start()
-    scene.finish()
-
-
-def broker_killed(scene: SinkScene) -> None:
-    """SIGKILL of the broker, which comes back."""
-    scene.start()
-    scene.reach(0.3)
-    assert scene.broker is not None
-    scene.strike(scene.broker.kill)
-    time.sleep(OUTAGE_SECONDS)  # the fault itself
-    scene.broker.start()
     scene.finish()
 
 

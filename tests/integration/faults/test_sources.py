@@ -5,7 +5,6 @@ One runs with the suite; `make test-faults` runs all, with 20,000 messages (2,00
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,36 +14,19 @@ import pytest
 
 from tests.integration.faults.brokers import Broker
 from tests.integration.faults.inlets import Inbox, Inlet, Lines, newspapers
+from tests.integration.faults.kills import KILLS, broker_killed, process_killed
 from tests.integration.faults.source_scene import SourceScene, source_scene
 from tests.integration.faults.table import TABLE
 from tests.mail.imap_server import imap_server
 from tests.mail.mail_server import someone
 
 QUICK, WHOLE = 3000, 20_000  # messages
-OUTAGE_SECONDS = 3.0
-KILLS = (0.2, 0.4, 0.6)
 Act = Callable[[SourceScene], None]
 
 
 def source_killed(scene: SourceScene) -> None:
     """SIGKILL, three times; another one goes on each time."""
-    running = scene.start()
-    for share in KILLS:
-        scene.reach(share)
-        scene.strike(running.kill)
-        running = scene.start()
-    scene.finish()
-
-
-def broker_killed(scene: SourceScene) -> None:
-    """SIGKILL of the broker, which comes back."""
-    scene.start()
-    scene.reach(0.3)
-    assert scene.broker is not None
-    scene.strike(scene.broker.kill)
-    time.sleep(OUTAGE_SECONDS)  # the fault itself
-    scene.broker.start()
-    scene.finish()
+    process_killed(scene)
 
 
 @dataclass(frozen=True)
