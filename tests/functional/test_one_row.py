@@ -1,9 +1,15 @@
-"""What docs/architecture.md says under "to add | touch" is true: a row, and nothing else."""
+"""What docs/architecture.md says under "to add | touch" is true: a row, and nothing else.
+
+Those of the trainer's tables are beside what they add to: `pytest -k is_a_row` runs all.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Sequence
+import os
+import signal
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +17,18 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from click.testing import Result
-from kafka import KafkaConsumer
 from numpy.typing import NDArray
 from prometheus_client import generate_latest
 from typer.testing import CliRunner
 
 from stream_app.__main__ import app
+from stream_app.cli.ingest import ingest
+from stream_app.cli.options import ConfigFile
+from stream_app.cli.sink import sink
 from stream_app.codecs import CODECS, Codec
 from stream_app.configuration import load_settings
 from stream_app.core.errors import ConfigError
+from stream_app.core.health import Health
 from stream_app.core.messages import Message, ParseSpec, Record
 from stream_app.core.metrics import Metrics, counter
 from stream_app.core.settings import FilterSettings
@@ -29,11 +38,18 @@ from stream_app.engine.protocol import Prior
 from stream_app.filter.asking import FailOpen
 from stream_app.filter.http import Api
 from stream_app.kafka.embedded_broker import EmbeddedBroker
+from stream_app.kafka.reading import read_topic
+from stream_app.kafka.sending import sending
 from stream_app.model.artifact import Artifact
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.work import Work
+from stream_app.sinks.follow import Received
+from stream_app.sinks.process import Sink, run_sink
+from stream_app.sources.delivery import Delivery, Item
+from stream_app.sources.process import run_source
 from tests.fake_route import CARD, PARTITIONS, labels, make_route, run
 from tests.filter_answers import Answers, labelled, mail_route
+from tests.labels import a_label
 from tests.tiny_model import save_tiny_albert
 
 CONFIG = """
@@ -53,6 +69,12 @@ output_topic = "mail.labels"
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_albert(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[str]:
+    with EmbeddedBroker() as embedded:
+        yield embedded.address
 
 
 def configuration(
@@ -117,19 +139,75 @@ async def test_a_format_is_a_row_for_the_filters_http(codec: None) -> None:
     assert "application/octet-stream" in body["content"]
 
 
-def test_a_format_is_a_row_for_produce(codec: None, tmp_path: Path) -> None:
+def test_a_format_is_a_row_for_produce(codec: None, broker: str, tmp_path: Path) -> None:
     (tmp_path / "a.back").write_bytes(b"txet\ndoog")
-    with EmbeddedBroker() as broker:
-        config = configuration(tmp_path, form="backwards", broker=broker.address)
-        created = CliRunner().invoke(app, ["topics", "create", "--config", str(config)])
-        assert created.exit_code == 0, created.output
-        command = ["produce", "--topic", "mail", "--config", str(config), str(tmp_path / "a.back")]
-        assert "1 messages sent to mail" in CliRunner().invoke(app, command).output
-        consumer = KafkaConsumer(
-            "mail", bootstrap_servers=broker.address, auto_offset_reset="earliest", group_id=None
-        )
-        assert next(consumer).value == b"txet\ndoog"
-        consumer.close()
+    config = with_topics(tmp_path, broker, "backwards")
+    command = ["produce", "--topic", "mail", "--config", str(config), str(tmp_path / "a.back")]
+    assert "1 messages sent to mail" in CliRunner().invoke(app, command).output
+    assert b"txet\ndoog" in read(config, "mail")
+
+
+def with_topics(folder: Path, broker: str, form: str = "text") -> Path:
+    """The configuration, and the topics of its route."""
+    config = configuration(folder, form=form, broker=broker)
+    created = CliRunner().invoke(app, ["topics", "create", "--config", str(config)])
+    assert created.exit_code == 0, created.output
+    return config
+
+
+def read(config: Path, topic: str) -> set[bytes | None]:
+    return {record.value for record in read_topic(load_settings(config).kafka, topic)}
+
+
+def test_a_source_is_a_row(broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def count(delivery: Delivery, metrics: Metrics, health: Health) -> None:
+        await delivery.deliver([Item(f"number {n}", str(n).encode()) for n in range(3)])
+
+    def numbers(config: ConfigFile) -> None:
+        asyncio.run(run_source("numbers", load_settings(config).kafka, "mail", "", count))
+
+    monkeypatch.setattr(ingest, "registered_commands", list(ingest.registered_commands))
+    ingest.command()(numbers)  # the row
+    config = with_topics(tmp_path, broker)
+    result = CliRunner().invoke(app, ["ingest", "numbers", "--config", str(config)])
+    assert result.exit_code == 0, result.output
+    assert {b"0", b"1", b"2"} <= read(config, "mail")
+
+
+class Remembered:
+    """A sink's effect, which has seen enough after its first write."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+
+    def check(self) -> None:
+        pass
+
+    def write(self, labels: Sequence[Received]) -> int:
+        self.ids += [label.id for label in labels]
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 0
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_sink_is_a_row(broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    effect = Remembered()
+
+    def remember(config: ConfigFile) -> None:
+        settings, made = load_settings(config), Sink("remember", "127.0.0.1:0", 10, effect)
+        asyncio.run(run_sink(made, settings.kafka, settings.routes))
+
+    monkeypatch.setattr(sink, "registered_commands", list(sink.registered_commands))
+    sink.command()(remember)  # the row
+    config = with_topics(tmp_path, broker)
+    with sending(load_settings(config).kafka, "mail.labels") as labels:
+        labels.send("a label", a_label(722).model_dump_json().encode())
+        labels.finish()
+    result = CliRunner().invoke(app, ["sink", "remember", "--config", str(config)])
+    assert result.exit_code == 0, result.output
+    assert effect.ids == ["mail/0/722"]
 
 
 class Always(FakeEngine):

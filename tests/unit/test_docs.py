@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, get_args
@@ -204,6 +205,48 @@ class TestTraining:
         page = read_page(ROOT / "docs" / "refresh.md").text
         names = [gate.__name__.replace("_", " ") for gate in GATES]
         assert [name for name in names if f"| {name} |" not in page] == []
+
+
+class TestArchitecture:
+    PAGE = read_page(ROOT / "docs" / "architecture.md")
+
+    def layers(self, package: str) -> list[set[str]]:
+        """The names of each layer of the map, from the top; a row without a number goes on."""
+        table = self.PAGE.text.split(f"| layer | in `{package}/` | holds |")[1].split("\n\n")[0]
+        found: list[set[str]] = []
+        for number, names in re.findall(r"^\| *(\d?) *\| (.+?) \|", table, re.MULTILINE):
+            found += [set()] if number else []
+            found[-1] |= set(re.findall(r"`(\w+)(?:\.py|/)`", names))
+        return found
+
+    @pytest.mark.parametrize("package", ["stream_app", "training"])
+    def test_the_map_is_the_tree(self, package: str):
+        tree = {
+            path.stem
+            for path in (ROOT / package).iterdir()
+            if path.is_dir() or path.suffix == ".py"
+        }
+        assert set().union(*self.layers(package)) == tree - {"__init__", "__pycache__"}
+
+    @pytest.mark.parametrize("package", ["stream_app", "training"])
+    def test_its_layers_are_those_that_lint_holds(self, package: str):
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+        [held] = [
+            contract["layers"]
+            for contract in project["tool"]["importlinter"]["contracts"]
+            if contract.get("containers") == [package]
+        ]
+        modules = {path.stem for path in (ROOT / package).glob("*.py")}
+        modules |= {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
+        drawn = [layer & modules for layer in self.layers(package)]
+        assert drawn == [set(layer.split(" | ")) for layer in held]
+
+    def test_every_file_it_names_is_there(self):
+        files = [*ROOT.glob("*.py"), *ROOT.glob("[a-z]*/**/*.*")]
+        tree = {f"/{path.relative_to(ROOT)}" for path in files}
+        tree |= {f"{Path(path).parent}/" for path in tree}
+        named = [each for each in self.PAGE.spans if re.fullmatch(r"[\w./]+(?:\.py|\.h|/)", each)]
+        assert [each for each in named if not any(p.endswith(f"/{each}") for p in tree)] == []
 
 
 class TestLicences:

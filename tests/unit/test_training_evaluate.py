@@ -73,9 +73,7 @@ def test_a_label_that_is_never_true_counts_as_wrong_and_can_be_left_out() -> Non
     assert found["accuracy_among_present"] == 1.0
 
 
-def test_a_figure_is_a_function_and_its_row(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_figure_is_a_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def surest(judged: figures.Judged) -> dict[str, float]:
         return {"surest": float(judged.scores.max())}
 

@@ -161,7 +161,7 @@ def test_every_gate_says_why() -> None:
     assert all(gate.reason for gate in gates)
 
 
-def test_a_gate_is_a_function_and_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gate_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     def is_new(judged: Evidence, limits: Gates) -> tuple[bool, str]:
         return False, f"{judged.challenger.size} bytes"
 

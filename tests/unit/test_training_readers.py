@@ -145,7 +145,7 @@ def read_tabs(file: Path, source: Source) -> Iterator[Raw]:
 @pytest.mark.parametrize(
     ("codec", "written"), [("json", '{"text": "a text"}'), ("rfc822", "Subject: a  text")]
 )
-def test_a_format_is_a_function_and_its_row(
+def test_a_format_of_training_data_is_a_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, written: str
 ) -> None:
     monkeypatch.setitem(READERS, ".tabs", Reader(read_tabs, codec))
@@ -164,3 +164,16 @@ def test_a_format_is_a_function_and_its_row(
     assert json.loads(named.stdout) == {"new.tabs": {"line 0": "ham", "line 1": "spam"}}
     with pytest.raises(SourceError, match=r"is none of .*\.tabs"):
         read_file(tmp_path / "new.toml", Preparation())
+
+
+def test_a_recipe_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'name = "mine"\nversion = "1"\ndescription = ""\nlabels = ["ham", "spam"]\nmax_tokens = 8\n'
+        "hyper = { epochs = 1, batch_size = 1, learning_rate = 1 }\n"
+        'sources = [{ file = "a.csv", use = "test", terms = "ours" }]\n'
+    )
+    (tmp_path / "a.csv").write_text("text,label\na text,ham\n")
+    monkeypatch.setattr("training.recipe._SHIPPED", tmp_path)  # the folder with its file
+    options = ("--list", "--recipe", "mine", "--data", str(tmp_path))
+    named = CliRunner().invoke(app, ["evaluate", *options], catch_exceptions=False)
+    assert list(json.loads(named.stdout)["a.csv"].values()) == ["ham"]
