@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from unittest.mock import patch
+
+from typer import Typer
+from typer.testing import CliRunner
 
 
 @dataclass(frozen=True)
@@ -34,3 +40,18 @@ def run_main(main: Callable[[], None], *arguments: str) -> Ended:
             code = end.code
     assert isinstance(code, int | None), "sys.exit(text) would be said on stderr"
     return Ended(code or 0, out.getvalue(), err.getvalue())
+
+
+def refuses(main: Callable[[], None], arguments: list[str], code: int, said: str) -> None:
+    """Checks that a program ends with an exit code and a message, and shows no traceback."""
+    done = run_main(main, *arguments)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def reported(app: Typer, *arguments: str | Path) -> Any:
+    """What a command in this process reports as JSON."""
+    result = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)

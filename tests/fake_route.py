@@ -47,6 +47,27 @@ class Words:
         return [[len(word) for word in text.split()] for text in texts]
 
 
+class Held:
+    """Holds an engine up from its first batch until `release` is set."""
+
+    def __init__(self) -> None:
+        self._started, self.release = threading.Event(), threading.Event()
+
+    def __call__(self, batch: Sequence[Sequence[int]]) -> None:
+        self._started.set()
+        self.release.wait(60)
+
+    async def started(self) -> None:
+        await asyncio.to_thread(self._started.wait, 60)
+
+    async def revoke(self, acks: AckTracker) -> None:
+        """Take the partitions away in the midst of a batch."""
+        await self.started()
+        acks.freeze()
+        acks.forget()
+        self.release.set()
+
+
 class Outbox:
     """A publisher that keeps what it is given, and can be held up."""
 

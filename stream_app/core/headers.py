@@ -1,4 +1,4 @@
-"""The headers that Winnow writes, all called `winnow-…`: on dead letters, replays, copies.
+"""The headers that Winnow writes: `ce_…` on labels, `winnow-…` on dead letters, replays, copies.
 
 Any producer may write a header, so values read are checked.
 """
@@ -13,6 +13,15 @@ PREFIX = "winnow-"
 
 # kept from a record through its dead letter to its replay and its label
 ORIGIN_ID = "winnow-origin-id"  # the id of the record it first was
+
+# of a label: CloudEvents 1.0 in binary mode, by its Kafka protocol binding 1.0.2, section 3.2
+CE_PREFIX = "ce_"
+CE_SPECVERSION = "ce_specversion"
+CE_ID = "ce_id"  # the label record's id
+CE_TYPE = "ce_type"
+CE_SOURCE = "ce_source"  # topic and partition of the labelled record
+CE_TIME = "ce_time"
+CONTENT_TYPE = "content-type"
 
 # of a dead letter
 ERROR = "winnow-error"  # RecordError.code

@@ -6,7 +6,17 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stream_app.core.headers import encoded, foreign
+from stream_app.core.headers import (
+    CE_ID,
+    CE_PREFIX,
+    CE_SOURCE,
+    CE_SPECVERSION,
+    CE_TIME,
+    CE_TYPE,
+    CONTENT_TYPE,
+    encoded,
+    foreign,
+)
 from stream_app.core.messages import Headers, Message, Prediction, Record, Scalar
 
 CLOUD_EVENT_TYPE = "dev.winnow.label.v1"
@@ -111,24 +121,21 @@ def label_record(
 
 
 def cloud_event_headers(label: LabelRecord, incoming: Headers) -> Headers:
-    """CloudEvents 1.0 binary-mode headers, after the input's own (`traceparent` and the like).
-
-    Source: CloudEvents Kafka protocol binding 1.0.2, section 3.2.
-    """
+    """CloudEvents headers, after the input's own (`traceparent` and the like)."""
     kept = tuple(
         (name, value)
         for name, value in foreign(incoming)
-        if not name.startswith("ce_") and name.lower() != "content-type"
+        if not name.startswith(CE_PREFIX) and name.lower() != CONTENT_TYPE
     )
     source = f"/{label.source.topic}/{label.source.partition}"
     return (
         *kept,
         *encoded(
-            ("ce_specversion", "1.0"),
-            ("ce_id", label.id),
-            ("ce_type", CLOUD_EVENT_TYPE),
-            ("ce_source", source),
-            ("ce_time", label.classified_at.isoformat()),
-            ("content-type", "application/json"),
+            (CE_SPECVERSION, "1.0"),
+            (CE_ID, label.id),
+            (CE_TYPE, CLOUD_EVENT_TYPE),
+            (CE_SOURCE, source),
+            (CE_TIME, label.classified_at.isoformat()),
+            (CONTENT_TYPE, "application/json"),
         ),
     )

@@ -22,7 +22,7 @@ from kafka.errors import KafkaError
 from pydantic import ValidationError
 
 from stream_app.core.errors import NoLabel, WinnowError
-from stream_app.core.headers import ERROR, SOURCE
+from stream_app.core.headers import CE_ID, ERROR, SOURCE
 from stream_app.core.health import Health
 from stream_app.core.label_record import LabelRecord
 from stream_app.core.messages import Record
@@ -188,7 +188,7 @@ class Stream:
             code = found.header(ERROR) or ""
             reason = NoLabel("dead_letter", code if _CODE.fullmatch(code) else "")
             return found.header(SOURCE) or "", reason
-        return found.header("ce_id") or "", found.value
+        return found.header(CE_ID) or "", found.value
 
     def _arrived(self, answers: dict[str, Answer]) -> None:
         for record_id, answer in answers.items():

@@ -14,7 +14,7 @@ from stream_app.engine.fake import FakeEngine
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.parse import Parse
 from stream_app.pipeline.work import Past
-from tests.fake_route import CARD, PARTITIONS, Words, labels, make_route, run, texts
+from tests.fake_route import CARD, PARTITIONS, Held, Words, labels, make_route, run, texts
 
 
 async def test_every_record_is_labelled_once_in_input_order():
@@ -173,23 +173,10 @@ async def test_a_stuck_route_does_not_delay_another():
 
 
 async def test_revoked_works_are_neither_published_nor_acked():
-    acks = AckTracker()
-    started, release = threading.Event(), threading.Event()
-
-    def before(batch: Sequence[Sequence[int]]) -> None:
-        started.set()
-        release.wait(60)
-
-    route = make_route(acks, FakeEngine(CARD.labels, before))
+    acks, held = AckTracker(), Held()
+    route = make_route(acks, FakeEngine(CARD.labels, held))
     records = texts(30)
-
-    async def revoke() -> None:
-        await asyncio.to_thread(started.wait, 60)
-        acks.freeze()
-        acks.forget()
-        release.set()
-
-    revoking = asyncio.ensure_future(revoke())
+    revoking = asyncio.ensure_future(held.revoke(acks))
     await run(route, records, lambda: revoking.done() and route.in_flight.records == 0)
     assert route.publisher.out == []
     assert acks.positions() == {}

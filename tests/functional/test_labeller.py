@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Sequence
 
 import pytest
@@ -13,7 +12,7 @@ from stream_app.core.metrics import Metrics
 from stream_app.core.settings import LabelSettings
 from stream_app.engine.fake import FakeEngine
 from stream_app.labeller import Labeller
-from tests.fake_route import CARD, served
+from tests.fake_route import CARD, Held, served
 
 
 def labeller(engine: FakeEngine, metrics: Metrics | None = None, **settings: object) -> Labeller:
@@ -44,39 +43,30 @@ async def test_what_cannot_be_labelled_has_its_reason():
 
 
 async def test_more_than_may_be_in_flight_waits():
-    started, release, metrics = threading.Event(), threading.Event(), Metrics()
-    held = metrics.in_flight_records.labels("here")
+    held, metrics = Held(), Metrics()
+    in_flight = metrics.in_flight_records.labels("here")
 
-    def before(batch: Sequence[Sequence[int]]) -> None:
-        started.set()
-        release.wait(60)
-
-    engine = FakeEngine(CARD.labels, before)
+    engine = FakeEngine(CARD.labels, held)
     async with labeller(engine, metrics, max_in_flight_records=4) as label:
         first = [asyncio.create_task(label.label(b"words")) for _ in range(4)]
-        await asyncio.to_thread(started.wait, 60)
+        await held.started()
         later = [asyncio.create_task(label.label(b"words")) for _ in range(20)]
         await asyncio.sleep(0)
-        assert held._value.get() == 4
-        release.set()
+        assert in_flight._value.get() == 4
+        held.release.set()
         found = await asyncio.gather(*first, *later)
     assert all(work.prediction for work in found)
-    assert held._value.get() == 0
+    assert in_flight._value.get() == 0
 
 
 async def test_a_caller_that_goes_away_harms_no_other():
-    started, release = threading.Event(), threading.Event()
-
-    def before(batch: Sequence[Sequence[int]]) -> None:
-        started.set()
-        release.wait(60)
-
-    async with labeller(FakeEngine(CARD.labels, before)) as label:
+    held = Held()
+    async with labeller(FakeEngine(CARD.labels, held)) as label:
         impatient = asyncio.create_task(label.label(b"some words"))
-        await asyncio.to_thread(started.wait, 60)
+        await held.started()
         patient = asyncio.create_task(label.label(b"some words"))
         impatient.cancel()
-        release.set()
+        held.release.set()
         assert (await patient).prediction
     assert impatient.cancelled()
 

@@ -1,7 +1,6 @@
 """Models that change while a route works: swaps, failing canaries, shadows that only compare."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
@@ -10,7 +9,7 @@ from stream_app.core.messages import Record
 from stream_app.engine.fake import FakeEngine
 from stream_app.pipeline.ack import AckTracker
 from stream_app.serving.models import place
-from tests.fake_route import CARD, Made, labels, make_route, run, served, texts
+from tests.fake_route import CARD, Held, Made, labels, make_route, run, served, texts
 
 
 class Closing(FakeEngine):
@@ -29,13 +28,8 @@ class Closing(FakeEngine):
 
 
 async def test_a_swap_falls_between_records_and_the_old_engine_closes_after_its_last():
-    started, release = threading.Event(), threading.Event()
-
-    def before(batch: Sequence[Sequence[int]]) -> None:
-        started.set()
-        release.wait(60)
-
-    old, new = Closing(before), Closing()
+    held = Held()
+    old, new = Closing(held), Closing()
     acks = AckTracker()
     route = make_route(acks, old)
     records = texts(300)
@@ -43,12 +37,12 @@ async def test_a_swap_falls_between_records_and_the_old_engine_closes_after_its_
     async def stream() -> AsyncIterator[Record]:
         for record in records[:150]:
             yield record
-        await asyncio.to_thread(started.wait, 60)
+        await held.started()
         route.models.swap(served(new, version="8"))
         assert not old.closed, "it has work in flight"
         for record in records[150:]:
             yield record
-        release.set()
+        held.release.set()
         await asyncio.Event().wait()
 
     await run(route, stream(), lambda: len(route.publisher.out) == 300 and old.closed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,7 +16,7 @@ from opentelemetry.trace import SpanKind, StatusCode, Tracer
 from stream_app.core.messages import Headers, Record
 from stream_app.engine.fake import FakeEngine
 from stream_app.pipeline.ack import AckTracker
-from tests.fake_route import CARD, PARTITIONS, make_route, run, texts
+from tests.fake_route import CARD, PARTITIONS, Held, make_route, run, texts
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SENT = f"00-{TRACE}-b7ad6b7169203331-01"
@@ -159,22 +158,9 @@ async def test_a_dead_letter_has_its_code_and_its_topic():
 
 
 async def test_a_revoked_record_ends_without_a_label():
-    acks, spans = AckTracker(), Spans()
-    started, release = threading.Event(), threading.Event()
-
-    def before(batch: Sequence[Sequence[int]]) -> None:
-        started.set()
-        release.wait(60)
-
-    route = make_route(acks, FakeEngine(CARD.labels, before), tracer=spans.tracer)
-
-    async def revoke() -> None:
-        await asyncio.to_thread(started.wait, 60)
-        acks.freeze()
-        acks.forget()
-        release.set()
-
-    revoking = asyncio.ensure_future(revoke())
+    acks, spans, held = AckTracker(), Spans(), Held()
+    route = make_route(acks, FakeEngine(CARD.labels, held), tracer=spans.tracer)
+    revoking = asyncio.ensure_future(held.revoke(acks))
     await run(route, texts(30), lambda: revoking.done() and route.in_flight.records == 0)
     assert len(spans("process")) == 30
     assert {span.attributes["error.type"] for span in spans("process")} == {"revoked"}

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from stream_app.core.machine import cores
 from stream_app.engine import load_engine
 from stream_app.model.artifact import Artifact, load_artifact
-from tests.command_line import run_main
+from tests.command_line import refuses, reported, run_main
 from tests.tiny_model import save_tiny_albert
 from tests.training_data import words, write_data, write_rows
 from training.__main__ import app, main
@@ -30,10 +30,7 @@ DISTIL = ("--teacher", "x", "--data", "x", "--out", "x")
 
 
 def train(*arguments: str | Path) -> Any:
-    """What a command in this process reports."""
-    result = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
+    return reported(app, *arguments)
 
 
 def fit(folder: Path, out: Path, *more: str) -> Any:
@@ -200,10 +197,7 @@ def test_distil_makes_a_true_albert_that_is_nearer_to_its_teacher(
 def test_an_error_says_what_and_has_an_exit_code(
     arguments: list[str], code: int, said: str
 ) -> None:
-    done = run_main(main, *arguments)
-    assert done.returncode == code
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    refuses(main, arguments, code, said)
 
 
 def test_an_encoder_that_is_none_is_refused_before_any_work(folder: Path, tmp_path: Path) -> None:

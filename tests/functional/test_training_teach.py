@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel, PreTrainedModel
 from typer.testing import CliRunner, Result
 
+from tests.command_line import reported
 from tests.tiny_model import SPECIAL, WORDS, save_tiny_albert
 from tests.training_data import write_data
 from training.__main__ import app
@@ -26,9 +27,7 @@ def invoke(*arguments: str | Path) -> Result:
 
 
 def train(*arguments: str | Path) -> Any:
-    result = invoke(*arguments)
-    assert result.exit_code == 0, (result.output, result.exception)
-    return json.loads(result.stdout)
+    return reported(app, *arguments)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from stream_app.model.artifact import FAMILIARITY, WEIGHTS, load_artifact, write
 from stream_app.model.drift_reference import load_drift
 from stream_app.model.exits import load_exits
 from stream_app.model.familiarity import load_familiarity
+from tests.command_line import reported
 from tests.tiny_model import save_tiny_albert
 from tests.training_data import words, write_data, write_rows
 from training.__main__ import app
@@ -28,9 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def train(*arguments: str | Path) -> Any:
-    result = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
+    return reported(app, *arguments)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from stream_app import __version__
 from stream_app.__main__ import app, main
 from stream_app.core.errors import BrokerError
 from stream_app.kafka import connect
-from tests.command_line import run_main
+from tests.command_line import refuses, run_main
 
 COMMANDS = [
     "demo",
@@ -96,10 +96,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_an_error_says_what_and_has_an_exit_code(
     arguments: list[str], code: int, said: str
 ) -> None:
-    done = run_main(main, *arguments)
-    assert done.returncode == code
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    refuses(main, arguments, code, said)
 
 
 def test_no_broker_is_said_with_its_address(

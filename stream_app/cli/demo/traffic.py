@@ -10,8 +10,9 @@ from typing import Any
 from stream_app.cli.demo.samples import Sample
 from stream_app.core.headers import ERROR, SOURCE
 from stream_app.core.label_record import LabelRecord
+from stream_app.core.messages import Record
 from stream_app.core.settings import Settings
-from stream_app.kafka.reading import take
+from stream_app.kafka.reading import record, take
 
 _SEND_SECONDS = 10
 _POLL_MS = 50
@@ -58,19 +59,19 @@ class Traffic:
 
     def answers(self) -> Iterator[Answer]:
         """What has come back since, waiting a moment for it."""
-        for records in self._consumer.poll(_POLL_MS).values():
-            for record in records:
-                yield from self._answer(dict(record.headers), record.value or b"")
+        for polled in self._consumer.poll(_POLL_MS).values():
+            for found in polled:
+                yield from self._answer(record(found))
 
-    def _answer(self, headers: dict[str, bytes], value: bytes) -> Iterator[Answer]:
-        error = headers.get(ERROR)
+    def _answer(self, answer: Record) -> Iterator[Answer]:
+        error = answer.header(ERROR)
         if error is not None:
-            found = self._sent.pop(headers[SOURCE].decode(), None)
-            said: dict[str, Any] = {"error": error.decode()}
+            found = self._sent.pop(answer.header(SOURCE) or "", None)
+            said: dict[str, Any] = {"error": error}
         else:
-            record = LabelRecord.model_validate_json(value)
-            found = self._sent.pop(record.id, None)
-            said = record.model_dump(include={"label", "confidence", "decision"})
+            label = LabelRecord.model_validate_json(answer.value or b"")
+            found = self._sent.pop(label.id, None)
+            said = label.model_dump(include={"label", "confidence", "decision"})
         if found is not None:  # else it came twice
             sample, sent = found
             yield Answer(sample, time.monotonic() - sent, **said)
