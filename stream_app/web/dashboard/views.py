@@ -6,7 +6,7 @@ Every answer is for one range (`windows.py`), and compares it with the period be
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -75,44 +75,12 @@ class Views:
         return moves(rows, current, measure)
 
     def _one(self, route: str, kind: str, value: str, over: Range, now: int) -> dict[str, Any]:
-        current, before = over.starts(now), over.before(now)
-        period, earlier = Tally(), Tally()
-        series: dict[str, dict[int, int]] = defaultdict(Counter)
-        unsure_at: Counter[int] = Counter()
-        others: dict[str, Counter[str]] = defaultdict(Counter)
-        waits: dict[int, Counter[int]] = defaultdict(Counter)
-        wanted = (route, kind, value, over.step, before.start, current[-1])
-        for what, name, bucket, n, unsure in self._rows(_OF_ONE, wanted):
-            if what == LABEL:
-                (period if bucket in current else earlier).add(name, n, unsure)
-            if bucket not in current:
-                continue
-            if what == LABEL:
-                series[name][bucket] += n - unsure
-                unsure_at[bucket] += unsure
-            elif what == SECONDS:
-                waits[bucket][int(name)] += n
-            else:
-                others[what][name] += n
-        all_waits = sum(waits.values(), Counter[int]())
-        return {
-            "times": list(current),
-            "step": over.step,
-            "labels": {name: _line(series[name], current) for name in sorted(series)},
-            "unsure": _line(unsure_at, current),
-            "total": period.n,
-            "before": earlier.n,
-            "total_unsure": unsure_at.total(),
-            "measured": {NET: period.measure(NET), **_shares(period)},
-            "measured_before": {NET: earlier.measure(NET), **_shares(earlier)},
-            "dead": dict(others[DEAD].most_common()),
-            "models": dict(others[MODEL].most_common()),
-            "waits": {name: percentile(all_waits, share) for name, share in _PERCENTILES.items()},
-            "waited": {
-                name: [percentile(waits[bucket], share) for bucket in current]
-                for name, share in _PERCENTILES.items()
-            },
-        }
+        buckets, before = over.starts(now), over.before(now)
+        wanted = (route, kind, value, over.step, before.start, buckets[-1])
+        counted = _Counted(buckets)
+        for row in self._rows(_OF_ONE, wanted):
+            counted.add(*row)
+        return {"step": over.step, **counted.shown()}
 
     def _named(self, route: str, kind: str) -> list[str]:
         rows = self._rows(
@@ -125,12 +93,60 @@ class Views:
             return self._db.execute(query, values).fetchall()
 
 
+class _Counted:
+    """Counts of one route or value: of each bucket, and labels of the period before as well."""
+
+    def __init__(self, buckets: range) -> None:
+        self._buckets = buckets
+        self._period, self._before = Tally(), Tally()
+        self._sure: dict[str, Counter[int]] = defaultdict(Counter)  # label -> bucket -> records
+        self._unsure: Counter[int] = Counter()
+        self._waits: dict[int, Counter[int]] = defaultdict(Counter)
+        self._others: dict[str, Counter[str]] = defaultdict(Counter)
+
+    def add(self, what: str, name: str, bucket: int, n: int, unsure: int) -> None:
+        """Count a row in."""
+        inside = bucket in self._buckets
+        if what == LABEL:
+            (self._period if inside else self._before).add(name, n, unsure)
+        if not inside:
+            return
+        if what == LABEL:
+            self._sure[name][bucket] += n - unsure
+            self._unsure[bucket] += unsure
+        elif what == SECONDS:
+            self._waits[bucket][int(name)] += n
+        else:
+            self._others[what][name] += n
+
+    def shown(self) -> dict[str, Any]:
+        """What the page shows of them."""
+        all_waits = sum(self._waits.values(), Counter[int]())
+        return {
+            "times": list(self._buckets),
+            "labels": {name: self._line(self._sure[name]) for name in sorted(self._sure)},
+            "unsure": self._line(self._unsure),
+            "total": self._period.n,
+            "before": self._before.n,
+            "total_unsure": self._unsure.total(),
+            "measured": _measured(self._period),
+            "measured_before": _measured(self._before),
+            "dead": dict(self._others[DEAD].most_common()),
+            "models": dict(self._others[MODEL].most_common()),
+            "waits": {name: percentile(all_waits, share) for name, share in _PERCENTILES.items()},
+            "waited": {
+                name: [percentile(self._waits[bucket], share) for bucket in self._buckets]
+                for name, share in _PERCENTILES.items()
+            },
+        }
+
+    def _line(self, counts: Mapping[int, int]) -> list[int]:
+        return [counts.get(bucket, 0) for bucket in self._buckets]
+
+
 _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
-def _line(counts: Mapping[int, int], buckets: Iterable[int]) -> list[int]:
-    return [counts.get(bucket, 0) for bucket in buckets]
-
-
-def _shares(tally: Tally) -> dict[str, float | None]:
-    return {label: tally.measure(label) for label in tally.sure}
+def _measured(tally: Tally) -> dict[str, float | None]:
+    """By each label, and net."""
+    return {which: tally.measure(which) for which in (NET, *tally.sure)}
