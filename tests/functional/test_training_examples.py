@@ -87,8 +87,12 @@ def test_the_card_says_what_the_model_is_made_of(folder: Path, told: str) -> Non
 def test_texts_may_have_several_labels(folder: Path) -> None:
     result = fit(folder, "several.jsonl", "several")
     assert "30 texts with 2 labels, several to a text" in result.stdout
+    assert "accuracy of all labels of a text, by cross-validation: 1.000" in result.stdout
+    assert "F1, mean of the labels: 1.000 (1.000 to 1.000)" in result.stdout
     model = load_artifact(folder / "several")
     assert model.card.problem == "multi_label"
+    assert set(model.card.thresholds) == {"good", RARE}
+    assert "average precision" in (folder / "several" / "README.md").read_text()
     engine = load_engine("auto", model)
     engine.close()
     both = [Example(f"good {RARE} number 77", ("good", RARE))]
@@ -96,6 +100,19 @@ def test_texts_may_have_several_labels(folder: Path) -> None:
         score(model, both, "auto").logits.min()
         > score(model, [Example("a number", ())], "auto").logits.max()
     )
+
+
+def test_a_label_is_acted_on_from_a_score_that_few_others_reach(folder: Path) -> None:
+    result = fit(folder, "several.jsonl", "barred", "--false-positives", "0.1")
+    card = load_artifact(folder / "barred").card
+    assert set(card.decide_at) == {"good", RARE}
+    assert "good is decided from 0." in result.stdout
+    assert "min_confidence" not in result.stdout
+    told = card.evaluation["decisions"]["good"]["every_second_text"]["examples"]
+    assert told["false_positive_rate"]["of"] == 10
+    given = ("--recipe", "spam", "--false-positives", "0.1", "--out", str(folder / "x"))
+    with pytest.raises(ConfigError, match=r"a recipe says it in \[decide\]"):
+        CliRunner().invoke(app, ["fit", *given], catch_exceptions=False)
 
 
 def test_texts_without_spaces_are_read_by_their_characters(folder: Path) -> None:

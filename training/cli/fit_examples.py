@@ -38,6 +38,7 @@ class Given:
     feedback: str | None
     config: Path | None
     encoder: str | None
+    false_positives: float | None
     out: Path
     report: Path | None
 
@@ -56,6 +57,7 @@ def fit_examples(given: Given) -> None:
             name=_name(given.out),
             lineage=_lineage(given, found),
             progress=_log.info,
+            false_positives=given.false_positives,
         )
     )
     _say(("", *result_lines(model), "", *serving_lines(model, given.out, reading)))

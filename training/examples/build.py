@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,11 @@ from training.fitting.model_files import copy_tokenizer, unsealed
 from training.fitting.seal import ENGINE, calibrated
 from training.judging import metrics
 from training.judging.card import write_cards
-from training.judging.evaluate import Scored, int8_agreement, true_labels
+from training.judging.decisions import decided
+from training.judging.evaluate import Scored, int8_agreement, labels_given, true_labels
 from training.judging.figures import measure
+from training.judging.thresholds import given_out_of_fold
+from training.recipe import Decide
 
 MAX_TOKENS = 256
 TEST = "cross-validation"  # the name of its figures in a card
@@ -42,7 +45,10 @@ UNFAMILIAR = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to learn, from which encoder, and where to write it; `lineage` is for the card."""
+    """What to learn, from which encoder, and where to write it; `lineage` is for the card.
+
+    A label may be acted on from a score on that at most a share `false_positives` of the texts
+    without it reach; from any score where that is None."""
 
     found: Examples
     encoder: Artifact
@@ -50,6 +56,7 @@ class Job:
     name: str
     lineage: Sequence[dict[str, Any]]
     progress: Callable[[str], None]
+    false_positives: float | None = None
 
 
 def fit(job: Job) -> Artifact:
@@ -80,6 +87,9 @@ def fit(job: Job) -> Artifact:
         _write(job, fit_probe(learnt, how))
     scored = _scored(found.examples, judged.logits(how), truth, ids)
     card = calibrated(card, scored, _short(job, model, learnt, judged, how))
+    card, bars = decided(card, _decide(job), [scored])
+    if card.problem == "multi_label":
+        scored = replace(scored, given=given_out_of_fold(card, scored, judged.fold_of))
     training = {
         "method": "linear classifier on frozen embeddings, and n-gram head",
         "texts": len(found.examples),
@@ -90,10 +100,19 @@ def fit(job: Job) -> Artifact:
         "versions": {name: version(name) for name in ("torch", "scikit-learn", "tokenizers")},
     }
     card = card.model_copy(update={"training": training, "familiar_at": UNFAMILIAR})
-    return _sealed(job, card, scored, judged, started)
+    evaluation = {"engine": ENGINE, TFIDF: _tfidf(judged, scored, card)} | bars
+    return _sealed(job, card.model_copy(update={"evaluation": evaluation}), scored, started)
 
 
-def _sealed(job: Job, card: ModelCard, scored: Scored, judged: Judged, started: float) -> Artifact:
+def _decide(job: Job) -> Decide:
+    share = job.false_positives
+    return Decide(
+        false_positives={} if share is None else dict.fromkeys(job.found.labels, share),
+        unfamiliar=UNFAMILIAR,
+    )
+
+
+def _sealed(job: Job, card: ModelCard, scored: Scored, started: float) -> Artifact:
     """The files in `job.out` as a model: what is known of it on its card, and beside it."""
     examples = list(job.found.examples)
     write_familiarity(job.out, Corpus(train=examples))
@@ -101,7 +120,7 @@ def _sealed(job: Job, card: ModelCard, scored: Scored, judged: Judged, started: 
     card = card.model_copy(update={"int8_agreement": agreement})
     write_reference(unsealed(job.out, card), examples, scored.logits)
     figures = {k: v for k, v in measure(scored, card).items() if not k.endswith("_per_second")}
-    evaluation = {"engine": ENGINE, "test": {TEST: figures}, TFIDF: _tfidf(judged, scored, card)}
+    evaluation = {**card.evaluation, "test": {TEST: figures}}
     minutes = round((time.monotonic() - started) / 60, 2)
     training = {**card.training, "minutes": minutes}
     known = {"evaluation": evaluation, "training": training, "files": {}}
@@ -109,13 +128,18 @@ def _sealed(job: Job, card: ModelCard, scored: Scored, judged: Judged, started: 
 
 
 def _tfidf(judged: Judged, scored: Scored, card: ModelCard) -> dict[str, Any]:
-    """Accuracy of TF-IDF on the same texts, with its interval."""
-    if card.problem == "single_label":
-        right = judged.tfidf.argmax(axis=1) == scored.truth.argmax(axis=1)
-    else:
-        right = ((judged.tfidf > 0) == scored.truth).all(axis=1)
+    """Accuracy of TF-IDF on the same texts, with its interval; of several labels macro-F1 too, each
+    label given from a threshold of its own, like the model's."""
+    plain = ModelCard(name=TFIDF, version="1", labels=card.labels, problem=card.problem)
+    theirs = replace(scored, logits=judged.tfidf, given=None)
+    several = card.problem == "multi_label"
+    given = (
+        given_out_of_fold(plain, theirs, judged.fold_of) if several else labels_given(theirs, plain)
+    )
+    right = (given == scored.truth).all(axis=1)
     interval = metrics.exact_interval(int(right.sum()), len(right))
-    return {"accuracy": metrics.rounded(right.mean()), "interval": interval}
+    found = {"accuracy": metrics.rounded(right.mean()), "interval": interval}
+    return found | (metrics.f1_of_several(scored.truth, given) if several else {})
 
 
 def _short(job: Job, model: Artifact, learnt: Learnable, judged: Judged, how: Settings) -> Scored:

@@ -52,13 +52,43 @@ def result_lines(model: Artifact) -> Iterator[str]:
     figures, tfidf = model.card.evaluation["test"][TEST], model.card.evaluation[TFIDF]
     rows, accuracy = figures["rows"], figures["accuracy"]
     low, high = exact_interval(round(accuracy * rows), rows)
-    of = "" if model.card.problem == "single_label" else " of all labels of a text"
+    several = model.card.problem == "multi_label"
+    of = " of all labels of a text" if several else ""
     yield f"accuracy{of}, by cross-validation: {accuracy:.3f} ({low:.3f} to {high:.3f})"
     low, high = tfidf["interval"]
     yield f"TF-IDF with logistic regression:  {tfidf['accuracy']:.3f} ({low:.3f} to {high:.3f})"
-    if accuracy <= tfidf["accuracy"]:
+    if several:
+        low, high = figures["intervals"]["macro_f1"]
+        yield f"F1, mean of the labels: {figures['macro_f1']:.3f} ({low:.3f} to {high:.3f})"
+        yield f"TF-IDF with logistic regression: {tfidf['macro_f1']:.3f}"
+    figure = "macro_f1" if several else "accuracy"
+    if figures[figure] <= tfidf[figure]:
         yield "TF-IDF does as well on these: more examples, or labels that differ more, may help"
-    yield from _confused(model.card.labels, figures)
+    yield from _each(figures) if several else _confused(model.card.labels, figures)
+    yield from _decided(model)
+
+
+def _each(figures: Mapping[str, Any]) -> Iterator[str]:
+    """Of several labels a text, how well each is found; the hardest first."""
+    rows = sorted(figures["per_label"].items(), key=lambda row: row[1]["f1"])
+    width = max(len(label) for label, _ in rows[:_MOST])
+    yield f"  {'label':{width}}  F1     precision  recall"
+    for label, row in rows[:_MOST]:
+        told = f"{row['f1']:.3f}  {row['precision']:.3f}      {row['recall']:.3f}"
+        yield f"  {label:{width}}  {told}"
+    if len(rows) > _MOST:
+        yield f"  … and {len(rows) - _MOST} that are better"
+
+
+def _decided(model: Artifact) -> Iterator[str]:
+    """What the bars cost, on texts that did not choose them."""
+    for label, told in list(model.card.evaluation.get("decisions", {}).items())[:_MOST]:
+        (rates,) = told["every_second_text"].values()
+        wrong, right = rates["false_positive_rate"], rates["recall"]
+        yield (
+            f"{label} is decided from {told['decide_at']:.3f} on: wrongly for {wrong['texts']} of "
+            f"{wrong['of']} texts, and of its own {right['of']} for {right['texts']}"
+        )
 
 
 def _confused(labels: Sequence[str], figures: Mapping[str, Any]) -> Iterator[str]:
@@ -93,6 +123,7 @@ def serving_lines(model: Artifact, out: Path, reading: Reading) -> Iterator[str]
     if route.field_names:
         names = ", ".join(f'{role} = "{name}"' for role, name in route.field_names.items())
         yield f"  field_names = {{ {names} }}"
-    yield "  # min_confidence = 0.8  # what is less sure is decided unsure; else all is decided"
+    if not model.card.decide_at:
+        yield "  # min_confidence = 0.8  # what is less sure is decided unsure; else all is decided"
     yield "try it:"
     yield f'  echo "a text" | winnow classify --model {out}'

@@ -21,6 +21,7 @@ Interval = tuple[float, float]
 SURE = 0.95  # two-sided confidence of every interval
 MOST_FALSE_POSITIVES = 0.001
 _RESAMPLES = 2_000
+_AT_ONCE = 100  # of those: a count for each text is kept of each
 _CURVE_POINTS = 200
 
 
@@ -77,6 +78,42 @@ def bootstrap(confusion: NDArray[np.int64]) -> dict[str, Interval]:
     present = confusion.sum(axis=1) > 0
     f1 = (2 * right / np.maximum(whole, 1))[:, present].mean(axis=1)
     return {"accuracy": _percentiles(right.sum(axis=1) / rows), "macro_f1": _percentiles(f1)}
+
+
+def bootstrap_of_several(
+    truth: NDArray[np.bool_], predicted: NDArray[np.bool_]
+) -> dict[str, Interval]:
+    """Percentile intervals of the same where texts have several labels, and of micro-F1: whole
+    texts are drawn again. `truth` and `predicted` are [rows, labels]."""
+    rows = len(truth)
+    right = (truth == predicted).all(axis=1, keepdims=True)
+    counted = np.concatenate([right, truth & predicted, truth * 1 + predicted], axis=1)
+    chance = np.random.default_rng(1)
+    drawn = np.concatenate(
+        [
+            chance.multinomial(rows, np.full(rows, 1 / rows), _AT_ONCE) @ counted
+            for _ in range(_RESAMPLES // _AT_ONCE)
+        ]
+    )
+    whole, hits, told = np.split(drawn, [1, 1 + truth.shape[1]], axis=1)
+    present = truth.any(axis=0)
+    f1 = (2 * hits / np.maximum(told, 1))[:, present].mean(axis=1)
+    return {
+        "accuracy": _percentiles(whole[:, 0] / rows),
+        "micro_f1": _percentiles(2 * hits.sum(axis=1) / np.maximum(told.sum(axis=1), 1)),
+        "macro_f1": _percentiles(f1),
+    }
+
+
+def f1_of_several(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> dict[str, float]:
+    """Micro-F1, and the mean F1 of the labels that are true somewhere; both are [rows, labels]."""
+    hits, told = (truth & predicted).sum(axis=0), truth.sum(axis=0) + predicted.sum(axis=0)
+    present = truth.any(axis=0)
+    each = (2 * hits / np.maximum(told, 1))[present]
+    return {
+        "micro_f1": rounded(2 * hits.sum() / max(1, told.sum())),
+        "macro_f1": rounded(each.mean() if present.any() else 0.0),
+    }
 
 
 def macro_f1(confusion: NDArray[np.int64]) -> float:
