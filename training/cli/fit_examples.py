@@ -56,6 +56,7 @@ def fit_examples(given: Given) -> None:
             name=_name(given.out),
             lineage=_lineage(given, found),
             progress=_log.info,
+            text_field=reading.field_names.get("text", ""),
         )
     )
     _say(("", *result_lines(model), "", *serving_lines(model, given.out, reading)))

@@ -20,29 +20,33 @@ from stream_app.model.checks.config import positions
 from stream_app.model.decision import lengths
 from stream_app.model.tokenizer import Tokenizer
 from training.data.augment import shortened
-from training.data.corpus import Corpus, Example
+from training.data.corpus import Example
 from training.examples.embeddings import embeddings, write_classifier
 from training.examples.found import Examples
 from training.examples.probe import Array, Learnable, Probe, Settings, fit_probe
 from training.examples.validation import Judged, best_settings, cross_validated
 from training.fitting.drift_reference import write_reference
-from training.fitting.familiarity import write_familiarity
+from training.fitting.familiarity import fit_familiarity
 from training.fitting.model_files import copy_tokenizer, unsealed
 from training.fitting.seal import ENGINE, calibrated
 from training.judging import metrics
 from training.judging.card import write_cards
+from training.judging.decisions import decided
 from training.judging.evaluate import Scored, int8_agreement, true_labels
 from training.judging.figures import measure
+from training.recipe import Decide
 
 MAX_TOKENS = 256
 TEST = "cross-validation"  # the name of its figures in a card
 TFIDF = "tfidf"  # and of those of TF-IDF on the same texts
-UNFAMILIAR = 0.01
+UNFAMILIAR = 0.01  # share of the model's own kinds of text left `unsure`
+FALSE_POSITIVES = 0.01  # share of the texts of other labels that may be decided to have a label
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to learn, from which encoder, and where to write it; `lineage` is for the card."""
+    """What to learn, from which encoder, and where to write it. `lineage` and `text_field`, the
+    column of the texts, are for the card."""
 
     found: Examples
     encoder: Artifact
@@ -50,6 +54,7 @@ class Job:
     name: str
     lineage: Sequence[dict[str, Any]]
     progress: Callable[[str], None]
+    text_field: str = ""
 
 
 def fit(job: Job) -> Artifact:
@@ -64,6 +69,7 @@ def fit(job: Job) -> Artifact:
         max_tokens=min(MAX_TOKENS, positions(job.encoder.path)),
         description=f"Made from {len(found.examples)} examples.",
         data=list(job.lineage),
+        text_field=job.text_field,
     )
     model = Artifact(
         job.encoder.path, card.model_copy(update={"tokenizer": job.encoder.card.tokenizer}), ""
@@ -74,12 +80,13 @@ def fit(job: Job) -> Artifact:
     texts = [example.text for example in found.examples]
     learnt = Learnable(texts, embeddings(job.encoder, ids), truth, found.labels, found.problem)
     with threadpool_limits(1):  # sums are so small that threads mostly wait for each other
-        judged = cross_validated(learnt, job.progress)
+        judged = cross_validated(learnt, found.groups, job.progress)
         how = best_settings(judged, truth, found.problem)
         job.progress("fitting on every text")
         _write(job, fit_probe(learnt, how))
     scored = _scored(found.examples, judged.logits(how), truth, ids)
     card = calibrated(card, scored, _short(job, model, learnt, judged, how))
+    card, bars = decided(card, Decide(false_positives=_rates(found)), [scored])
     training = {
         "method": "linear classifier on frozen embeddings, and n-gram head",
         "texts": len(found.examples),
@@ -89,19 +96,31 @@ def fit(job: Job) -> Artifact:
         "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("torch", "scikit-learn", "tokenizers")},
     }
-    card = card.model_copy(update={"training": training, "familiar_at": UNFAMILIAR})
-    return _sealed(job, card, scored, judged, started)
+    tfidf = {TFIDF: _tfidf(judged, scored, card)}
+    card = card.model_copy(update={"training": training, "evaluation": tfidf | bars})
+    return _sealed(job, card, scored, started)
 
 
-def _sealed(job: Job, card: ModelCard, scored: Scored, judged: Judged, started: float) -> Artifact:
+def _rates(found: Examples) -> dict[str, float]:
+    """Of each label the share of other texts that may reach its bar; none where a half of them,
+    which the other half is judged by, has no text that may."""
+    others = len(found.examples) - max(found.counts.values())
+    enough = found.problem == "single_label" and others / 2 >= 1 / FALSE_POSITIVES
+    return dict.fromkeys(found.labels, FALSE_POSITIVES) if enough else {}
+
+
+def _sealed(job: Job, card: ModelCard, scored: Scored, started: float) -> Artifact:
     """The files in `job.out` as a model: what is known of it on its card, and beside it."""
     examples = list(job.found.examples)
-    write_familiarity(job.out, Corpus(train=examples))
+    if job.found.different >= 1 / UNFAMILIAR:  # of fewer the least familiar is already too many
+        texts = [example.text for example in examples]
+        fit_familiarity(texts, job.found.groups.tolist()).save(job.out)
+        card = card.model_copy(update={"familiar_at": UNFAMILIAR})
     agreement = int8_agreement(unsealed(job.out, card), [examples])
     card = card.model_copy(update={"int8_agreement": agreement})
     write_reference(unsealed(job.out, card), examples, scored.logits)
     figures = {k: v for k, v in measure(scored, card).items() if not k.endswith("_per_second")}
-    evaluation = {"engine": ENGINE, "test": {TEST: figures}, TFIDF: _tfidf(judged, scored, card)}
+    evaluation = {"engine": ENGINE, "test": {TEST: figures}, **card.evaluation}
     minutes = round((time.monotonic() - started) / 60, 2)
     training = {**card.training, "minutes": minutes}
     known = {"evaluation": evaluation, "training": training, "files": {}}

@@ -61,8 +61,8 @@ def _evaluation(card: ModelCard) -> Iterator[str]:
     yield from ("", "## Evaluation", "")
     yield (
         f"On texts that were never trained on, on the engine that serves (`{_engine(card)}`), with "
-        "95 % intervals by bootstrap over the texts. Calibration error as served, and before "
-        "temperature scaling."
+        "95 % intervals: exact for accuracy, by bootstrap over the texts for macro-F1. Calibration "
+        "error as served, and before temperature scaling."
     )
     yield from _figures(tests)
     yield from _short(card.evaluation.get("short", {}))

@@ -139,7 +139,10 @@ def f1(judged: Judged) -> Figures:
 
 
 def intervals(judged: Judged) -> Figures:
-    return {"intervals": metrics.bootstrap(judged.confusion())} if judged.single_label else {}
+    if judged.single_label:
+        return {"intervals": metrics.intervals(judged.confusion())}
+    right = (judged.predicted == judged.scored.truth).all(axis=1)
+    return {"intervals": {"accuracy": metrics.exact_interval(int(right.sum()), len(right))}}
 
 
 def calibration(judged: Judged) -> Figures:
@@ -286,6 +289,6 @@ def _slice(judged: Judged, values: Sequence[str]) -> dict[str, Any]:
                 "rows": int(at.sum()),
                 "accuracy": metrics.rounded(np.trace(counts) / at.sum()),
                 "macro_f1": metrics.macro_f1(counts),
-                "intervals": metrics.bootstrap(counts),
+                "intervals": metrics.intervals(counts),
             }
     return table

@@ -62,8 +62,9 @@ def recall_at_fpr(
     }
 
 
-def bootstrap(confusion: NDArray[np.int64]) -> dict[str, Interval]:
-    """Percentile intervals of accuracy and macro-F1 from the confusion matrix [truth, predicted].
+def intervals(confusion: NDArray[np.int64]) -> dict[str, Interval]:
+    """Of accuracy, exact, and of macro-F1, by bootstrap, from the confusion matrix [truth,
+    predicted].
 
     To draw rows again is to draw the matrix's cells from a multinomial distribution: Efron and
     Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
@@ -72,11 +73,14 @@ def bootstrap(confusion: NDArray[np.int64]) -> dict[str, Interval]:
     chance = np.random.default_rng(1)
     drawn = chance.multinomial(rows, (confusion / rows).ravel(), _RESAMPLES)
     tables = drawn.reshape(-1, *confusion.shape)
-    right = np.diagonal(tables, axis1=1, axis2=2)
+    hits = np.diagonal(tables, axis1=1, axis2=2)
     whole = tables.sum(axis=1) + tables.sum(axis=2)  # predicted + true rows of each label
     present = confusion.sum(axis=1) > 0
-    f1 = (2 * right / np.maximum(whole, 1))[:, present].mean(axis=1)
-    return {"accuracy": _percentiles(right.sum(axis=1) / rows), "macro_f1": _percentiles(f1)}
+    f1 = (2 * hits / np.maximum(whole, 1))[:, present].mean(axis=1)
+    return {
+        "accuracy": exact_interval(int(np.trace(confusion)), rows),
+        "macro_f1": _percentiles(f1),
+    }
 
 
 def macro_f1(confusion: NDArray[np.int64]) -> float:
