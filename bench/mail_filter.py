@@ -78,7 +78,8 @@ class World:
 def fitted(train: Mails, validation: Mails) -> Filter:
     """What a refresh of the head alone fits: head, its share beside ALBERT, temperature."""
     head = fit_head(train.texts, np.eye(len(LABELS), dtype=bool)[train.truth], HOW)
-    head = balanced(head, validation.texts, validation.albert, validation.truth)
+    right = np.eye(len(LABELS), dtype=bool)[validation.truth]
+    head = balanced(head, validation.texts, validation.albert, right, "single_label")
     logits = validation.albert + head.logits(validation.texts)
     return Filter(head, temperature(logits, validation.truth))
 

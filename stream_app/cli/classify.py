@@ -183,6 +183,8 @@ def _result(name: str, work: Work, multi_label: bool) -> dict[str, Any]:
         "scores": dict(found.scores),
         "decision": found.decision,
     }
+    if multi_label:
+        result["decisions"] = list(found.decisions)
     if found.familiarity is not None:
         result["familiarity"] = found.familiarity
     if found.marks:

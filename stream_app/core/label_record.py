@@ -61,7 +61,12 @@ class LabelRecord(BaseModel):
     scores: dict[str, float] = Field(description="of every label; empty for a mail without text")
     decision: str = Field(
         description="`label` where it may be acted on: its score reaches the model's decide_at, or "
-        "the route's min_confidence, and the text is familiar; else `unsure`"
+        "the route's min_confidence, and the text is familiar; else `unsure`. Of a multi-label "
+        "model the highest of `decisions`; without any `none` where `labels` is empty, or `unsure`"
+    )
+    decisions: list[str] = Field(
+        default_factory=list,
+        description="those of `labels` that may be acted on, each by its own score",
     )
     familiarity: float | None = Field(
         None, description="how like the model's training texts, 0 to 1; null if not measured"
@@ -93,6 +98,7 @@ def label_record(
         confidence=prediction.confidence,
         scores=dict(prediction.scores),
         decision=prediction.decision,
+        decisions=list(prediction.decisions),
         familiarity=prediction.familiarity,
         marks=list(prediction.marks),
         model=model,

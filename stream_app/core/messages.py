@@ -9,6 +9,7 @@ from typing import NamedTuple
 Headers = tuple[tuple[str, bytes], ...]
 Scalar = str | int | float | bool | None
 UNSURE = "unsure"  # the decision that no label is sure enough to be
+NONE = "none"  # the decision that no label is there, of a model that gives a text any number
 
 
 class Partition(NamedTuple):
@@ -89,8 +90,9 @@ class Prediction:
     """Calibrated scores of one message, and the label they give.
 
     `label` always has the highest score; `labels` holds every label at or above its threshold
-    (multi-label models; for single-label models it is `(label,)`). `familiarity` is in [0, 1], None
-    where it is not measured. `marks` say why the decision is none of the model's labels.
+    (multi-label models; for single-label models it is `(label,)`), and `decisions` those of them
+    that may be acted on; `decision` is the highest of these. `familiarity` is in [0, 1], None where
+    it is not measured. `marks` say why the decision is none of the model's labels.
     """
 
     label: str
@@ -98,6 +100,7 @@ class Prediction:
     confidence: float
     scores: Mapping[str, float]
     decision: str
+    decisions: tuple[str, ...] = ()
     familiarity: float | None = None
     marks: tuple[str, ...] = ()
 

@@ -122,7 +122,7 @@ class CompiledEngine:
 
 
 def too_close(logits: Logits, card: ModelCard, lengths: Lengths) -> NDArray[np.bool_]:
-    """[texts]: whether rounding may have decided between labels, or between a label and `unsure`.
+    """[texts]: whether rounding may have decided which labels a text has, or is decided to have.
 
     It moves logits, so that is what closeness is measured in; `lengths` [texts] say where in them
     the card's thresholds lie.
@@ -130,15 +130,15 @@ def too_close(logits: Logits, card: ModelCard, lengths: Lengths) -> NDArray[np.b
     divisor = divisors(card, lengths)
     ordered = np.sort(logits, axis=1)
     close = ordered[:, -1] - ordered[:, -2] < CLOSE
+    bars = _log_odds(card.decide_at, card, absent=0.0)
+    if card.problem == "multi_label":
+        for edges in (_log_odds(card.thresholds, card, absent=0.5), bars):
+            close |= (np.abs(logits - divisor[:, None] * edges) < CLOSE).any(axis=1)
+        return np.asarray(close)
     # by how much the best label is more likely than not, and by how much it has to be
     odds = ordered[:, -1].astype(np.float64)
-    if card.problem == "multi_label":
-        edges = divisor[:, None] * _log_odds(card.thresholds, card, absent=0.5)
-        close |= (np.abs(logits - edges) < CLOSE).any(axis=1)
-    else:
-        odds -= divisor * np.logaddexp.reduce(ordered[:, :-1] / divisor[:, None], axis=1)
-    bars = divisor * _log_odds(card.decide_at, card, absent=0.0)[logits.argmax(axis=1)]
-    return np.asarray(close | (np.abs(odds - bars) < CLOSE))
+    odds -= divisor * np.logaddexp.reduce(ordered[:, :-1] / divisor[:, None], axis=1)
+    return np.asarray(close | (np.abs(odds - divisor * bars[logits.argmax(axis=1)]) < CLOSE))
 
 
 def _log_odds(scores: Mapping[str, float], card: ModelCard, absent: float) -> NDArray[np.float64]:

@@ -1,19 +1,25 @@
 """From logits to a decision: evidence, temperature, softmax or sigmoid, thresholds, `unsure`.
 
-| decision | where                                                                            |
-|----------|----------------------------------------------------------------------------------|
-| a label  | it has the highest score, its score reaches `decide_at`, and the text is familiar |
-| `unsure` | else; and where there is no text to score                                        |
+A model gives each text the label of the highest score, or where the problem is multi-label every
+label at or above its threshold. Those labels may be acted on, and are the `decisions`, whose score
+also reaches their `decide_at`, if the text is familiar.
+
+| decision | where                                                                      |
+|----------|----------------------------------------------------------------------------|
+| a label  | it is the highest of `decisions`                                           |
+| `none`   | a multi-label model gives a familiar text no label                         |
+| `unsure` | else: what is given may not be acted on; and where there is no text to score |
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.core.messages import UNSURE, Prediction
+from stream_app.core.messages import NONE, UNSURE, Prediction
 from stream_app.model.artifact import ModelCard
 
 NO_TEXT = "no_text"  # the marks of a prediction: why it is not the model's label
@@ -62,6 +68,13 @@ def activated(calibrated: NDArray[np.float64], card: ModelCard) -> NDArray[np.fl
     return np.asarray(exponent / exponent.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
+def given(scores: NDArray[np.floating[Any]], card: ModelCard) -> NDArray[np.bool_]:
+    """[texts, labels]: which labels a model gives texts of these `scores` [texts, labels]."""
+    if card.problem == "multi_label":
+        return np.asarray(scores >= np.array([_threshold(card, label) for label in card.labels]))
+    return np.asarray(np.eye(len(card.labels), dtype=np.bool_)[scores.argmax(axis=1)])
+
+
 def for_route(card: ModelCard, min_confidence: float | None) -> ModelCard:
     """The card as a route decides by it: its `min_confidence`, if set, is that of every label."""
     if min_confidence is None:
@@ -87,20 +100,30 @@ def _prediction(
 ) -> Prediction:
     scores = {label: round(float(score), 6) for label, score in zip(card.labels, row, strict=True)}
     label = card.labels[best]
-    confidence = scores[label]
+    labels: tuple[str, ...] = (label,)
     if card.problem == "multi_label":
-        labels = tuple(k for k, v in scores.items() if v >= card.thresholds.get(k, 0.5))
-    else:
-        labels = (label,)
+        labels = tuple(k for k, score in scores.items() if score >= _threshold(card, k))
     told, bar = None if familiarity is None else round(familiarity, 6), card.familiar_at
     strange = told is not None and bar is not None and told < bar
-    sure = confidence >= card.decide_at.get(label, 0.0) and not strange
+    decisions = () if strange else tuple(k for k in labels if scores[k] >= _bar(card, k))
+    nothing = UNSURE if labels or strange else NONE
     return Prediction(
         label,
         labels,
-        confidence,
+        scores[label],
         scores,
-        decision=label if sure else UNSURE,
+        decision=max(decisions, key=scores.__getitem__, default=nothing),
+        decisions=decisions,
         familiarity=told,
         marks=(UNFAMILIAR,) if strange else (),
     )
+
+
+def _threshold(card: ModelCard, label: str) -> float:
+    """At which score a multi-label model gives a text the label."""
+    return card.thresholds.get(label, 0.5)
+
+
+def _bar(card: ModelCard, label: str) -> float:
+    """At which score a label that is given may be acted on."""
+    return card.decide_at.get(label, 0.0)

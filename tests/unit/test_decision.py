@@ -64,6 +64,7 @@ def test_the_decision_is_the_label_where_it_is_sure_and_the_text_familiar(
 ):
     made = decided(card, margin, familiarity)
     assert (made.label, made.decision, made.marks) == (label, decision, marks)
+    assert made.decisions == (() if decision == "unsure" else (decision,))
     assert made.familiarity == familiarity
     assert made.scored
 
@@ -71,7 +72,41 @@ def test_the_decision_is_the_label_where_it_is_sure_and_the_text_familiar(
 def test_several_labels_keep_their_thresholds_whatever_the_decision():
     assert decided(MULTI, SPAM_80).labels == ("spam",)
     assert decided(MULTI, -1.0).labels == (), "ham has 0.5, and needs 0.6"
-    assert decided(MULTI, -1.0).decision == "ham", "the highest, which has no decide_at"
+    assert decided(MULTI, -1.0).decision == "none", "though ham may be acted on from 0 on"
+
+
+@pytest.mark.parametrize(
+    ("logits", "familiarity", "labels", "decisions", "decision"),
+    [
+        ([2.0, 3.0, -9.0], 0.5, "ab", "ab", "b"),  # each by its own score; the highest comes first
+        ([2.0, 2.5, -9.0], 0.5, "ab", "a", "a"),  # b is given, and is not sure enough
+        ([-9.0, 2.5, -9.0], 0.5, "b", "", "unsure"),
+        ([-9.0, -9.0, 1.0], 0.5, "", "", "none"),  # c needs 0.8 to be given
+        ([-9.0, -9.0, 1.5], 0.5, "c", "c", "c"),  # its bar is below its threshold
+        ([2.0, 3.0, -9.0], 0.0, "ab", "", "unsure"),
+        ([-9.0, -9.0, -9.0], 0.0, "", "", "unsure"),  # of a strange text nothing is known
+    ],
+)
+def test_each_of_several_labels_is_acted_on_by_its_own_bar(
+    logits: list[float], familiarity: float, labels: str, decisions: str, decision: str
+):
+    card = ModelCard(
+        name="m",
+        version="1",
+        labels=("a", "b", "c"),
+        problem="multi_label",
+        thresholds={"c": 0.8},
+        decide_at={"b": 0.95, "c": 0.1},
+        familiar_at=0.05,
+    )
+    [made] = decide(np.array([logits], np.float32), card, np.array([10]), [familiarity])
+    assert (made.labels, made.decisions) == (tuple(labels), tuple(decisions))
+    assert made.decision == decision
+    [wide] = decide(
+        np.array([logits], np.float32), for_route(card, 0.0), np.array([10]), [familiarity]
+    )
+    assert wide.labels == made.labels, "a route's min_confidence gives no label"
+    assert wide.decisions == (() if familiarity < 0.05 else made.labels)
 
 
 def test_evidence_tells_how_sure_a_text_of_few_tokens_may_be():

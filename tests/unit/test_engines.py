@@ -269,5 +269,7 @@ def test_int8_computes_again_what_lies_near_a_decision():
     assert too_close(two, three.model_copy(update={"decide_at": {"c": 0.9}}), ten[:1]).any() == 0
     many = three.model_copy(update={"problem": "multi_label", "decide_at": {"c": 0.95}})
     assert too_close(two, many, ten[:1]).tolist() == [True]  # log(0.95 / 0.05) = 2.944
+    other = many.model_copy(update={"decide_at": {"b": 0.73}})  # at a logit of 0.9946
+    assert too_close(two, other, ten[:1]).tolist() == [True], "each label has a bar of its own"
     sure = {"a": 0.0, "b": 1.0, "c": 1.0}
     assert not too_close(two, three.model_copy(update={"decide_at": sure}), ten[:1]).any()

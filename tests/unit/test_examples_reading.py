@@ -76,6 +76,23 @@ def test_parquet_titles_and_lists_of_labels(tmp_path: Path) -> None:
     assert examples.counts == {"a": 2, "all": 4, "b": 2}
 
 
+def test_an_empty_list_says_that_a_text_has_no_label(tmp_path: Path) -> None:
+    rows = [{"text": f"{name} {n}", "tags": [name]} for name in "ab" for n in range(2)]
+    rows += [{"text": "nothing of it", "tags": []}, {"text": "nobody said", "tags": None}]
+    examples = found(write(tmp_path / "t.jsonl", "\n".join(map(json.dumps, rows))))
+    assert examples.problem == "multi_label"
+    assert [e.text for e in examples.examples if not e.labels] == ["nothing of it"]
+    assert examples.told == {"without_label": 1}
+
+
+def test_of_several_labels_those_not_to_learn_are_told_apart_from(tmp_path: Path) -> None:
+    rows = [{"text": f"{name} {n}", "tags": [name, "c"]} for name in "ab" for n in range(2)]
+    rows += [{"text": f"else {n}", "tags": ["c"]} for n in range(2)]
+    file = write(tmp_path / "t.jsonl", "\n".join(map(json.dumps, rows)))
+    examples = found(file, wanted=["a", "b"])
+    assert sorted(e.labels for e in examples.examples) == [(), (), ("a",), ("a",), ("b",), ("b",)]
+
+
 def test_a_label_is_never_read_as_text(tmp_path: Path) -> None:
     rows = "".join(json.dumps({"text": t, "subject": x}) + "\n" for t, x in ROWS)
     file = write(tmp_path / "t.jsonl", rows)

@@ -138,8 +138,10 @@ def test_how_much_it_counts_is_what_helps_on_held_out_texts(head: NgramHead):
     truth = np.tile(TRUTH, 20)
     knows = np.eye(2, dtype=np.float32)[truth] * 5
     noise = np.random.default_rng(3).normal(size=(100, 2)).astype(np.float32)
-    assert np.abs(balanced(head, TEXTS * 20, knows, truth).scale).max() < head.scale.min()
-    helping = balanced(head, TEXTS * 20, noise, truth)
+    right = one_hot(truth, 2)
+    idle = balanced(head, TEXTS * 20, knows, right, "single_label")
+    assert np.abs(idle.scale).max() < head.scale.min()
+    helping = balanced(head, TEXTS * 20, noise, right, "single_label")
     assert ((noise + helping.logits(TEXTS * 20)).argmax(axis=1) == truth).all()
 
 
@@ -148,7 +150,8 @@ def test_where_only_long_texts_can_be_trusted_length_counts(head: NgramHead):
     chance = np.random.default_rng(5)
     truth = np.concatenate([chance.integers(0, 2, 100), np.repeat([1, 0], 50)])
     albert = np.zeros((200, 2), np.float32)
-    assert balanced(head, short + long, albert, truth).power < 0.5
+    right = one_hot(truth, 2)
+    assert balanced(head, short + long, albert, right, "single_label").power < 0.5
 
 
 def test_the_file_comes_back_as_it_was(artifact: Artifact, head: NgramHead):

@@ -48,6 +48,16 @@ def fit(
         Path | None,
         typer.Option("--config", "-c", metavar="FILE", help="The service's configuration (TOML)."),
     ] = None,
+    false_positives: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            min=0,
+            max=1,
+            help="Act on a label only from a score on that this share of other labels' texts "
+            "reaches, chosen out of fold. Default: 0.01, if there are enough; 1: on each.",
+        ),
+    ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -101,10 +111,23 @@ def fit(
 
         wanted = [name for each in labels.split(",") if (name := " ".join(each.split()))]
         fit_examples(
-            Given(examples, wanted, text_field, label_field, feedback, config, encoder, out, report)
+            Given(
+                examples=examples,
+                labels=wanted,
+                text_field=text_field,
+                label_field=label_field,
+                feedback=feedback,
+                config=config,
+                encoder=encoder,
+                false_positives=false_positives,
+                out=out,
+                report=report,
+            )
         )
         return
     assert recipe is not None
+    if false_positives is not None:
+        raise ConfigError("--false-positives is for --examples: a recipe says it in [decide]")
     from training.fitting.build import FitJob, build
     from training.fitting.progress import tensorboard_callback
     from training.recipe import load_recipe

@@ -38,6 +38,7 @@ class Given:
     feedback: str | None
     config: Path | None
     encoder: str | None
+    false_positives: float | None
     out: Path
     report: Path | None
 
@@ -57,6 +58,7 @@ def fit_examples(given: Given) -> None:
             lineage=_lineage(given, found),
             progress=_log.info,
             text_field=reading.field_names.get("text", ""),
+            false_positives=given.false_positives,
         )
     )
     _say(("", *result_lines(model), "", *serving_lines(model, given.out, reading)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,9 @@ from training.fitting.seal import ENGINE, calibrated
 from training.judging import metrics
 from training.judging.card import write_cards
 from training.judging.decisions import decided
-from training.judging.evaluate import Scored, int8_agreement, true_labels
+from training.judging.evaluate import Scored, int8_agreement, labels_given, true_labels
 from training.judging.figures import measure
+from training.judging.thresholds import given_out_of_fold
 from training.recipe import Decide
 
 MAX_TOKENS = 256
@@ -46,7 +47,10 @@ FALSE_POSITIVES = 0.01  # share of the texts of other labels that may be decided
 @dataclass(frozen=True, slots=True)
 class Job:
     """What to learn, from which encoder, and where to write it. `lineage` and `text_field`, the
-    column of the texts, are for the card."""
+    column of the texts, are for the card.
+
+    A label may be acted on from a score on that at most a share `false_positives` of the texts
+    without it reach; where that is None, a hundredth if there are texts enough to tell."""
 
     found: Examples
     encoder: Artifact
@@ -55,6 +59,7 @@ class Job:
     lineage: Sequence[dict[str, Any]]
     progress: Callable[[str], None]
     text_field: str = ""
+    false_positives: float | None = None
 
 
 def fit(job: Job) -> Artifact:
@@ -86,7 +91,9 @@ def fit(job: Job) -> Artifact:
         _write(job, fit_probe(learnt, how))
     scored = _scored(found.examples, judged.logits(how), truth, ids)
     card = calibrated(card, scored, _short(job, model, learnt, judged, how))
-    card, bars = decided(card, Decide(false_positives=_rates(found)), [scored])
+    card, bars = decided(card, Decide(false_positives=_rates(job)), [scored])
+    if card.problem == "multi_label":
+        scored = replace(scored, given=given_out_of_fold(card, scored, judged.fold_of))
     training = {
         "method": "linear classifier on frozen embeddings, and n-gram head",
         "texts": len(found.examples),
@@ -96,17 +103,18 @@ def fit(job: Job) -> Artifact:
         "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("torch", "scikit-learn", "tokenizers")},
     }
-    tfidf = {TFIDF: _tfidf(judged, scored, card)}
-    card = card.model_copy(update={"training": training, "evaluation": tfidf | bars})
+    evaluation = {"engine": ENGINE, TFIDF: _tfidf(judged, scored, card)} | bars
+    card = card.model_copy(update={"training": training, "evaluation": evaluation})
     return _sealed(job, card, scored, started)
 
 
-def _rates(found: Examples) -> dict[str, float]:
-    """Of each label the share of other texts that may reach its bar; none where a half of them,
-    which the other half is judged by, has no text that may."""
+def _rates(job: Job) -> dict[str, float]:
+    """Of each label the share of other texts that may reach its bar; none where all may."""
+    found, share = job.found, job.false_positives
     others = len(found.examples) - max(found.counts.values())
-    enough = found.problem == "single_label" and others / 2 >= 1 / FALSE_POSITIVES
-    return dict.fromkeys(found.labels, FALSE_POSITIVES) if enough else {}
+    if share is None and others / 2 >= 1 / FALSE_POSITIVES:  # half is judged by the other half
+        share = FALSE_POSITIVES
+    return {} if share is None or share == 1 else dict.fromkeys(found.labels, share)
 
 
 def _sealed(job: Job, card: ModelCard, scored: Scored, started: float) -> Artifact:
@@ -120,7 +128,7 @@ def _sealed(job: Job, card: ModelCard, scored: Scored, started: float) -> Artifa
     card = card.model_copy(update={"int8_agreement": agreement})
     write_reference(unsealed(job.out, card), examples, scored.logits)
     figures = {k: v for k, v in measure(scored, card).items() if not k.endswith("_per_second")}
-    evaluation = {"engine": ENGINE, "test": {TEST: figures}, **card.evaluation}
+    evaluation = {**card.evaluation, "test": {TEST: figures}}
     minutes = round((time.monotonic() - started) / 60, 2)
     training = {**card.training, "minutes": minutes}
     known = {"evaluation": evaluation, "training": training, "files": {}}
@@ -128,13 +136,18 @@ def _sealed(job: Job, card: ModelCard, scored: Scored, started: float) -> Artifa
 
 
 def _tfidf(judged: Judged, scored: Scored, card: ModelCard) -> dict[str, Any]:
-    """Accuracy of TF-IDF on the same texts, with its interval."""
-    if card.problem == "single_label":
-        right = judged.tfidf.argmax(axis=1) == scored.truth.argmax(axis=1)
-    else:
-        right = ((judged.tfidf > 0) == scored.truth).all(axis=1)
+    """Accuracy of TF-IDF on the same texts, with its interval; of several labels macro-F1 too, each
+    label given from a threshold of its own, like the model's."""
+    plain = ModelCard(name=TFIDF, version="1", labels=card.labels, problem=card.problem)
+    theirs = replace(scored, logits=judged.tfidf, given=None)
+    several = card.problem == "multi_label"
+    given = (
+        given_out_of_fold(plain, theirs, judged.fold_of) if several else labels_given(theirs, plain)
+    )
+    right = (given == scored.truth).all(axis=1)
     interval = metrics.exact_interval(int(right.sum()), len(right))
-    return {"accuracy": metrics.rounded(right.mean()), "interval": interval}
+    found = {"accuracy": metrics.rounded(right.mean()), "interval": interval}
+    return found | (metrics.f1_of_several(scored.truth, given) if several else {})
 
 
 def _short(job: Job, model: Artifact, learnt: Learnable, judged: Judged, how: Settings) -> Scored:

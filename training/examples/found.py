@@ -77,11 +77,13 @@ def examples_of(
     told["corrections"] = len(corrected)
     one = {text: next(iter(said)) for text, said in by_text.items() if text and len(said) == 1}
     told["contradicting"] = sum(len(said) > 1 for said in by_text.values())
+    problem: Problem = "multi_label" if reading.lists else "single_label"
     examples = [
-        Example(text, labels, language(text), SOURCE) for text, labels in one.items() if labels
+        Example(text, labels, language(text), SOURCE)
+        for text, labels in one.items()
+        if labels or problem == "multi_label"
     ]
     told["of_other_labels"] = len(one) - len(examples)
-    problem: Problem = "multi_label" if reading.lists else "single_label"
     found = Examples(
         examples, _order(examples, wanted), problem, {k: v for k, v in told.items() if v}
     )

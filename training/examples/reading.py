@@ -52,7 +52,7 @@ class Reading:
     field_names: dict[str, str]
     unreadable: int = 0
     unlabelled: int = 0
-    lists: bool = False  # whether any message has several labels
+    lists: bool = False  # whether any message has several labels, or a list of none
 
 
 def read(path: Path, fields: Fields) -> Reading:
@@ -70,14 +70,15 @@ def _read_table(file: Path, fields: Fields) -> Reading:
     spec = ParseSpec({} if text in ("text", "body") else {"text": text})
     found, unreadable, unlabelled = [], 0, 0
     for row in rows:
-        labels = _labels(row.get(label))
-        if not labels:
+        cell = row.get(label)
+        labels = _labels(cell)
+        if not labels and not isinstance(cell, list):
             unlabelled += 1
         elif message := _message(row, {text, *_TITLES} - {label}, spec):
             found.append(Labelled(message, labels))
         else:
             unreadable += 1
-    lists = any(len(each.labels) > 1 for each in found)
+    lists = any(len(each.labels) != 1 for each in found)
     return Reading(found, "json", dict(spec.names), unreadable, unlabelled, lists)
 
 
@@ -91,7 +92,8 @@ def _message(row: Row, names: Collection[str], spec: ParseSpec) -> Message | Non
 
 
 def _labels(cell: Any) -> tuple[str, ...]:
-    """A list of labels, or a cell with `|` between them; none where it is empty."""
+    """A list of labels, or a cell with `|` between them. An empty list says that the text has no
+    label; an empty cell says nothing."""
     several = (
         cell if isinstance(cell, list) else str("" if cell is None else cell).split(LABEL_SEPARATOR)
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from stream_app.core.settings import RouteSettings
 from stream_app.model.artifact import Artifact, ModelCard
-from training.examples.build import FALSE_POSITIVES, TEST, TFIDF
+from training.examples.build import TEST, TFIDF
 from training.examples.found import FEW, SOURCE, Examples
 from training.examples.languages import UNKNOWN
 from training.examples.reading import Reading
@@ -57,14 +57,56 @@ def result_lines(model: Artifact) -> Iterator[str]:
     """How good the model is, and what it takes for something else."""
     figures, tfidf = model.card.evaluation["test"][TEST], model.card.evaluation[TFIDF]
     accuracy, (low, high) = figures["accuracy"], figures["intervals"]["accuracy"]
-    of = "" if model.card.problem == "single_label" else " of all labels of a text"
+    several = model.card.problem == "multi_label"
+    of = " of all labels of a text" if several else ""
     yield f"accuracy{of}, by cross-validation: {accuracy:.3f} ({low:.3f} to {high:.3f})"
     low, high = tfidf["interval"]
     yield f"TF-IDF with logistic regression:  {tfidf['accuracy']:.3f} ({low:.3f} to {high:.3f})"
-    if accuracy <= tfidf["accuracy"]:
+    if several:
+        low, high = figures["intervals"]["macro_f1"]
+        yield f"F1, mean of the labels: {figures['macro_f1']:.3f} ({low:.3f} to {high:.3f})"
+        yield f"TF-IDF with logistic regression: {tfidf['macro_f1']:.3f}"
+    figure = "macro_f1" if several else "accuracy"
+    if figures[figure] <= tfidf[figure]:
         yield "TF-IDF does as well on these: more examples, or labels that differ more, may help"
-    yield from _confused(model.card.labels, figures)
+    yield from _each(figures) if several else _confused(model.card.labels, figures)
     yield from _decided(model.card)
+
+
+def _each(figures: Mapping[str, Any]) -> Iterator[str]:
+    """Of several labels a text, how well each is found; the hardest first."""
+    rows = sorted(figures["per_label"].items(), key=lambda row: row[1]["f1"])
+    width = max(len(label) for label, _ in rows[:_MOST])
+    yield f"  {'label':{width}}  F1     precision  recall"
+    for label, row in rows[:_MOST]:
+        told = f"{row['f1']:.3f}  {row['precision']:.3f}      {row['recall']:.3f}"
+        yield f"  {label:{width}}  {told}"
+    if len(rows) > _MOST:
+        yield f"  … and {len(rows) - _MOST} that are better"
+
+
+def _decided(card: ModelCard) -> Iterator[str]:
+    """What the bars cost, on texts that did not choose them."""
+    decisions: Mapping[str, Any] = card.evaluation.get("decisions", {})
+    if not decisions:
+        yield "no label has a bar of its own: everything is decided"
+        return
+    rates = {label: told["every_second_text"][SOURCE] for label, told in decisions.items()}
+    if card.problem == "single_label":
+        wrong, right = (sum(each[name]["texts"] for each in rates.values()) for name in RATES)
+        said, rows = wrong + right, card.evaluation["test"][TEST]["rows"]
+        low, high = exact_interval(right, said)
+        yield (
+            f"decided: {said} of {rows} texts, {right / max(1, said):.3f} of them right "
+            f"({low:.3f} to {high:.3f}); the others are unsure"
+        )
+    for label, each in list(rates.items())[:_MOST]:
+        wrong, right = (each[name] for name in RATES)
+        yield (
+            f"{label} is decided from {decisions[label]['decide_at']:.3f} on: wrongly for "
+            f"{wrong['texts']} of {wrong['of']} texts (at most {wrong['interval'][1]:.1%}), and of "
+            f"its own {right['of']} for {right['texts']}"
+        )
 
 
 def _confused(labels: Sequence[str], figures: Mapping[str, Any]) -> Iterator[str]:
@@ -79,28 +121,6 @@ def _confused(labels: Sequence[str], figures: Mapping[str, Any]) -> Iterator[str
         yield "most often confused:"
     for count, true, said in sorted(pairs, reverse=True)[:_CONFUSED]:
         yield f"  {true}, taken for {said}: {count}"
-
-
-def _decided(card: ModelCard) -> Iterator[str]:
-    """What the model's own thresholds promise, counted on texts that did not choose them."""
-    told: Mapping[str, Any] = card.evaluation.get("decisions", {})
-    if not told:
-        yield "too few texts to tell how sure is sure enough: everything is decided"
-        return
-    rates = {label: found["every_second_text"][SOURCE] for label, found in told.items()}
-    wrong, right = (sum(each[name]["texts"] for each in rates.values()) for name in RATES)
-    low, high = exact_interval(right, wrong + right)
-    rows = card.evaluation["test"][TEST]["rows"]
-    yield (
-        f"decided: {wrong + right} of {rows} texts, the others are unsure; right of those: "
-        f"{right / max(1, wrong + right):.3f} ({low:.3f} to {high:.3f})"
-    )
-    yield f"falsely decided, of the texts of other labels (aim: {FALSE_POSITIVES:.0%}):"
-    width = max(map(len, list(rates)[:_MOST]))
-    for label, found in list(rates.items())[:_MOST]:
-        false = found[RATES[0]]
-        low, high = false["interval"]
-        yield f"  {label:{width}}  {false['texts']} of {false['of']} ({low:.1%} to {high:.1%})"
 
 
 def serving_lines(model: Artifact, out: Path, reading: Reading) -> Iterator[str]:

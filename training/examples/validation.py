@@ -28,7 +28,7 @@ from training.examples.probe import (
     fit_linear,
     unspaced,
 )
-from training.judging.calibrate import cross_entropy
+from training.judging.calibrate import as_choices, cross_entropy
 
 _FOLDS = 5
 _SHARES = np.concatenate([[0.0], np.geomspace(0.05, 20, 30)])  # each a fifth above the last
@@ -45,6 +45,14 @@ class Judged:
     heads: Mapping[str, Array]
     tfidf: Array
     folds: Sequence[Fold]
+
+    @property
+    def fold_of(self) -> NDArray[np.int64]:
+        """[texts]: the number of the fold that each was scored in."""
+        found = np.zeros(len(self.tfidf), dtype=np.int64)
+        for number, (_, held) in enumerate(self.folds):
+            found[held] = number
+        return found
 
     def logits(self, how: Settings) -> Array:
         """Of the sum, [texts, labels]."""
@@ -112,10 +120,7 @@ def best_settings(judged: Judged, truth: Truth, problem: Problem) -> Settings:
 
 
 def _loss(logits: Array, truth: Truth, problem: Problem) -> float:
-    if problem == "single_label":
-        return cross_entropy(logits, truth.argmax(axis=1))
-    pairs = np.stack([np.zeros_like(logits), logits], axis=-1).reshape(-1, 2)
-    return cross_entropy(pairs, truth.ravel().astype(np.int64))
+    return cross_entropy(*as_choices(logits, truth, problem))
 
 
 def tfidf_logits(known: Sequence[str], truth: Truth, texts: Sequence[str]) -> Array:

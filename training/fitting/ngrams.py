@@ -20,11 +20,11 @@ from scipy.sparse import csr_matrix, diags
 from sklearn.linear_model import LogisticRegression
 
 from stream_app.core.errors import ConfigError
-from stream_app.model.artifact import Artifact
+from stream_app.model.artifact import Artifact, Problem
 from stream_app.model.ngrams import Features, Logits, NgramHead
 from training.data.augment import shortened
 from training.data.corpus import Corpus
-from training.judging.calibrate import cross_entropy
+from training.judging.calibrate import as_choices, cross_entropy
 from training.judging.evaluate import Scored, score, true_labels
 from training.judging.figures import measure
 from training.recipe import Ngrams
@@ -41,18 +41,18 @@ def add_head(artifact: Artifact, corpus: Corpus, how: Ngrams, engine: str) -> di
     """Fit a head for a model that has none, and write it into its folder; figures for the card.
 
     Among the figures are those of either part alone. The card has to be sealed again afterwards.
-    Raises ConfigError for a multi-label model and without validation texts.
+    Raises ConfigError without validation texts.
     """
     card = artifact.card
     learnt = [ex for ex in (*corpus.train, *corpus.more) for _ in range(ex.times)]
     learnt += shortened(learnt, how.short_copies, _SEED)
-    if card.problem != "single_label" or not corpus.validation:
-        raise ConfigError("an n-gram head is for single-label models, and needs validation texts")
+    if not corpus.validation:
+        raise ConfigError("an n-gram head needs validation texts: the recipe has none")
     truth = true_labels(learnt, card)
     head = fit_head([example.text for example in learnt], truth, how)
     albert = score(artifact, corpus.validation, engine)
     texts = [example.text for example in corpus.validation]
-    served = balanced(head, texts, albert.logits, albert.truth.argmax(axis=1))
+    served = balanced(head, texts, albert.logits, albert.truth, card.problem)
     parts: dict[str, Any] = {}
     for name, examples in corpus.test.items():
         albert = score(artifact, examples, engine)
@@ -133,13 +133,17 @@ def _contrast(
 
 
 def balanced(
-    head: NgramHead, texts: Sequence[str], albert: Logits, truth: NDArray[np.int64]
+    head: NgramHead,
+    texts: Sequence[str],
+    albert: Logits,
+    truth: NDArray[np.bool_],
+    problem: Problem,
 ) -> NgramHead:
     """The head as it serves best beside ALBERT: its share in the sum, and how far length counts.
 
     Both have the least cross-entropy over `texts` that neither has learnt from, with ALBERT's
-    logits `albert` [texts, labels] and label indexes `truth` [texts]; the sum is judged at its own
-    best temperature.
+    logits `albert` and labels `truth` [texts, labels]; the sum is judged at its own best
+    temperature.
     """
     found: list[tuple[float, NgramHead]] = []
     sizes = np.array([max(1, len(head.features.buckets(text))) for text in texts])
@@ -151,7 +155,7 @@ def balanced(
             logits = albert + part * (sums * stretch[:, None] + head.bias)
             scale, bias = head.scale * np.float32(part * typical), head.bias * np.float32(part)
             fitted = NgramHead(head.features, head.weights, scale, bias, power)
-            found.append((cross_entropy(logits, truth), fitted))
+            found.append((cross_entropy(*as_choices(logits, truth, problem)), fitted))
     return min(found, key=lambda entry: entry[0])[1]
 
 

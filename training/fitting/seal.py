@@ -7,21 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.metrics import precision_recall_curve
 
 from stream_app.model.artifact import EXITS, Artifact, ModelCard
-from stream_app.model.decision import probabilities
 from training.data.augment import shortened
 from training.data.corpus import Corpus, Example
 from training.fitting.drift_reference import write_reference
 from training.fitting.familiarity import write_familiarity
 from training.fitting.model_files import unsealed
-from training.judging.calibrate import Outcomes, temperature_and_evidence
+from training.judging.calibrate import Outcomes, as_choices, temperature_and_evidence
 from training.judging.card import write_cards
 from training.judging.decisions import decided
 from training.judging.evaluate import Scored, int8_agreement, rows_of, score
 from training.judging.figures import measure, measure_short
+from training.judging.thresholds import with_thresholds
 from training.recipe import Recipe
 
 ENGINE = "auto"  # what `winnow worker` serves with
@@ -85,10 +83,7 @@ def calibrated(card: ModelCard, whole: Scored, short: Scored) -> ModelCard:
     kinds = [_outcomes(kind, card) for scored in (whole, short) for kind in _by_source(scored)]
     divisor, evidence = temperature_and_evidence(_outcomes(whole, card), kinds)
     card = card.model_copy(update={"temperature": divisor, "evidence": evidence})
-    if card.problem == "single_label":
-        return card
-    scores = probabilities(whole.logits, card, whole.lengths)
-    return card.model_copy(update={"thresholds": _thresholds(scores, whole.truth, card)})
+    return card if card.problem == "single_label" else with_thresholds(card, whole)
 
 
 def _by_source(scored: Scored) -> list[Scored]:
@@ -97,27 +92,5 @@ def _by_source(scored: Scored) -> list[Scored]:
 
 
 def _outcomes(scored: Scored, card: ModelCard) -> Outcomes:
-    """Multi-label: one of two a label, since a sigmoid is a softmax over the logit and 0."""
-    if card.problem == "single_label":
-        return Outcomes(scored.logits, scored.lengths, scored.truth.argmax(axis=1))
-    pairs = np.stack([np.zeros_like(scored.logits), scored.logits], axis=-1).reshape(-1, 2)
-    counts = np.repeat(scored.lengths, scored.logits.shape[1])
-    return Outcomes(pairs, counts, scored.truth.ravel().astype(np.int64))
-
-
-def _thresholds(
-    scores: NDArray[np.float32], truth: NDArray[np.bool_], card: ModelCard
-) -> dict[str, float]:
-    """For each label the threshold of its highest F1, half way down to the next lower score.
-
-    None where a label never is or always is true.
-    """
-    found = {}
-    for column, label in enumerate(card.labels):
-        if truth[:, column].any() and not truth[:, column].all():
-            precision, recall, at = precision_recall_curve(truth[:, column], scores[:, column])
-            f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-9)
-            best = int(f1[:-1].argmax())
-            below = at[best - 1] if best else 0.0
-            found[label] = round(float(at[best] + below) / 2, 4)
-    return found
+    logits, truth = as_choices(scored.logits, scored.truth, card.problem)
+    return Outcomes(logits, np.repeat(scored.lengths, len(truth) // len(scored.truth)), truth)

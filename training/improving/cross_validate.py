@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from stream_app.core.errors import ConfigError
-from stream_app.model.artifact import Artifact, load_artifact
+from stream_app.model.artifact import Artifact, ModelCard, load_artifact
 from stream_app.model.decision import scaled
 from training.data.corpus import Corpus, Example, load_folds
 from training.data.split import development_parts, like_any
@@ -20,7 +20,7 @@ from training.fitting.build import FitJob, fit_model, save, with_head
 from training.fitting.model_files import unsealed
 from training.fitting.seal import ENGINE, calibrated, cut_and_scored
 from training.judging.card import UNSEEN, write_cards
-from training.judging.evaluate import Scored, score
+from training.judging.evaluate import Scored, labels_given, score
 from training.recipe import Recipe
 
 _log = logging.getLogger(__name__)
@@ -29,12 +29,13 @@ _log = logging.getLogger(__name__)
 def out_of_fold(job: FitJob, encoder: Artifact, count: int) -> dict[str, Scored]:
     """Every message scored by a model that learnt from the other folds.
 
-    The folds' logits are calibrated, each by its own model, so that one threshold is for all.
+    The folds' logits are calibrated, each by its own model, so that one bar is for all. Of several
+    labels each model gives those at or above its own thresholds.
     """
     folds = load_folds(job.recipe, job.data, count)
     corpora = [(f"fold {number}", *_without(folds, number)) for number in range(count)]
     scored = [_fitted_and_scored(job, encoder, *corpus) for corpus in corpora]
-    return {"out of fold": _together(scored)}
+    return {"out of fold": _together(scored, encoder.card)}
 
 
 def cross_corpus(job: FitJob, encoder: Artifact) -> dict[str, Scored]:
@@ -102,10 +103,10 @@ def _fitted_and_scored(
         card = calibrated(fitted.card, validation, cut_and_scored(fitted, corpus.validation))
         scored = score(fitted, tested, ENGINE)
     calm = scaled(scored.logits, card, scored.lengths).astype(np.float32)
-    return dataclasses.replace(scored, logits=calm)
+    return dataclasses.replace(scored, logits=calm, given=labels_given(scored, card))
 
 
-def _together(parts: Sequence[Scored]) -> Scored:
+def _together(parts: Sequence[Scored], card: ModelCard) -> Scored:
     return Scored(
         logits=np.concatenate([part.logits for part in parts]),
         truth=np.concatenate([part.truth for part in parts]),
@@ -116,4 +117,5 @@ def _together(parts: Sequence[Scored]) -> Scored:
             name: [value for part in parts for value in part.slices[name]]
             for name in parts[0].slices
         },
+        given=np.concatenate([labels_given(part, card) for part in parts]),
     )

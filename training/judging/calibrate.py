@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.model.artifact import Problem
+
 _CANDIDATES = np.geomspace(0.1, 100, 601)  # each about 1 % above the one before
 
 _EVIDENCES = (0.0, *np.geomspace(0.5, 128, 33).round(2).tolist())  # each a fifth above the last
@@ -25,6 +27,18 @@ class Outcomes:
     def at(self, evidence: float) -> NDArray[np.float32]:
         """The logits as they count where the card has this `evidence`."""
         return (self.logits / (1 + evidence / self.lengths)[:, None]).astype(np.float32)
+
+
+def as_choices(
+    logits: NDArray[np.float32], truth: NDArray[np.bool_], problem: Problem
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """`logits` and `truth` [texts, labels] as logits [rows, choices] of which one index [rows] is
+    true: a row a text; or where the problem is multi-label a row for each label of each text, yes
+    or no, since a sigmoid is a softmax over the logit and 0."""
+    if problem == "single_label":
+        return logits, np.asarray(truth.argmax(axis=1), dtype=np.int64)
+    pairs = np.stack([np.zeros_like(logits), logits], axis=-1).reshape(-1, 2)
+    return pairs, truth.ravel().astype(np.int64)
 
 
 def temperature_and_evidence(whole: Outcomes, kinds: Sequence[Outcomes]) -> tuple[float, float]:

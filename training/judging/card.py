@@ -48,6 +48,16 @@ def _lines(card: ModelCard) -> Iterator[str]:
     yield from _training(card.training)
 
 
+def _of_several(card: ModelCard) -> str:
+    if card.problem == "single_label":
+        return ""
+    thresholds = ", ".join(f"{label} {card.thresholds.get(label, 0.5):g}" for label in card.labels)
+    return (
+        " A text is right in accuracy if all its labels are. A label is given from the threshold "
+        f"that is best for its F1: {thresholds}."
+    )
+
+
 def _by_length(card: ModelCard) -> str:
     if not card.evidence:
         return ""
@@ -61,8 +71,8 @@ def _evaluation(card: ModelCard) -> Iterator[str]:
     yield from ("", "## Evaluation", "")
     yield (
         f"On texts that were never trained on, on the engine that serves (`{_engine(card)}`), with "
-        "95 % intervals: exact for accuracy, by bootstrap over the texts for macro-F1. Calibration "
-        "error as served, and before temperature scaling."
+        "95 % intervals, exact for accuracy, else by bootstrap over the texts. Calibration error "
+        f"as served, and before temperature scaling.{_of_several(card)}"
     )
     yield from _figures(tests)
     yield from _short(card.evaluation.get("short", {}))
@@ -193,15 +203,19 @@ def _with_interval(found: Mapping[str, Any], name: str) -> str:
 
 
 def _per_label(name: str, found: Mapping[str, Any]) -> Iterator[str]:
+    columns = {"precision": "precision", "recall": "recall", "f1": "F1"}
+    if "micro_f1" in found:  # texts have several labels
+        columns["average_precision"] = "average precision"
+    columns["rows"] = "texts"
     yield from (
         "",
         f"{name}:",
         "",
-        "| label | precision | recall | F1 | texts |",
-        "|---|---|---|---|---|",
+        f"| label | {' | '.join(columns.values())} |",
+        f"|{(1 + len(columns)) * '---|'}",
     )
     for label, row in found["per_label"].items():
-        yield f"| {label} | {row['precision']} | {row['recall']} | {row['f1']} | {row['rows']} |"
+        yield f"| {label} | {' | '.join(str(row.get(column, '')) for column in columns)} |"
     limited = found.get("recall_at_fpr")
     if limited:
         low, high = limited["recall_interval"]

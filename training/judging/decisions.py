@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from stream_app.model.artifact import ModelCard
 from stream_app.model.decision import probabilities
 from training.judging import metrics
-from training.judging.evaluate import Scored
+from training.judging.evaluate import Scored, labels_given
 from training.recipe import Decide
 
 RATES = ("false_positive_rate", "recall")
@@ -29,7 +29,7 @@ _DIGITS = 6  # of a score in a label record, by which it is decided
 @dataclass(frozen=True, slots=True)
 class Held:
     """Texts that a model has not learnt from, as one label sees them: the label's `scores`, 0 where
-    another's is higher or the text is unfamiliar, whether it is `right`, and the text's `source`.
+    it is not given or the text is unfamiliar, whether it is `right`, and the text's `source`.
     All are [rows]."""
 
     scores: NDArray[np.float64]
@@ -70,7 +70,7 @@ def held_out(card: ModelCard, label: str, parts: Sequence[Scored]) -> Held:
     found = []
     for part in parts:
         scores = probabilities(part.logits, card, part.lengths)
-        speaks = scores.argmax(axis=1) == column
+        speaks = labels_given(part, card)[:, column]
         if part.familiarities is not None and card.familiar_at is not None:
             speaks &= part.familiarities >= card.familiar_at
         said = scores[:, column].astype(np.float64).round(_DIGITS)
@@ -83,12 +83,12 @@ def held_out(card: ModelCard, label: str, parts: Sequence[Scored]) -> Held:
 
 
 def acted_on(scored: Scored, card: ModelCard) -> NDArray[np.bool_]:
-    """[rows]: whether the label is the decision, by the card of a single-label model."""
+    """[rows, labels]: which of the labels that texts are given may be acted on."""
     scores = probabilities(scored.logits, card, scored.lengths)
     bars = np.array([card.decide_at.get(label, 0.0) for label in card.labels])
-    sure = scores.max(axis=1) >= bars[scores.argmax(axis=1)]
+    sure = labels_given(scored, card) & (scores >= bars)
     if scored.familiarities is not None and card.familiar_at is not None:
-        sure &= scored.familiarities >= card.familiar_at
+        sure &= (scored.familiarities >= card.familiar_at)[:, None]
     return np.asarray(sure)
 
 

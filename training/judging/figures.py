@@ -16,7 +16,7 @@ from stream_app.model.decision import probabilities
 from training.judging import metrics
 from training.judging.calibrate import calibration_error, error_by_chance
 from training.judging.decisions import acted_on
-from training.judging.evaluate import Scored, rows_of
+from training.judging.evaluate import Scored, labels_given, rows_of
 
 SHORT = 16  # tokens
 _SMALLEST_SLICE = 20  # rows: fewer say nothing
@@ -79,17 +79,18 @@ def reported(
 
 def measure_short(scored: Scored, card: ModelCard) -> dict[str, Any]:
     """Accuracy and calibration error of the texts of up to 16 tokens, what chance has in it, and
-    the error without the card's `evidence`; of a single-label model."""
+    the error without the card's `evidence`."""
     rows = scored.lengths <= SHORT
-    if card.problem == "multi_label" or not rows.any():
+    if not rows.any():
         return {}
     short = rows_of(scored, rows)
+    judged = _judged(short, card)
     (confidence, right), (flat, _) = (
         _confidence(short, how) for how in (card, card.model_copy(update={"evidence": 0.0}))
     )
     return {
         "rows": int(rows.sum()),
-        "accuracy": metrics.rounded(right.mean()),
+        "accuracy": metrics.rounded((judged.predicted == short.truth).all(axis=1).mean()),
         "calibration_error": metrics.rounded(calibration_error(confidence, right)),
         "calibration_error_by_chance": metrics.rounded(error_by_chance(confidence)),
         "calibration_error_without_evidence": metrics.rounded(calibration_error(flat, right)),
@@ -117,32 +118,18 @@ def rows(judged: Judged) -> Figures:
     return {"rows": len(judged.scored.truth)}
 
 
-def accuracy(judged: Judged) -> Figures:
-    """Of several labels all have to be right."""
-    if judged.single_label:
-        right = judged.predicted.argmax(axis=1) == judged.truth
-    else:
-        right = (judged.predicted == judged.scored.truth).all(axis=1)
-    return {"accuracy": metrics.rounded(right.mean())}
-
-
-def f1(judged: Judged) -> Figures:
-    if judged.single_label:
-        return {"macro_f1": metrics.macro_f1(judged.confusion())}
-    predicted, truth = judged.predicted, judged.scored.truth
-    right, told = int((predicted & truth).sum()), int(predicted.sum() + truth.sum())
-    each = [row["f1"] for row in per_label(judged)["per_label"].values()]
-    return {
-        "micro_f1": metrics.rounded(2 * right / max(1, told)),
-        "macro_f1": metrics.rounded(np.mean(each)),
+def quality(judged: Judged, at: NDArray[np.bool_] | slice = slice(None)) -> Figures:
+    """Accuracy, for which of several labels all have to be right, and F1, with intervals."""
+    truth, predicted = judged.scored.truth[at], judged.predicted[at]
+    accuracy = {"accuracy": metrics.rounded((predicted == truth).all(axis=1).mean())}
+    if not judged.single_label:
+        drawn = metrics.intervals_of_several(truth, predicted)
+        return accuracy | metrics.f1_of_several(truth, predicted) | {"intervals": drawn}
+    counts = judged.confusion(at)
+    return accuracy | {
+        "macro_f1": metrics.macro_f1(counts),
+        "intervals": metrics.intervals(counts),
     }
-
-
-def intervals(judged: Judged) -> Figures:
-    if judged.single_label:
-        return {"intervals": metrics.intervals(judged.confusion())}
-    right = (judged.predicted == judged.scored.truth).all(axis=1)
-    return {"intervals": {"accuracy": metrics.exact_interval(int(right.sum()), len(right))}}
 
 
 def calibration(judged: Judged) -> Figures:
@@ -180,9 +167,7 @@ def confusion(judged: Judged) -> Figures:
 
 
 def slices(judged: Judged) -> Figures:
-    """Rows, accuracy and macro-F1 by each property that has more than one value."""
-    if not judged.single_label:
-        return {}
+    """Rows, accuracy and F1 by each property that has more than one value."""
     tables = {name: _slice(judged, values) for name, values in judged.scored.slices.items()}
     return {"slices": {name: kinds for name, kinds in tables.items() if kinds}}
 
@@ -203,13 +188,13 @@ def ranking(judged: Judged) -> Figures:
 
 
 def decisions(judged: Judged) -> Figures:
-    """Shares of all texts: decided and of those right, and left `unsure` though the label was right
-    or because it was wrong; where the card has anything to leave them unsure by."""
-    card, best = judged.card, judged.scores.argmax(axis=1)
-    if not judged.single_label or not (card.decide_at or card.familiar_at):
+    """Shares of all labels that are given, one a text or several: decided and of those right, and
+    left `unsure` though the label was right or because it was wrong; where the card has anything to
+    leave them unsure by."""
+    card, given = judged.card, judged.predicted
+    if not (card.decide_at or card.familiar_at) or not given.any():
         return {}
-    sure = acted_on(judged.scored, card)
-    right = best == judged.truth
+    sure, right = acted_on(judged.scored, card)[given], judged.scored.truth[given]
     found = {
         "decided": sure.mean(),
         "right_of_decided": right[sure].mean() if sure.any() else 0.0,
@@ -235,9 +220,7 @@ def speed(judged: Judged) -> Figures:
 
 FIGURES: Sequence[Callable[[Judged], Figures]] = (
     rows,
-    accuracy,
-    f1,
-    intervals,
+    quality,
     calibration,
     per_label,
     confusion,
@@ -259,10 +242,7 @@ def _judged(scored: Scored, card: ModelCard) -> Judged:
                 f"{odd} of {len(scored.truth)} texts have no label or several; {card.name} gives "
                 "each text one: correct the data"
             )
-        predicted = np.eye(len(card.labels), dtype=bool)[scores.argmax(axis=1)]
-    else:
-        predicted = scores >= np.array([card.thresholds.get(label, 0.5) for label in card.labels])
-    return Judged(scored, card, scores, predicted)
+    return Judged(scored, card, scores, labels_given(scored, card))
 
 
 def _uncalibrated(card: ModelCard) -> ModelCard:
@@ -284,11 +264,5 @@ def _slice(judged: Judged, values: Sequence[str]) -> dict[str, Any]:
     for number, kind in enumerate(kinds):
         at = of_row == number
         if len(kinds) > 1 and at.sum() >= _SMALLEST_SLICE:
-            counts = judged.confusion(at)
-            table[str(kind) or "unknown"] = {
-                "rows": int(at.sum()),
-                "accuracy": metrics.rounded(np.trace(counts) / at.sum()),
-                "macro_f1": metrics.macro_f1(counts),
-                "intervals": metrics.intervals(counts),
-            }
+            table[str(kind) or "unknown"] = {"rows": int(at.sum()), **quality(judged, at)}
     return table

@@ -21,6 +21,7 @@ Interval = tuple[float, float]
 SURE = 0.95  # two-sided confidence of every interval
 MOST_FALSE_POSITIVES = 0.001
 _RESAMPLES = 2_000
+_AT_ONCE = 100  # of those: a count for each text is kept of each
 _CURVE_POINTS = 200
 
 
@@ -80,6 +81,42 @@ def intervals(confusion: NDArray[np.int64]) -> dict[str, Interval]:
     return {
         "accuracy": exact_interval(int(np.trace(confusion)), rows),
         "macro_f1": _percentiles(f1),
+    }
+
+
+def intervals_of_several(
+    truth: NDArray[np.bool_], predicted: NDArray[np.bool_]
+) -> dict[str, Interval]:
+    """The same where texts have several labels, and of micro-F1: whole texts are drawn again.
+    `truth` and `predicted` are [rows, labels]."""
+    rows = len(truth)
+    right = int((truth == predicted).all(axis=1).sum())
+    counted = np.concatenate([truth & predicted, truth * 1 + predicted], axis=1)
+    chance = np.random.default_rng(1)
+    drawn = np.concatenate(
+        [
+            chance.multinomial(rows, np.full(rows, 1 / rows), _AT_ONCE) @ counted
+            for _ in range(_RESAMPLES // _AT_ONCE)
+        ]
+    )
+    hits, told = np.split(drawn, 2, axis=1)
+    present = truth.any(axis=0)
+    f1 = (2 * hits / np.maximum(told, 1))[:, present].mean(axis=1)
+    return {
+        "accuracy": exact_interval(right, rows),
+        "micro_f1": _percentiles(2 * hits.sum(axis=1) / np.maximum(told.sum(axis=1), 1)),
+        "macro_f1": _percentiles(f1),
+    }
+
+
+def f1_of_several(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> dict[str, float]:
+    """Micro-F1, and the mean F1 of the labels that are true somewhere; both are [rows, labels]."""
+    hits, told = (truth & predicted).sum(axis=0), truth.sum(axis=0) + predicted.sum(axis=0)
+    present = truth.any(axis=0)
+    each = (2 * hits / np.maximum(told, 1))[present]
+    return {
+        "micro_f1": rounded(2 * hits.sum() / max(1, told.sum())),
+        "macro_f1": rounded(each.mean() if present.any() else 0.0),
     }
 
 

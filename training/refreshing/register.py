@@ -33,7 +33,7 @@ _FOLDER = "model"  # of a run's artifacts
 _NOT_A_NAME = re.compile(r"[^\w./ -]")
 _LONGEST = 500  # characters of a parameter's value
 _BATCH = 100  # parameters that MLflow takes in one request
-_FIGURES = ("accuracy", "macro_f1", "calibration_error")
+_FIGURES = ("accuracy", "macro_f1", "micro_f1", "calibration_error")
 
 
 @dataclass(frozen=True, slots=True)
