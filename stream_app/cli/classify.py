@@ -49,6 +49,14 @@ def classify(
             help=f"{', '.join(CODECS)}. Default: by each file's name; text for stdin.",
         ),
     ] = None,
+    text_field: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="The field of the text, in json. Default: as the model's examples had it, or "
+            "text, body, title and subject.",
+        ),
+    ] = None,
     engine: Annotated[str, typer.Option(help=f"The backend: {', '.join(backends())}.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     min_confidence: Annotated[
@@ -68,18 +76,20 @@ def classify(
     from stream_app.serving.served import ModelLoader
 
     source = Source(files or [STDIN], message_format)
+    artifact = resolve(model, load_registry(None))
+    text = text_field or artifact.card.text_field
     settings = from_options(
         LabelSettings,
         name="classify",
         format="text",  # until a file says another
         model=model,
+        field_names={"text": text} if text else {},
         min_confidence=min_confidence,
         max_record_bytes=MAX_MESSAGE_BYTES,
         max_batch_tokens=BATCH_TOKENS,
         max_batch_delay_seconds=BATCH_SECONDS,
     )
     how = from_options(EngineSettings, backend=engine, device=device)
-    artifact = resolve(model, load_registry(None))
     served = ModelLoader(settings, how, lambda outcome: None)(artifact, artifact.version)
     multi_label = artifact.card.problem == "multi_label"
     bad = asyncio.run(_write(source, settings, served, multi_label))

@@ -39,7 +39,7 @@ CODECS: Mapping[str, Codec] = {
     "rfc822": Codec(parse_rfc822, media_types=("message/rfc822",)),
     "json": Codec(
         parse_json,
-        (".jsonl", ".ndjson", ".json", ".csv"),
+        (".jsonl", ".ndjson", ".json", ".csv", ".tsv"),
         lambda first: True,
         ("application/json",),
     ),

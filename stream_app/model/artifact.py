@@ -79,6 +79,8 @@ class ModelCard(BaseModel):
     labels: tuple[Name, ...] = Field(min_length=2, max_length=1000)  # each is a series of metrics
     problem: Problem = "single_label"
     preparation: Preparation = Preparation()
+    # of JSON and of tables, which `winnow classify` reads; its usual names where not given
+    text_field: str = Field("", max_length=200)
     max_tokens: int = Field(DEFAULT_MAX_TOKENS, ge=2, le=65_536)
     truncation: Truncation = "head"  # what is kept of a longer text
     temperature: float = Field(1.0, ge=1e-3, le=1e3)

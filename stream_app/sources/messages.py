@@ -1,13 +1,13 @@
 """The messages in one file, whatever it is. Reading may begin behind any of them.
 
-| the file                         | its messages                                           |
-|----------------------------------|--------------------------------------------------------|
-| a tar archive                    | each file in it                                        |
-| format rfc822                    | the file; of an mbox, each mail                        |
-| format json                      | each line; of a `.csv`, each row as an object          |
-| format feed                      | the file where it is XML, else each line               |
-| format text                      | each line                                              |
-| any other format                 | the file, or each line where its row in `CODECS` says  |
+| the file         | its messages                                            |
+|------------------|---------------------------------------------------------|
+| a tar archive    | each file in it                                         |
+| format rfc822    | the file; of an mbox, each mail                         |
+| format json      | each line; of a `.csv` or `.tsv`, each row as an object |
+| format feed      | the file where it is XML, else each line                |
+| format text      | each line                                               |
+| any other format | the file, or each line where its row in `CODECS` says   |
 
 Compressed files (`.gz .bz2 .xz`) are read through. Empty lines are no messages.
 """
@@ -15,9 +15,8 @@ Compressed files (`.gz .bz2 .xz`) are read through. Empty lines are no messages.
 from __future__ import annotations
 
 import bz2
-import codecs
-import csv
 import gzip
+import io
 import json
 import lzma
 import os
@@ -25,12 +24,11 @@ import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import IO, Protocol, cast
 
 from stream_app.codecs import CODECS
-from stream_app.codecs.delimiter import delimiter_of
+from stream_app.codecs.tables import SUFFIXES, as_lines, is_utf16, read_header, rows_of
 from stream_app.core.errors import SourceError
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # what is longer is cut there: no broker would take it
@@ -118,8 +116,8 @@ def split(
         return
     first = stream.readline(MAX_MESSAGE_BYTES)
     lines = _Lines(stream, first)
-    if held == ".csv" and kind == "json":
-        yield from _rows(name, lines, start)
+    if held in SUFFIXES and kind == "json":
+        yield from _rows(name, _of_utf16(name, first, stream) if is_utf16(first) else lines, start)
     elif kind == "rfc822" and first.startswith(b"From ") and not one_of_many:
         yield from _mbox(name, lines, start)
     elif CODECS[kind].by_line(first):
@@ -127,6 +125,15 @@ def split(
     else:
         value = first + stream.read(MAX_MESSAGE_BYTES - len(first))
         yield Found(name, value, kind, whole=False)
+
+
+def _of_utf16(name: str, first: bytes, stream: Stream) -> _Lines:
+    """Lines of a file that has none before it is read whole."""
+    whole = first + stream.read(MAX_MESSAGE_BYTES)
+    if len(whole) > MAX_MESSAGE_BYTES:
+        raise SourceError(f"{name} is a long table in UTF-16: save it as UTF-8")
+    utf8 = io.BytesIO(as_lines(whole))
+    return _Lines(utf8, utf8.readline())
 
 
 class _Lines(Iterator[bytes]):
@@ -189,20 +196,9 @@ def _lines(name: str, lines: _Lines, kind: str, start: Place) -> Iterator[Found]
 
 
 def _rows(name: str, lines: _Lines, start: Place) -> Iterator[Found]:
-    csv.field_size_limit(MAX_MESSAGE_BYTES)  # 128 KiB is less than some reviews have
-    header, above = next(lines, b"").removeprefix(codecs.BOM_UTF8), 0
-    while header and not header.strip():
-        header, above = next(lines, b""), above + 1
-    delimiter = delimiter_of(header.decode())
-    names = csv.reader((line.decode() for line in chain([header], lines)), delimiter=delimiter)
-    fields = next(names, [])
-    before = start.number or above + names.line_num
+    header = read_header(lines)
     lines.go_to(start.at or lines.at)
-    rows = csv.DictReader((line.decode() for line in lines), fields, delimiter=delimiter)
-    for row in rows:
-        number = before + rows.line_num
-        if None in row or None in row.values():
-            raise SourceError(f"{name}:{number}: this row has not as many fields as the header")
+    for number, row in rows_of(name, header, lines, start.number or header.lines):
         value = json.dumps(row, ensure_ascii=False).encode()
         after = Place(lines.at, number)
         yield Found(f"{name}:{number}", value, "json", after, lines.whole)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import tomllib
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [json.dumps({"body": text, "label": label}) for label, text in map(words, range(60))]
     (folder / "mine.jsonl").write_text("\n".join(rows))
     several = [
-        {"text": f"{first} {second} number {number}", "labels": [x for x in (first, second) if x]}
+        {"text": f"{first} {second} {various(number)}", "labels": [x for x in (first, second) if x]}
         for number in range(10)
         for first in ("good", "")
         for second in (RARE, "")
@@ -36,6 +37,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     (folder / "several.jsonl").write_text("\n".join(map(json.dumps, several)))
     return folder
+
+
+def various(number: int) -> str:
+    """Words, others for each number."""
+    return " ".join(random.Random(number).choices(WORDS, k=6))
 
 
 def fit(folder: Path, file: str, out: str, *more: str) -> Result:
@@ -80,8 +86,54 @@ def test_the_card_says_what_the_model_is_made_of(folder: Path, told: str) -> Non
     (source,) = card.data
     assert (source["file"], source["rows"]) == ("mine.jsonl", {"train": 60})
     assert card.evaluation["test"]["cross-validation"]["accuracy"] == 1.0
-    assert card.familiar_at
-    assert "mine.jsonl" in (folder / "My Model" / "README.md").read_text()
+    readme = (folder / "My Model" / "README.md").read_text()
+    assert "mine.jsonl" in readme
+    assert "| 1.0 (0.9404 to 1.0) |" in readme  # the interval that the screen has
+
+
+def test_too_few_texts_choose_no_bar_and_tell_no_stranger(folder: Path, told: str) -> None:
+    card = load_artifact(folder / "My Model").card
+    assert (card.decide_at, card.familiar_at) == ({}, None)
+    assert "everything is decided" in told
+    assert "# min_confidence" in told
+    assert "too few different texts" in told
+
+
+def test_enough_texts_choose_what_is_sure_and_what_is_strange(folder: Path) -> None:
+    rows = [*map(words, range(440)), *[("spam", f"{RARE} {n} times, order now") for n in range(5)]]
+    lines = [json.dumps({"text": text, "label": label}) for label, text in rows]
+    (folder / "many.jsonl").write_text("\n".join(lines))
+    result = fit(folder, "many.jsonl", "many")
+    assert "4 are near-duplicates of others, or differ in numbers alone" in result.stdout
+    assert "decided: " in result.stdout
+    assert "# min_confidence" not in result.stdout
+    card = load_artifact(folder / "many").card
+    assert card.familiar_at == 0.01
+    assert card.evaluation["decisions"]["spam"]["most_false_positives"] == 0.01
+    text = folder / "strange.txt"
+    text.write_text("ganz fremde Wörter hier\n")
+    result = CliRunner().invoke(winnow, ["classify", "-m", str(folder / "many"), str(text)])
+    assert json.loads(result.stdout)["marks"] == ["unfamiliar"]
+
+
+def test_a_table_that_was_learnt_from_is_classified_as_it_is(folder: Path) -> None:
+    rows = [f'"{text} für"; {label}; 7' for label, text in map(words, range(40))]
+    file = folder / "export.csv"
+    file.write_bytes("\r\n".join([" Anfrage ;queue;nr", *rows, ";;"]).encode("windows-1252"))
+    fit(folder, file.name, "of a table", "--text-field", "Anfrage", "--label-field", "queue")
+    given = ["classify", "--model", str(folder / "of a table")]
+    result = CliRunner().invoke(winnow, [*given, str(file)])
+    labels = [json.loads(line)["label"] for line in result.stdout.splitlines()]
+    assert labels == [label for label, _ in map(words, range(40))]
+    result = CliRunner().invoke(winnow, [*given, "--text-field", "nr", str(file)])
+    assert result.exit_code == 0
+    assert [json.loads(line)["label"] for line in result.stdout.splitlines()] != labels
+
+
+def test_a_model_is_not_overwritten(folder: Path, told: str) -> None:
+    del told
+    with pytest.raises(ConfigError, match="has a model already: name another folder, or delete"):
+        fit(folder, "mine.jsonl", "My Model")
 
 
 def test_texts_may_have_several_labels(folder: Path) -> None:
@@ -117,8 +169,8 @@ def test_a_label_is_acted_on_from_a_score_that_few_others_reach(folder: Path) ->
 
 def test_texts_without_spaces_are_read_by_their_characters(folder: Path) -> None:
     rows = [
-        {"text": f"这家酒店很{word}。房间{number}也一样。下次还会考虑的", "label": label}
-        for number in range(8)
+        {"text": f"这家酒店很{word}。{thing}也一样。下次还会考虑的", "label": label}
+        for thing in ("房间", "早餐", "服务", "位置", "大堂", "浴室", "电梯", "前台")
         for word, label in (("好", "good"), ("差", "bad"))
     ]
     (folder / "unspaced.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -131,7 +183,7 @@ def test_texts_without_spaces_are_read_by_their_characters(folder: Path) -> None
 
 
 def test_a_label_whose_texts_are_nearly_one_is_named(folder: Path) -> None:
-    alike = [f"{' '.join(WORDS * 4)} {number}" for number in range(3)]
+    alike = [f"{number} of {WORDS[0]}" for number in range(3)]
     rows = [{"text": text, "label": "x"} for text in alike]
     rows += [{"text": f"good {word}", "label": "y"} for word in WORDS]
     (folder / "alike.jsonl").write_text("\n".join(map(json.dumps, rows)))

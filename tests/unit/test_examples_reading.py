@@ -155,7 +155,7 @@ MISTAKES = [
     ("t.csv", "id,when,what\n1,2,3\n", "columns id, when, what: say with --text-field"),
     ("t.csv", "text,when,what\n1,2,3\n", "say with --label-field"),
     ("t.csv", "text\na\nb\n", "has one column"),
-    ("t.csv", "text,label\na,b,c\n", "the row that ends in line 2 has 3 cells"),
+    ("t.csv", "text,label\na,b,c\n", "t.csv:2: this row has not as many fields"),
     ("t.csv", "text,text,label\na,b,c\n", "the first line does not name the columns"),
     ("t.csv", "text,label\n", "has no rows"),
     ("t.csv", "", "has no rows"),

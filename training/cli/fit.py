@@ -55,7 +55,7 @@ def fit(
             min=0,
             max=1,
             help="Act on a label only from a score on that this share of other labels' texts "
-            "reaches, chosen out of fold. Default: on each.",
+            "reaches, chosen out of fold. Default: 0.01, if there are enough; 1: on each.",
         ),
     ] = None,
     recipe: Annotated[

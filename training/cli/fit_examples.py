@@ -57,6 +57,7 @@ def fit_examples(given: Given) -> None:
             name=_name(given.out),
             lineage=_lineage(given, found),
             progress=_log.info,
+            text_field=reading.field_names.get("text", ""),
             false_positives=given.false_positives,
         )
     )

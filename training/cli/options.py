@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stream_app.core.command_line import config_option
+from stream_app.core.errors import ConfigError
 from stream_app.core.settings import RouteSettings, Settings
-from stream_app.model.artifact import ModelCard
+from stream_app.model.artifact import CARD, ModelCard
 
 if TYPE_CHECKING:  # --help imports nothing heavy
     from training.judging.evaluate import Scored
+
+
+def _new(out: Path) -> Path:
+    """A folder for a model, which has none yet."""
+    if out.joinpath(CARD).exists():
+        raise ConfigError(f"--out {out} has a model already: name another folder, or delete it")
+    return out
+
 
 RecipeName = Annotated[
     str,
@@ -38,7 +47,12 @@ Checkpoints = Annotated[
 ModelReference = Annotated[
     str, typer.Option(metavar="REF", help="builtin:NAME, a path, or hf://ORG/NAME.")
 ]
-Out = Annotated[Path, typer.Option(help="The folder to write: a model `winnow` can serve.")]
+Out = Annotated[
+    Path,
+    typer.Option(
+        callback=_new, help="The folder to write, of a model `winnow` can serve: a new one."
+    ),
+]
 ConfigFile = Annotated[Path, config_option("The service's configuration (TOML).")]
 RouteName = Annotated[str, typer.Option("--route", metavar="NAME", help="The route.")]
 EngineName = Annotated[str, typer.Option(help="The backend to measure.")]

@@ -20,13 +20,13 @@ from stream_app.model.checks.config import positions
 from stream_app.model.decision import lengths
 from stream_app.model.tokenizer import Tokenizer
 from training.data.augment import shortened
-from training.data.corpus import Corpus, Example
+from training.data.corpus import Example
 from training.examples.embeddings import embeddings, write_classifier
 from training.examples.found import Examples
 from training.examples.probe import Array, Learnable, Probe, Settings, fit_probe
 from training.examples.validation import Judged, best_settings, cross_validated
 from training.fitting.drift_reference import write_reference
-from training.fitting.familiarity import write_familiarity
+from training.fitting.familiarity import fit_familiarity
 from training.fitting.model_files import copy_tokenizer, unsealed
 from training.fitting.seal import ENGINE, calibrated
 from training.judging import metrics
@@ -40,15 +40,17 @@ from training.recipe import Decide
 MAX_TOKENS = 256
 TEST = "cross-validation"  # the name of its figures in a card
 TFIDF = "tfidf"  # and of those of TF-IDF on the same texts
-UNFAMILIAR = 0.01
+UNFAMILIAR = 0.01  # share of the model's own kinds of text left `unsure`
+FALSE_POSITIVES = 0.01  # share of the texts of other labels that may be decided to have a label
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to learn, from which encoder, and where to write it; `lineage` is for the card.
+    """What to learn, from which encoder, and where to write it. `lineage` and `text_field`, the
+    column of the texts, are for the card.
 
     A label may be acted on from a score on that at most a share `false_positives` of the texts
-    without it reach; from any score where that is None."""
+    without it reach; where that is None, a hundredth if there are texts enough to tell."""
 
     found: Examples
     encoder: Artifact
@@ -56,6 +58,7 @@ class Job:
     name: str
     lineage: Sequence[dict[str, Any]]
     progress: Callable[[str], None]
+    text_field: str = ""
     false_positives: float | None = None
 
 
@@ -71,6 +74,7 @@ def fit(job: Job) -> Artifact:
         max_tokens=min(MAX_TOKENS, positions(job.encoder.path)),
         description=f"Made from {len(found.examples)} examples.",
         data=list(job.lineage),
+        text_field=job.text_field,
     )
     model = Artifact(
         job.encoder.path, card.model_copy(update={"tokenizer": job.encoder.card.tokenizer}), ""
@@ -81,13 +85,13 @@ def fit(job: Job) -> Artifact:
     texts = [example.text for example in found.examples]
     learnt = Learnable(texts, embeddings(job.encoder, ids), truth, found.labels, found.problem)
     with threadpool_limits(1):  # sums are so small that threads mostly wait for each other
-        judged = cross_validated(learnt, job.progress)
+        judged = cross_validated(learnt, found.groups, job.progress)
         how = best_settings(judged, truth, found.problem)
         job.progress("fitting on every text")
         _write(job, fit_probe(learnt, how))
     scored = _scored(found.examples, judged.logits(how), truth, ids)
     card = calibrated(card, scored, _short(job, model, learnt, judged, how))
-    card, bars = decided(card, _decide(job), [scored])
+    card, bars = decided(card, Decide(false_positives=_rates(job)), [scored])
     if card.problem == "multi_label":
         scored = replace(scored, given=given_out_of_fold(card, scored, judged.fold_of))
     training = {
@@ -99,23 +103,27 @@ def fit(job: Job) -> Artifact:
         "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("torch", "scikit-learn", "tokenizers")},
     }
-    card = card.model_copy(update={"training": training, "familiar_at": UNFAMILIAR})
     evaluation = {"engine": ENGINE, TFIDF: _tfidf(judged, scored, card)} | bars
-    return _sealed(job, card.model_copy(update={"evaluation": evaluation}), scored, started)
+    card = card.model_copy(update={"training": training, "evaluation": evaluation})
+    return _sealed(job, card, scored, started)
 
 
-def _decide(job: Job) -> Decide:
-    share = job.false_positives
-    return Decide(
-        false_positives={} if share is None else dict.fromkeys(job.found.labels, share),
-        unfamiliar=UNFAMILIAR,
-    )
+def _rates(job: Job) -> dict[str, float]:
+    """Of each label the share of other texts that may reach its bar; none where all may."""
+    found, share = job.found, job.false_positives
+    others = len(found.examples) - max(found.counts.values())
+    if share is None and others / 2 >= 1 / FALSE_POSITIVES:  # half is judged by the other half
+        share = FALSE_POSITIVES
+    return {} if share is None or share == 1 else dict.fromkeys(found.labels, share)
 
 
 def _sealed(job: Job, card: ModelCard, scored: Scored, started: float) -> Artifact:
     """The files in `job.out` as a model: what is known of it on its card, and beside it."""
     examples = list(job.found.examples)
-    write_familiarity(job.out, Corpus(train=examples))
+    if job.found.different >= 1 / UNFAMILIAR:  # of fewer the least familiar is already too many
+        texts = [example.text for example in examples]
+        fit_familiarity(texts, job.found.groups.tolist()).save(job.out)
+        card = card.model_copy(update={"familiar_at": UNFAMILIAR})
     agreement = int8_agreement(unsealed(job.out, card), [examples])
     card = card.model_copy(update={"int8_agreement": agreement})
     write_reference(unsealed(job.out, card), examples, scored.logits)

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import Problem
 from stream_app.model.preparation import Preparation, prepare
 from training.data.corpus import Example
+from training.data.split import groups
 from training.examples.languages import language
 from training.examples.reading import Labelled, Reading
 
 _log = logging.getLogger(__name__)
+SOURCE = "examples"  # of all of them
 LEAST = 2  # examples of a label: one to learn from, and one to see whether it was learnt
 FEW = 8  # of which figures say little
 _MOST_LABELS = 200
+_NUMBER = re.compile(r"\d+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Examples:
     """Prepared texts with clean labels, each text once; `told` counts what was left out, by why."""
 
@@ -34,6 +42,16 @@ class Examples:
         """Of each label."""
         found = Counter(label for example in self.examples for label in example.labels)
         return {label: found[label] for label in self.labels}
+
+    @cached_property
+    def groups(self) -> NDArray[np.int64]:
+        """[texts]: a number, the same for near-duplicates, as texts are that differ in numbers."""
+        return np.array(groups([_NUMBER.sub("0", example.text) for example in self.examples]))
+
+    @property
+    def different(self) -> int:
+        """Texts, near-duplicates of each other counted once."""
+        return len(np.unique(self.groups))
 
     @property
     def languages(self) -> dict[str, int]:
@@ -61,7 +79,7 @@ def examples_of(
     told["contradicting"] = sum(len(said) > 1 for said in by_text.values())
     problem: Problem = "multi_label" if reading.lists else "single_label"
     examples = [
-        Example(text, labels, language(text), "examples")
+        Example(text, labels, language(text), SOURCE)
         for text, labels in one.items()
         if labels or problem == "multi_label"
     ]

@@ -6,13 +6,12 @@ import csv
 import gzip
 import io
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from stream_app.codecs.charsets import decode
-from stream_app.codecs.delimiter import delimiter_of
+from stream_app.codecs.tables import as_lines, read_header, rows_of
 from stream_app.core.errors import SourceError
 
 Row = Mapping[str, Any]
@@ -44,25 +43,12 @@ def is_table(file: Path) -> bool:
 
 
 def _csv(file: Path) -> Iterator[Row]:
-    csv.field_size_limit(sys.maxsize)  # a text may be longer than the 128 KiB of the default
-    lines = list(io.StringIO(decode(_bytes(file), None), newline=""))
-    while lines and not lines[0].strip():
-        del lines[0]
-    if not lines:
-        return
-    delimiter = delimiter_of(lines[0])
-    table = csv.reader(lines, delimiter=delimiter, strict=True)
-    names = [name.strip() for name in next(table)]
-    _check_names(file, names)
-    for cells in table:
-        if len(cells) != len(names) and any(cells):
-            raise SourceError(
-                f"{file}: the row that ends in line {table.line_num} has {len(cells)} cells, the "
-                f"first line {len(names)}: a text with {delimiter!r} or a line end in it needs "
-                "quotation marks"
-            )
-        if any(cells):
-            yield dict(zip(names, cells, strict=True))
+    lines = iter(io.BytesIO(as_lines(_bytes(file))))
+    header = read_header(lines)
+    if header.names:
+        _check_names(file, header.names)
+    for _, row in rows_of(str(file), header, lines, header.lines, strict=True):
+        yield row
 
 
 def _check_names(file: Path, names: list[str]) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from stream_app.core.settings import RouteSettings
-from stream_app.model.artifact import Artifact
+from stream_app.model.artifact import Artifact, ModelCard
 from training.examples.build import TEST, TFIDF
-from training.examples.found import FEW, Examples
+from training.examples.found import FEW, SOURCE, Examples
 from training.examples.languages import UNKNOWN
 from training.examples.reading import Reading
+from training.judging.decisions import RATES
 from training.judging.metrics import exact_interval
 
 _MOST = 20  # labels that are listed
@@ -40,6 +41,11 @@ def found_lines(found: Examples) -> Iterator[str]:
     yield f"languages: {', '.join(languages) or UNKNOWN}"
     for why, count in found.told.items():
         yield f"{count} {_WHY[why]}"
+    if alike := len(found.examples) - found.different:
+        yield (
+            f"{alike} are near-duplicates of others, or differ in numbers alone: only "
+            f"{found.different} are different texts"
+        )
     few = [label for label, count in counts if count < FEW]
     if few:
         yield f"few examples of {', '.join(few[:_MOST])}: the figures below say little of them"
@@ -50,8 +56,7 @@ def found_lines(found: Examples) -> Iterator[str]:
 def result_lines(model: Artifact) -> Iterator[str]:
     """How good the model is, and what it takes for something else."""
     figures, tfidf = model.card.evaluation["test"][TEST], model.card.evaluation[TFIDF]
-    rows, accuracy = figures["rows"], figures["accuracy"]
-    low, high = exact_interval(round(accuracy * rows), rows)
+    accuracy, (low, high) = figures["accuracy"], figures["intervals"]["accuracy"]
     several = model.card.problem == "multi_label"
     of = " of all labels of a text" if several else ""
     yield f"accuracy{of}, by cross-validation: {accuracy:.3f} ({low:.3f} to {high:.3f})"
@@ -65,7 +70,7 @@ def result_lines(model: Artifact) -> Iterator[str]:
     if figures[figure] <= tfidf[figure]:
         yield "TF-IDF does as well on these: more examples, or labels that differ more, may help"
     yield from _each(figures) if several else _confused(model.card.labels, figures)
-    yield from _decided(model)
+    yield from _decided(model.card)
 
 
 def _each(figures: Mapping[str, Any]) -> Iterator[str]:
@@ -80,14 +85,27 @@ def _each(figures: Mapping[str, Any]) -> Iterator[str]:
         yield f"  … and {len(rows) - _MOST} that are better"
 
 
-def _decided(model: Artifact) -> Iterator[str]:
+def _decided(card: ModelCard) -> Iterator[str]:
     """What the bars cost, on texts that did not choose them."""
-    for label, told in list(model.card.evaluation.get("decisions", {}).items())[:_MOST]:
-        (rates,) = told["every_second_text"].values()
-        wrong, right = rates["false_positive_rate"], rates["recall"]
+    decisions: Mapping[str, Any] = card.evaluation.get("decisions", {})
+    if not decisions:
+        yield "no label has a bar of its own: everything is decided"
+        return
+    rates = {label: told["every_second_text"][SOURCE] for label, told in decisions.items()}
+    if card.problem == "single_label":
+        wrong, right = (sum(each[name]["texts"] for each in rates.values()) for name in RATES)
+        said, rows = wrong + right, card.evaluation["test"][TEST]["rows"]
+        low, high = exact_interval(right, said)
         yield (
-            f"{label} is decided from {told['decide_at']:.3f} on: wrongly for {wrong['texts']} of "
-            f"{wrong['of']} texts, and of its own {right['of']} for {right['texts']}"
+            f"decided: {said} of {rows} texts, {right / max(1, said):.3f} of them right "
+            f"({low:.3f} to {high:.3f}); the others are unsure"
+        )
+    for label, each in list(rates.items())[:_MOST]:
+        wrong, right = (each[name] for name in RATES)
+        yield (
+            f"{label} is decided from {decisions[label]['decide_at']:.3f} on: wrongly for "
+            f"{wrong['texts']} of {wrong['of']} texts (at most {wrong['interval'][1]:.1%}), and of "
+            f"its own {right['of']} for {right['texts']}"
         )
 
 
@@ -125,5 +143,7 @@ def serving_lines(model: Artifact, out: Path, reading: Reading) -> Iterator[str]
         yield f"  field_names = {{ {names} }}"
     if not model.card.decide_at:
         yield "  # min_confidence = 0.8  # what is less sure is decided unsure; else all is decided"
+    if model.card.familiar_at is None:
+        yield "  # too few different texts to tell which others are unfamiliar: none is"
     yield "try it:"
     yield f'  echo "a text" | winnow classify --model {out}'

@@ -17,7 +17,6 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import Problem
-from training.data.split import groups
 from training.examples.found import LEAST
 from training.examples.probe import (
     HEADS,
@@ -60,13 +59,16 @@ class Judged:
         return self.linear[how.strength] + np.float32(how.share) * self.heads[how.head]
 
 
-def cross_validated(learnt: Learnable, progress: Callable[[str], None]) -> Judged:
-    """Fit every candidate for each fold, and score the texts of the fold."""
+def cross_validated(
+    learnt: Learnable, group: NDArray[np.int64], progress: Callable[[str], None]
+) -> Judged:
+    """Fit every candidate for each fold, and score the texts of the fold. Texts of a `group`
+    [texts] are held back together."""
     judged = Judged(
         {strength: np.zeros(learnt.truth.shape, np.float32) for strength in STRENGTHS},
         {kind: np.zeros(learnt.truth.shape, np.float32) for kind in learnt.heads},
         np.zeros(learnt.truth.shape, np.float32),
-        list(folds(learnt)),
+        list(folds(learnt, group)),
     )
     for number, (rest, held) in enumerate(judged.folds, 1):
         progress(f"fold {number} of {len(judged.folds)}")
@@ -79,12 +81,11 @@ def cross_validated(learnt: Learnable, progress: Callable[[str], None]) -> Judge
     return judged
 
 
-def folds(learnt: Learnable) -> Iterator[Fold]:
-    """At most five, near-duplicates in one of them; where texts have one label, each has its share.
+def folds(learnt: Learnable, group: NDArray[np.int64]) -> Iterator[Fold]:
+    """At most five, each group in one of them; where texts have one label, each has its share.
 
     Raises ConfigError for a label all of whose texts are near-duplicates.
     """
-    group = np.array(groups(learnt.texts))
     different = [len(np.unique(group[inside])) for inside in learnt.truth.T]
     if min(different) < LEAST:
         label = learnt.labels[int(np.argmin(different))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,16 @@ def widened(known: Familiarity, texts: Sequence[str]) -> Familiarity:
     return Familiarity(known.known | new, known.quantiles)
 
 
-def fit_familiarity(texts: Sequence[str]) -> Familiarity:
-    """The measure of `texts`, each compared with all the others."""
-    seen = Counter(word for text in texts for word in distinct_words(text))
+def fit_familiarity(texts: Sequence[str], group: Sequence[int] | None = None) -> Familiarity:
+    """The measure of `texts`, each compared with all the others but for those of its `group`, as
+    near-duplicates are: they would know all of each other's words, and of no other text's."""
+    of = group or range(len(texts))
+    rows = sorted(range(len(texts)), key=of.__getitem__)
+    seen = Counter(
+        word
+        for _, alike in groupby(rows, key=of.__getitem__)
+        for word in set().union(*(distinct_words(texts[row]) for row in alike))
+    )
     known, elsewhere = (
         table(word for word, count in seen.items() if count >= least)
         for least in (_LEAST_TEXTS, _LEAST_TEXTS + 1)  # a text's own words are in itself, too

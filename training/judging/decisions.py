@@ -22,6 +22,7 @@ from training.judging import metrics
 from training.judging.evaluate import Scored, labels_given
 from training.recipe import Decide
 
+RATES = ("false_positive_rate", "recall")
 _DIGITS = 6  # of a score in a label record, by which it is decided
 
 
@@ -107,7 +108,10 @@ def _passed_by(scores: NDArray[np.float64], most: float) -> float:
 
 
 def _halves(held: Held) -> NDArray[np.int64]:
-    return np.arange(len(held.scores)) % 2
+    """Every second of the label's own texts, and of the others: a file's labels may take turns."""
+    group = np.zeros(len(held.right), np.int64)
+    group[np.argsort(held.right, kind="stable")] = np.arange(len(group)) % 2
+    return group
 
 
 def _sources(held: Held) -> NDArray[np.int64]:
@@ -128,9 +132,7 @@ def _counted(held: Held, most: float, group: NDArray[np.int64]) -> dict[str, Any
 
 def _rates(held: Held, passes: NDArray[np.bool_], of: NDArray[np.bool_]) -> dict[str, Any]:
     told: dict[str, Any] = {}
-    rows: tuple[tuple[str, NDArray[np.bool_]], ...]
-    rows = (("false_positive_rate", of & ~held.right), ("recall", of & held.right))
-    for name, among in rows:
+    for name, among in zip(RATES, (of & ~held.right, of & held.right), strict=True):
         hits, count = int((passes & among).sum()), int(among.sum())
         told[name] = {
             "share": metrics.rounded(hits / max(1, count)),

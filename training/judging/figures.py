@@ -123,12 +123,12 @@ def quality(judged: Judged, at: NDArray[np.bool_] | slice = slice(None)) -> Figu
     truth, predicted = judged.scored.truth[at], judged.predicted[at]
     accuracy = {"accuracy": metrics.rounded((predicted == truth).all(axis=1).mean())}
     if not judged.single_label:
-        drawn = metrics.bootstrap_of_several(truth, predicted)
+        drawn = metrics.intervals_of_several(truth, predicted)
         return accuracy | metrics.f1_of_several(truth, predicted) | {"intervals": drawn}
     counts = judged.confusion(at)
     return accuracy | {
         "macro_f1": metrics.macro_f1(counts),
-        "intervals": metrics.bootstrap(counts),
+        "intervals": metrics.intervals(counts),
     }
 
 

@@ -63,8 +63,9 @@ def recall_at_fpr(
     }
 
 
-def bootstrap(confusion: NDArray[np.int64]) -> dict[str, Interval]:
-    """Percentile intervals of accuracy and macro-F1 from the confusion matrix [truth, predicted].
+def intervals(confusion: NDArray[np.int64]) -> dict[str, Interval]:
+    """Of accuracy, exact, and of macro-F1, by bootstrap, from the confusion matrix [truth,
+    predicted].
 
     To draw rows again is to draw the matrix's cells from a multinomial distribution: Efron and
     Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
@@ -73,21 +74,24 @@ def bootstrap(confusion: NDArray[np.int64]) -> dict[str, Interval]:
     chance = np.random.default_rng(1)
     drawn = chance.multinomial(rows, (confusion / rows).ravel(), _RESAMPLES)
     tables = drawn.reshape(-1, *confusion.shape)
-    right = np.diagonal(tables, axis1=1, axis2=2)
+    hits = np.diagonal(tables, axis1=1, axis2=2)
     whole = tables.sum(axis=1) + tables.sum(axis=2)  # predicted + true rows of each label
     present = confusion.sum(axis=1) > 0
-    f1 = (2 * right / np.maximum(whole, 1))[:, present].mean(axis=1)
-    return {"accuracy": _percentiles(right.sum(axis=1) / rows), "macro_f1": _percentiles(f1)}
+    f1 = (2 * hits / np.maximum(whole, 1))[:, present].mean(axis=1)
+    return {
+        "accuracy": exact_interval(int(np.trace(confusion)), rows),
+        "macro_f1": _percentiles(f1),
+    }
 
 
-def bootstrap_of_several(
+def intervals_of_several(
     truth: NDArray[np.bool_], predicted: NDArray[np.bool_]
 ) -> dict[str, Interval]:
-    """Percentile intervals of the same where texts have several labels, and of micro-F1: whole
-    texts are drawn again. `truth` and `predicted` are [rows, labels]."""
+    """The same where texts have several labels, and of micro-F1: whole texts are drawn again.
+    `truth` and `predicted` are [rows, labels]."""
     rows = len(truth)
-    right = (truth == predicted).all(axis=1, keepdims=True)
-    counted = np.concatenate([right, truth & predicted, truth * 1 + predicted], axis=1)
+    right = int((truth == predicted).all(axis=1).sum())
+    counted = np.concatenate([truth & predicted, truth * 1 + predicted], axis=1)
     chance = np.random.default_rng(1)
     drawn = np.concatenate(
         [
@@ -95,11 +99,11 @@ def bootstrap_of_several(
             for _ in range(_RESAMPLES // _AT_ONCE)
         ]
     )
-    whole, hits, told = np.split(drawn, [1, 1 + truth.shape[1]], axis=1)
+    hits, told = np.split(drawn, 2, axis=1)
     present = truth.any(axis=0)
     f1 = (2 * hits / np.maximum(told, 1))[:, present].mean(axis=1)
     return {
-        "accuracy": _percentiles(whole[:, 0] / rows),
+        "accuracy": exact_interval(right, rows),
         "micro_f1": _percentiles(2 * hits.sum(axis=1) / np.maximum(told.sum(axis=1), 1)),
         "macro_f1": _percentiles(f1),
     }
