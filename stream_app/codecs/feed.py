@@ -43,7 +43,7 @@ MAX_CHILDREN = 1_000
 # Of several without words so many are tried: HTML is the dearest part of an item.
 MAX_TITLES = 2
 MAX_BODIES = 4
-# Tags, references and attributes: each becomes a node of some 200 bytes, be it three bytes of XML.
+# Tags, references and attributes: each becomes a node of some 200 bytes, even where it has three.
 MAX_MARK_UP = 100_000
 
 _BLANKS, _PEEKED = b" \t\r\n\0" + codecs.BOM_UTF8 + codecs.BOM_UTF16, 1 << 16
@@ -202,7 +202,7 @@ def _title(left: Allowance, node: etree._Element) -> str:
 
 
 def _text(left: Allowance, node: etree._Element) -> str:
-    """The words in an element, be they text, escaped HTML or XHTML."""
+    """The words in an element: text, escaped HTML or XHTML."""
     kind, text = node.get("type", ""), node.text or ""
     if len(node):
         inner = (etree.tostring(child, encoding="unicode", method="html") for child in node)

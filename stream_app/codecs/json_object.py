@@ -23,7 +23,7 @@ from stream_app.codecs.outcome import (
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Message, ParseSpec, Scalar
 
-# Each becomes an object of some 60 bytes, be it three bytes of JSON; and the interpreter lock is
+# Each becomes an object of some 60 bytes, even of three bytes of JSON; and the interpreter lock is
 # held until all are read. What is nested without a comma is bounded by the depth.
 MAX_VALUES = 40_000
 MAX_ESCAPES = 2_000_000
@@ -48,7 +48,7 @@ def parse_json(value: bytes, spec: ParseSpec) -> Message:
 
 
 def load_object(value: bytes) -> dict[str, Any]:
-    """The JSON object in `value`, be it framed by a Confluent serializer or not. Raises
+    """The JSON object in `value`, also where a Confluent serializer framed it. Raises
     `RecordError`, and `RecursionError` for deep nesting."""
     value = json_payload(value)
     if value.count(b",") > MAX_VALUES and _without_strings(value).count(b",") > MAX_VALUES:

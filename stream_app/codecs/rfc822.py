@@ -4,7 +4,7 @@ The text is the subject and what a mail program shows of the body; no other head
 becomes text; of alternatives that say the same the plain one is read; attachments are ignored; an
 enclosed message is read like any part.
 
-Input without a single header line is refused as `malformed`, be it binary or prose: every mail
+Input without a single header line is refused as `malformed`, whether binary or prose: every mail
 that has passed a server has headers, so this is another kind of data on the topic, and a label
 would hide that. Format `text` is for bare text.
 """

@@ -144,14 +144,14 @@ class Metrics:
     ingested = counter(
         "ingested_records", "Items of a source that were to be delivered", "source", "outcome"
     )
-    feed_checks = counter("feeds_checks", "Checks of news feeds, by what came of them", "outcome")
+    feed_checks = counter("feeds_checks", "Checks of news feeds, by outcome", "outcome")
     feeds = gauge("feeds", "News feeds that are subscribed, by how they are", "state")
     feeds_overdue_seconds = gauge(
         "feeds_overdue_seconds", "How late the latest check of a news feed is"
     )
     sink_records = counter(
         "sink_records",
-        "Records that a sink has done with, by what became of them",
+        "Records that a sink has done with, by outcome",
         "sink",
         "outcome",
     )
@@ -169,7 +169,7 @@ class Metrics:
         "imap_mailbox_open", "1 while the IMAP source follows a mailbox, else 0", "mailbox"
     )
     imap_labels = counter(
-        "imap_labels", "Labels that came to the IMAP sink, by what became of the mail", "outcome"
+        "imap_labels", "Labels that came to the IMAP sink, by outcome for the mail", "outcome"
     )
     model_info = gauge("model_info", "1 for each model serving", "route", "model_version", "model")
     model_bytes = gauge(

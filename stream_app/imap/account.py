@@ -16,7 +16,7 @@ class Account:
 
     def __init__(self, settings: ImapSettings) -> None:
         self._settings = settings
-        self._refused: tuple[str, str] | None = None  # a secret, and what became of it
+        self._refused: tuple[str, str] | None = None  # a secret, and why it was refused
         self._again = 0.0  # when to try it once more, on the monotonic clock
 
     def session(self) -> Session:

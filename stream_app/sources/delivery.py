@@ -146,7 +146,7 @@ class Delivery:
         self._connection.close()
 
     async def _attempt(self, items: Sequence[Item]) -> Sequence[Any]:
-        """What became of each item: where it is, or a KafkaError."""
+        """The outcome of each item: where it is, or a KafkaError."""
         loop = asyncio.get_running_loop()
         outcomes: list[asyncio.Future[Any]] = [loop.create_future() for _ in items]
         now = round(time.time() * 1000)

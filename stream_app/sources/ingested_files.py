@@ -37,7 +37,7 @@ class Manner:
 
 @dataclass
 class Outcome:
-    """What became of the messages; `refused` names those too large for the topic."""
+    """The outcome of a run; `refused` names those too large for the topic."""
 
     sent: int = 0
     undated: int = 0  # had no time in the timestamp field, and got the present one

@@ -51,7 +51,7 @@ class Tally:
             self.labels[answer.label] += 1
 
     def rate(self) -> float:
-        """Answers a second, of late."""
+        """Answers a second in the last RATE_SECONDS."""
         now = time.monotonic()
         late = [then for then in self.times if now - then < RATE_SECONDS]
         return len(late) / max(1.0, now - late[0]) if late else 0.0

@@ -53,7 +53,7 @@ class Live:
         return next(iter(self.lines(lambda line: line["id"] == label_id, 1)), None)
 
     def rate(self, route: str) -> float:
-        """Labels a second, of late: as they come, whatever their records' age."""
+        """Labels that came a second in the last RATE_SECONDS, whatever their records' age."""
         since = time.monotonic() - RATE_SECONDS
         with self._lock:
             return sum(n[route] for when, n in self._arrived if when > since) / RATE_SECONDS

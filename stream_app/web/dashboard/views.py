@@ -43,11 +43,11 @@ class Views:
             self._db.close()
 
     def labels(self, route: str) -> list[str]:
-        """The labels that the route has had of late, in order."""
+        """The labels that the route has in the history, in order."""
         return self._named(route, LABEL)
 
     def fields(self, route: str) -> list[str]:
-        """The pass fields that the route has had of late."""
+        """The pass fields that the route has in the history."""
         rows = self._rows(
             "SELECT DISTINCT kind FROM names WHERE route = ? AND kind GLOB ? ORDER BY kind",
             (route, FIELD + "*"),
