@@ -79,7 +79,7 @@ class MailMover:
         others = Counter[str]()
         for label in labels:
             place = place_of(label.headers)
-            target = self._targets.get(label.decision)
+            target = self._target(label)
             if place is None or place.account != self._settings.account:
                 others["foreign"] += 1
             elif target in (None, place.mailbox) or place.mailbox not in self._settings.mailboxes:
@@ -87,6 +87,12 @@ class MailMover:
             else:
                 moves[place.mailbox, place.uidvalidity, target].add(place.uid)
         return moves, others
+
+    def _target(self, label: Received) -> str | None:
+        """Where its mail goes: of several decisions the highest that has a mailbox counts."""
+        by_score = sorted(label.decisions, key=lambda name: -label.scores.get(name, 0.0))
+        found = (self._targets.get(name) for name in (label.decision, *by_score))
+        return next(filter(None, found), None)
 
     def _move(self, mailbox: str, uidvalidity: int, target: str, uids: set[int]) -> None:
         session = self._ready()
