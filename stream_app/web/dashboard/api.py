@@ -199,7 +199,7 @@ class Api:
             told = Correction.model_validate_json(await request.read())
         except ValidationError:
             raise web.HTTPBadRequest(
-                text="a correction has route, id, and label or labels"
+                text="a correction has route, id and label, or labels"
             ) from None
         route = self._known(told.route)
         self._check(told)
