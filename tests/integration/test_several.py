@@ -27,6 +27,7 @@ TOPICS = {
     "politics": ["vote", "senate", "minister", "law", "party", "election"],
 }
 NEW = ["snow", "frost", "ice", "blizzard"]  # weather that the first model has never read of
+PEOPLE = ("ada", "bob", "carol")
 Told = tuple[str, list[str]]
 
 
@@ -89,10 +90,10 @@ def correct(stage: Stage, ids: Sequence[str], right: Sequence[list[str]]) -> Non
     for at, labels in zip(ids[:3], right[:3], strict=True):
         given = [part for label in labels for part in ("--label", label)]
         run(winnow, "correct", "--config", stage.config, "--id", at, *given, "--who", "ada")
-    said = {"route": NAME, "when": "2026-03-01T10:00:00Z", "who": "bob"}
+    said = {"route": NAME, "when": "2026-03-01T10:00:00Z"}
     with stage.producer() as producer:
-        for at, labels in zip(ids[3:], right[3:], strict=True):
-            value = said | {"id": at, "labels": labels}
+        for number, (at, labels) in enumerate(zip(ids[3:], right[3:], strict=True)):
+            value = said | {"id": at, "labels": labels, "who": PEOPLE[number % len(PEOPLE)]}
             producer.send(f"{stage.name}.feedback", json.dumps(value).encode())
 
 
