@@ -87,7 +87,7 @@ def bootstrap_of_several(
     texts are drawn again. `truth` and `predicted` are [rows, labels]."""
     rows = len(truth)
     right = (truth == predicted).all(axis=1, keepdims=True)
-    counted = np.concatenate([right, truth & predicted, truth * 1 + predicted], axis=1)
+    counted = np.concatenate([right, truth & predicted, truth + 1.0 * predicted], axis=1)
     chance = np.random.default_rng(1)
     drawn = np.concatenate(
         [
