@@ -13,7 +13,7 @@ export async function showText(line, shell) {
   const given = line.several ? line.labels : [{ name: line.label, score: line.confidence }];
   say($("text-label"), given.map(({ name, score }) => `${name}, ${percent(score)}`).join("; ") || "none of its labels");
   say($("text-body"), "…");
-  say($("correction-said"), "");
+  say($("correction-said"), line.several ? "Choose all that are right, with Ctrl or ⌘." : "");
   offer(line, new Set(given.map(({ name }) => name)));
   if (!$("text-dialog").open) $("text-dialog").showModal();
   try {
