@@ -11,7 +11,16 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from stream_app.web.dashboard.history import DEAD, FIELD, LABEL, MODEL, ROUTE, SECONDS, opened
+from stream_app.web.dashboard.history import (
+    DEAD,
+    FIELD,
+    LABEL,
+    MODEL,
+    MORE,
+    ROUTE,
+    SECONDS,
+    opened,
+)
 from stream_app.web.dashboard.measures import NEGATIVE, NET, POSITIVE, Row, Tally, moves
 from stream_app.web.dashboard.windows import Range, percentile
 
@@ -22,9 +31,9 @@ WHERE subject.route = ? AND subject.kind = ? AND subject.value = ?
   AND step = ? AND bucket BETWEEN ? AND ?
 """
 _OF_ALL = """
-SELECT subject.value, what.value, bucket, n, unsure
+SELECT subject.value, what.kind, what.value, bucket, n, unsure
 FROM names subject JOIN counts ON counts.subject = subject.id JOIN names what ON what.id = what
-WHERE subject.route = ? AND subject.kind = ? AND what.kind = 'label'
+WHERE subject.route = ? AND subject.kind = ? AND what.kind IN ('label', 'more')
   AND step = ? AND bucket BETWEEN ? AND ?
 """
 
@@ -107,13 +116,14 @@ class _Counted:
     def add(self, what: str, name: str, bucket: int, n: int, unsure: int) -> None:
         """Count a row in."""
         inside = bucket in self._buckets
-        if what == LABEL:
-            (self._period if inside else self._before).add(name, n, unsure)
+        (self._period if inside else self._before).add(what, name, n, unsure)
         if not inside:
             return
         if what == LABEL:
             self._sure[name][bucket] += n - unsure
             self._unsure[bucket] += unsure
+        elif what == MORE:
+            self._unsure[bucket] -= unsure
         elif what == SECONDS:
             self._waits[bucket][int(name)] += n
         else:
@@ -126,6 +136,7 @@ class _Counted:
             "times": list(self._buckets),
             "labels": {name: self._line(self._sure[name]) for name in sorted(self._sure)},
             "unsure": self._line(self._unsure),
+            "several": self._period.more > 0,
             "total": self._period.n,
             "before": self._before.n,
             "total_unsure": self._unsure.total(),
