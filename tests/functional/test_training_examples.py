@@ -61,7 +61,7 @@ def test_it_says_what_it_found_and_how_good_the_model_is(told: str) -> None:
 
 
 def test_what_it_prints_is_a_route(told: str) -> None:
-    lines = told.partition("serve it:")[2].partition("try it:")[0]
+    lines = told.partition("serve it:")[2].partition("run it,")[0]
     (route,) = tomllib.loads("\n".join(map(str.strip, lines.splitlines())))["routes"]
     assert RouteSettings(**route).name == "my-model"
 

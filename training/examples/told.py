@@ -124,7 +124,7 @@ def _confused(labels: Sequence[str], figures: Mapping[str, Any]) -> Iterator[str
 
 
 def serving_lines(model: Artifact, out: Path, reading: Reading) -> Iterator[str]:
-    """Lines for a configuration, and a command that needs none."""
+    """Lines for a configuration, the commands that serve it, and one that needs none."""
     name = model.card.name
     route = RouteSettings(
         name=name,
@@ -145,5 +145,7 @@ def serving_lines(model: Artifact, out: Path, reading: Reading) -> Iterator[str]
         yield "  # min_confidence = 0.8  # what is less sure is decided unsure; else all is decided"
     if model.card.familiar_at is None:
         yield "  # too few different texts to tell which others are unfamiliar: none is"
+    yield "run it, with these lines in winnow.toml:"
+    yield "  winnow topics create --config winnow.toml\n  winnow worker --config winnow.toml"
     yield "try it:"
     yield f'  echo "a text" | winnow classify --model {out}'
