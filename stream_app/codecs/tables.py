@@ -35,7 +35,7 @@ def as_lines(data: bytes) -> bytes:
 
 
 def is_utf16(start: bytes) -> bool:
-    """Whether a file that begins so is UTF-16, where the byte of a line end may be half a letter."""
+    """Whether a file that begins so is UTF-16, where the byte of a line end may be half a sign."""
     return start.startswith(_UTF16)
 
 
