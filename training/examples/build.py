@@ -94,24 +94,28 @@ def fit(job: Job) -> Artifact:
     card, bars = decided(card, Decide(false_positives=_rates(job)), [scored])
     if card.problem == "multi_label":
         scored = replace(scored, given=given_out_of_fold(card, scored, judged.fold_of))
-    training = {
+    evaluation = {"engine": ENGINE, TFIDF: _tfidf(judged, scored, card)} | bars
+    training = _training(job, learnt, how)
+    card = card.model_copy(update={"training": training, "evaluation": evaluation})
+    return _sealed(job, card, scored, started)
+
+
+def _training(job: Job, learnt: Learnable, how: Settings) -> dict[str, Any]:
+    return {
         "method": "linear classifier on frozen embeddings, and n-gram head",
-        "texts": len(found.examples),
+        "texts": len(learnt.texts),
         "chosen": asdict(how),
         "ngrams": learnt.ngrams.model_dump(),
         "encoder": {"sha256": job.encoder.digest, "origin": job.encoder.card.description},
         "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("torch", "scikit-learn", "tokenizers")},
     }
-    evaluation = {"engine": ENGINE, TFIDF: _tfidf(judged, scored, card)} | bars
-    card = card.model_copy(update={"training": training, "evaluation": evaluation})
-    return _sealed(job, card, scored, started)
 
 
 def _rates(job: Job) -> dict[str, float]:
     """Of each label the share of other texts that may reach its bar; none where all may."""
     found, share = job.found, job.false_positives
-    others = len(found.examples) - max(found.counts.values())
+    others = found.different * (1 - max(found.counts.values()) / len(found.examples))
     if share is None and others / 2 >= 1 / FALSE_POSITIVES:  # half is judged by the other half
         share = FALSE_POSITIVES
     return {} if share is None or share == 1 else dict.fromkeys(found.labels, share)
