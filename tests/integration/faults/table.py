@@ -38,14 +38,21 @@ class Table:
 
     def __init__(self) -> None:
         self._rows: list[Row] = []
+        self._passed: list[Row] = []
         self._notes: list[str] = []
 
-    def add(self, breaks: str, fault: str, broker: str, delivery: str, totals: Totals) -> None:
-        """A run that was counted."""
+    def add(self, breaks: str, fault: str, broker: str, delivery: str, totals: Totals) -> Row:
+        """A run that was counted, whatever came of it; it is printed."""
         t = totals
         counts = (t.sent, t.labelled, t.dead, t.duplicate, t.lost, t.mislabelled)
         seconds = "" if t.seconds is None else f"{t.seconds:.1f}"
-        self._rows.append(Row(breaks, fault, broker, delivery, *map(str, counts), seconds))
+        row = Row(breaks, fault, broker, delivery, *map(str, counts), seconds)
+        self._rows.append(row)
+        return row
+
+    def passed(self, row: Row) -> None:
+        """Nothing was wrong with this run: it may be kept."""
+        self._passed.append(row)
 
     def note(self, line: str) -> None:
         """A line to print before the table."""
@@ -65,8 +72,8 @@ class Table:
         yield f"faults: {len(self._rows)} run, lost {lost}, mislabelled {wrong}"
 
     def keep(self, file: Path = KEPT) -> None:
-        """Put the rows into the file, each in place of an earlier one of the same run."""
-        kept = {row.run: row for row in (*read_rows(file), *self._rows)}
+        """Put the runs that passed into the file, each in place of an earlier one of the same."""
+        kept = {row.run: row for row in (*read_rows(file), *self._passed)}
         with file.open("w", encoding="utf-8", newline="") as out:
             writer = csv.writer(out, lineterminator="\n")
             writer.writerow(Row._fields)
