@@ -116,6 +116,17 @@ def test_enough_texts_choose_what_is_sure_and_what_is_strange(folder: Path) -> N
     assert json.loads(result.stdout)["marks"] == ["unfamiliar"]
 
 
+def test_bars_that_make_nothing_surer_are_not_set(folder: Path) -> None:
+    """Wrong labels that are not to be told apart from right ones push a bar up to no end."""
+    other = {"ham": "spam", "spam": "ham"}
+    rows = [*map(words, range(400))]
+    rows += [(other[label], text) for label, text in map(words, range(1_000, 1_040))]
+    lines = [json.dumps({"text": text, "label": label}) for label, text in rows]
+    (folder / "noisy.jsonl").write_text("\n".join(lines))
+    assert "everything is decided" in fit(folder, "noisy.jsonl", "noisy").stdout
+    assert load_artifact(folder / "noisy").card.decide_at == {}
+
+
 def test_a_table_that_was_learnt_from_is_classified_as_it_is(folder: Path) -> None:
     rows = [f'"{text} für"; {label}; 7' for label, text in map(words, range(40))]
     file = folder / "export.csv"
