@@ -5,7 +5,11 @@
 #
 # Containers have other users than this machine, so the files can be read by all, and the folder only by you.
 set -eu
-webhook=${1:?usage: deploy/secrets.sh WEBHOOK-ADDRESS}
+if [ $# -ne 1 ]; then
+    echo "usage: deploy/secrets.sh WEBHOOK-ADDRESS, where alerts go: an incoming webhook of Slack's kind" >&2
+    exit 2
+fi
+webhook=$1
 mkdir -p -m 0700 "$(dirname "$0")/secrets"
 cd "$(dirname "$0")/secrets"
 

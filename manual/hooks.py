@@ -13,7 +13,10 @@ from mkdocs.structure.files import File, Files
 from manual import commands, configuration, http_api, metrics
 
 ROOT = Path(__file__).resolve().parents[1]
-SHOWN = ("*.md", "LICENSE", "docs/**/*", "deploy/**/*", "bench/README.md", "examples/README.md")
+SHOWN = (
+    *("*.md", "LICENSE", "docs/**/*", "deploy/**/*", "bench/README.md", "examples/README.md"),
+    "training/invented/*.toml",
+)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from stream_app.core.errors import SourceError
 
 SUFFIXES = (".csv", ".tsv")
 _DELIMITERS = ",;\t|"
+_LONGEST = 64 * 1024 * 1024  # characters of a cell; the default is less than some reviews have
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -30,18 +30,18 @@ class Header:
 
 
 def as_lines(data: bytes) -> bytes:
-    """The same file, of which each line can be read by itself: UTF-16 becomes UTF-8."""
+    """The same file, so that each line can be read by itself: UTF-16 becomes UTF-8."""
     return decode(data, None).encode() if is_utf16(data) else data
 
 
 def is_utf16(start: bytes) -> bool:
-    """Whether a file that begins so has a line end where no line ends."""
+    """Whether a file that begins so is UTF-16, where the byte of a line end may be half a sign."""
     return start.startswith(_UTF16)
 
 
 def read_header(lines: Iterator[bytes]) -> Header:
     """The header at the beginning of a file's lines; it has no names where they are all empty."""
-    csv.field_size_limit(sys.maxsize)  # 128 KiB, the default, is less than some reviews have
+    csv.field_size_limit(_LONGEST)
     text, count = decode(next(lines, b""), None), 1
     while text and not text.strip():
         text, count = decode(next(lines, b""), None), count + 1

@@ -50,6 +50,7 @@ def run_app(app: typer.Typer, program: str) -> None:
                 "Python runs without asserts (PYTHONOPTIMIZE or -O), and kafka-python then reads "
                 "answers of brokers wrongly: unset it"
             )
+        _check_completion(sys.argv[1:])
         app(prog_name=program)
     except WinnowError as error:
         if logs_json():
@@ -57,3 +58,10 @@ def run_app(app: typer.Typer, program: str) -> None:
         else:
             typer.echo(f"{program}: {error}", err=True)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
+
+
+def _check_completion(arguments: list[str]) -> None:
+    """Typer completes for the shell that runs it, and would take no notice of another's name."""
+    option, *more = arguments or [""]
+    if option in ("--show-completion", "--install-completion") and more:
+        raise ConfigError(f"{option} is for the shell that runs it: give it alone, in {more[0]}")

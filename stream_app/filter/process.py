@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from stream_app.core.errors import EngineSick
 from stream_app.core.health import Health
 from stream_app.core.metrics import Metrics
-from stream_app.core.settings import Settings
+from stream_app.core.settings import RouteSettings, Settings
 from stream_app.filter.asking import Asker, FailOpen
 from stream_app.filter.corrections import Corrections
 from stream_app.filter.http import Api
@@ -29,6 +29,7 @@ class Filter:
 
     def __init__(self, settings: Settings, without_kafka: bool) -> None:
         self._settings = settings
+        self._mail = _mail_route(settings)
         self._without_kafka = without_kafka
         self._metrics = Metrics()
         self._health = Health()
@@ -79,13 +80,12 @@ class Filter:
 
     @asynccontextmanager
     async def _milter(self, front: FailOpen) -> AsyncIterator[None]:
-        settings = self._settings.filter
-        if not settings.listen:
+        settings, route = self._settings.filter, self._mail
+        if route is None:
             yield
             return
         from stream_app.filter.milter import Milter  # of an extra, and HTTP does without
 
-        route = self._settings.route_of("rfc822", settings.route, "filter.route")
         milter = Milter(lambda mail: front.ask(route, mail), settings, route.max_record_bytes)
         with listening(settings.listen) as opened:
             server = await asyncio.start_server(milter.serve, sock=opened)
@@ -95,6 +95,13 @@ class Filter:
             finally:
                 server.close()
                 await milter.stop()
+
+
+def _mail_route(settings: Settings) -> RouteSettings | None:
+    """None where no mail server connects. Raises ConfigError."""
+    if not settings.filter.listen:
+        return None
+    return settings.route_of("rfc822", settings.filter.route, "filter.route")
 
 
 async def run_filter(settings: Settings, without_kafka: bool) -> None:

@@ -61,7 +61,7 @@ def test_it_says_what_it_found_and_how_good_the_model_is(told: str) -> None:
 
 
 def test_what_it_prints_is_a_route(told: str) -> None:
-    lines = told.partition("serve it:")[2].partition("try it:")[0]
+    lines = told.partition("serve it:")[2].partition("run it,")[0]
     (route,) = tomllib.loads("\n".join(map(str.strip, lines.splitlines())))["routes"]
     assert RouteSettings(**route).name == "my-model"
 
@@ -114,6 +114,17 @@ def test_enough_texts_choose_what_is_sure_and_what_is_strange(folder: Path) -> N
     text.write_text("ganz fremde Wörter hier\n")
     result = CliRunner().invoke(winnow, ["classify", "-m", str(folder / "many"), str(text)])
     assert json.loads(result.stdout)["marks"] == ["unfamiliar"]
+
+
+def test_bars_that_make_nothing_surer_are_not_set(folder: Path) -> None:
+    """Wrong labels that are not to be told apart from right ones push a bar up to no end."""
+    other = {"ham": "spam", "spam": "ham"}
+    rows = [*map(words, range(400))]
+    rows += [(other[label], text) for label, text in map(words, range(1_000, 1_040))]
+    lines = [json.dumps({"text": text, "label": label}) for label, text in rows]
+    (folder / "noisy.jsonl").write_text("\n".join(lines))
+    assert "everything is decided" in fit(folder, "noisy.jsonl", "noisy").stdout
+    assert load_artifact(folder / "noisy").card.decide_at == {}
 
 
 def test_a_table_that_was_learnt_from_is_classified_as_it_is(folder: Path) -> None:

@@ -55,6 +55,12 @@ def test_help_names_every_command() -> None:
         assert re.search(rf"^│ {command} ", text, re.MULTILINE), command
 
 
+def test_completion_for_another_shell_is_refused() -> None:
+    ended = run_main(main, "--show-completion", "zsh")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "give it alone, in zsh" in ended.stderr
+
+
 def test_no_command_is_without_help() -> None:
     assert {path[0] for path in ALL} == set(COMMANDS)
     for path in ALL:

@@ -89,6 +89,8 @@ class TestCompose:
 
     def test_every_secret_is_made(self, compose: dict[str, Any], tmp_path: Path):
         script = shutil.copy(DEPLOY / "secrets.sh", tmp_path)
+        without = subprocess.run([script], capture_output=True, text=True, check=False)
+        assert (without.returncode, without.stderr.split(":")[0]) == (2, "usage")
         subprocess.run([script, "https://example.org/hook"], check=True)
         made = {file: file.read_text() for file in (tmp_path / "secrets").iterdir()}
         named = {Path(secret["file"]).name for secret in compose["secrets"].values()}

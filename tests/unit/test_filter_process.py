@@ -108,7 +108,10 @@ class TestStart:
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            (ROUTE.format(name="news", kind="feed"), "of format rfc822: none"),
+            (
+                ROUTE.format(name="news", kind="feed"),
+                "filter.route: there is no route of format rfc822",
+            ),
             (
                 ROUTE.format(name="a", kind="rfc822") + ROUTE.format(name="b", kind="rfc822"),
                 "of format rfc822: a, b",
@@ -121,6 +124,7 @@ class TestStart:
         ended = start(tmp_path, f"--listen=unix:{tmp_path / 's'}", text=text)
         assert ended.returncode == 2
         assert said in ended.stderr
+        assert ended.stderr.count("\n") == 1, "it had begun to connect"
 
     @pytest.mark.parametrize(
         ("lines", "said"),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import get_args
+from urllib.parse import unquote
 
 import pytest
 
@@ -20,6 +21,7 @@ from stream_app.core.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+LINK = re.compile(r"""<a [^>]*href=["']?([^"'\s>#?]+)""")
 ELSEWHERE = re.compile(r"""<(?:script|link|img|iframe)[^>]+(?:src|href)=["']?(?:https?:)?//""")
 
 
@@ -50,6 +52,14 @@ def test_every_page_of_the_docs_is_in_the_site_and_the_search(site: Path):
 def test_nothing_comes_from_another_server(site: Path):
     for page in site.rglob("*.html"):
         assert not ELSEWHERE.search(page.read_text(encoding="utf-8")), page
+
+
+def test_every_link_leads_to_a_file_of_the_site(site: Path):
+    for page in set(site.rglob("*.html")) - {site / "404.html"}:  # which is nowhere, and says so
+        for link in LINK.findall(page.read_text(encoding="utf-8")):
+            if not link.startswith(("https://", "http://", "mailto:")):
+                file = page.parent / unquote(link)
+                assert file.is_file(), f"{page.relative_to(site)}: {link}"
 
 
 def test_the_python_api_is_that_of_the_code(site: Path):

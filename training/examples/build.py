@@ -21,6 +21,7 @@ from stream_app.model.decision import lengths
 from stream_app.model.tokenizer import Tokenizer
 from training.data.augment import shortened
 from training.data.corpus import Example
+from training.examples.bars import barred
 from training.examples.embeddings import embeddings, write_classifier
 from training.examples.found import Examples
 from training.examples.probe import Array, Learnable, Probe, Settings, fit_probe
@@ -31,17 +32,14 @@ from training.fitting.model_files import copy_tokenizer, unsealed
 from training.fitting.seal import ENGINE, calibrated
 from training.judging import metrics
 from training.judging.card import write_cards
-from training.judging.decisions import decided
 from training.judging.evaluate import Scored, int8_agreement, labels_given, true_labels
 from training.judging.figures import measure
 from training.judging.thresholds import Folded, given_out_of_fold
-from training.recipe import Decide
 
 MAX_TOKENS = 256
 TEST = "cross-validation"  # the name of its figures in a card
 TFIDF = "tfidf"  # and of those of TF-IDF on the same texts
 UNFAMILIAR = 0.01  # share of the model's own kinds of text left `unsure`
-FALSE_POSITIVES = 0.01  # share of the texts of other labels that may be decided to have a label
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ class Job:
     column of the texts, are for the card.
 
     A label may be acted on from a score on that at most a share `false_positives` of the texts
-    without it reach; where that is None, a hundredth if there are texts enough to tell."""
+    without it reach; where that is None, a hundredth if that makes decisions surer."""
 
     found: Examples
     encoder: Artifact
@@ -92,31 +90,26 @@ def fit(job: Job) -> Artifact:
     scored = _scored(found.examples, judged.logits(how), truth, ids)
     short = _short(job, model, learnt, judged, how)
     card = calibrated(card, scored, short.scored)
-    card, bars = decided(card, Decide(false_positives=_rates(job)), [scored])
+    card, bars = barred(card, found, scored, job.false_positives)
     if card.problem == "multi_label":
         whole = Folded(scored, judged.fold_of)
         scored = replace(scored, given=given_out_of_fold(card, whole, [short]))
-    training = {
+    evaluation = {"engine": ENGINE, TFIDF: _tfidf(judged, scored, card)} | bars
+    training = _training(job, learnt, how)
+    card = card.model_copy(update={"training": training, "evaluation": evaluation})
+    return _sealed(job, card, scored, started)
+
+
+def _training(job: Job, learnt: Learnable, how: Settings) -> dict[str, Any]:
+    return {
         "method": "linear classifier on frozen embeddings, and n-gram head",
-        "texts": len(found.examples),
+        "texts": len(learnt.texts),
         "chosen": asdict(how),
         "ngrams": learnt.ngrams.model_dump(),
         "encoder": {"sha256": job.encoder.digest, "origin": job.encoder.card.description},
         "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("torch", "scikit-learn", "tokenizers")},
     }
-    evaluation = {"engine": ENGINE, TFIDF: _tfidf(judged, scored, card)} | bars
-    card = card.model_copy(update={"training": training, "evaluation": evaluation})
-    return _sealed(job, card, scored, started)
-
-
-def _rates(job: Job) -> dict[str, float]:
-    """Of each label the share of other texts that may reach its bar; none where all may."""
-    found, share = job.found, job.false_positives
-    others = len(found.examples) - max(found.counts.values())
-    if share is None and others / 2 >= 1 / FALSE_POSITIVES:  # half is judged by the other half
-        share = FALSE_POSITIVES
-    return {} if share is None or share == 1 else dict.fromkeys(found.labels, share)
 
 
 def _sealed(job: Job, card: ModelCard, scored: Scored, started: float) -> Artifact:

@@ -12,7 +12,7 @@ from training.examples.build import TEST, TFIDF
 from training.examples.found import FEW, SOURCE, Examples
 from training.examples.languages import UNKNOWN
 from training.examples.reading import Reading
-from training.judging.decisions import RATES
+from training.judging.decisions import RATES, passed
 from training.judging.metrics import exact_interval
 
 _MOST = 20  # labels that are listed
@@ -89,23 +89,22 @@ def _decided(card: ModelCard) -> Iterator[str]:
     """What the bars cost, on texts that did not choose them."""
     decisions: Mapping[str, Any] = card.evaluation.get("decisions", {})
     if not decisions:
-        yield "no label has a bar of its own: everything is decided"
+        yield "no label has a bar, for want of texts or of gain: everything is decided"
         return
-    rates = {label: told["every_second_text"][SOURCE] for label, told in decisions.items()}
     if card.problem == "single_label":
-        wrong, right = (sum(each[name]["texts"] for each in rates.values()) for name in RATES)
-        said, rows = wrong + right, card.evaluation["test"][TEST]["rows"]
-        low, high = exact_interval(right, said)
+        wrong, right = passed(decisions, SOURCE)
+        low, high = exact_interval(right, wrong + right)
         yield (
-            f"decided: {said} of {rows} texts, {right / max(1, said):.3f} of them right "
-            f"({low:.3f} to {high:.3f}); the others are unsure"
+            f"decided: {wrong + right} of {card.evaluation['test'][TEST]['rows']} texts, "
+            f"{right / max(1, wrong + right):.3f} of them right ({low:.3f} to {high:.3f}); the "
+            "others are unsure"
         )
-    for label, each in list(rates.items())[:_MOST]:
-        wrong, right = (each[name] for name in RATES)
+    for label, told in list(decisions.items())[:_MOST]:
+        false, found = (told["every_second_text"][SOURCE][name] for name in RATES)
         yield (
-            f"{label} is decided from {decisions[label]['decide_at']:.3f} on: wrongly for "
-            f"{wrong['texts']} of {wrong['of']} texts (at most {wrong['interval'][1]:.1%}), and of "
-            f"its own {right['of']} for {right['texts']}"
+            f"{label} is decided from {told['decide_at']:.3f} on: wrongly for {false['texts']} of "
+            f"{false['of']} texts (at most {false['interval'][1]:.1%}), and of its own "
+            f"{found['of']} for {found['texts']}"
         )
 
 
@@ -124,7 +123,7 @@ def _confused(labels: Sequence[str], figures: Mapping[str, Any]) -> Iterator[str
 
 
 def serving_lines(model: Artifact, out: Path, reading: Reading) -> Iterator[str]:
-    """Lines for a configuration, and a command that needs none."""
+    """Lines for a configuration, the commands that serve it, and one that needs none."""
     name = model.card.name
     route = RouteSettings(
         name=name,
@@ -145,5 +144,7 @@ def serving_lines(model: Artifact, out: Path, reading: Reading) -> Iterator[str]
         yield "  # min_confidence = 0.8  # what is less sure is decided unsure; else all is decided"
     if model.card.familiar_at is None:
         yield "  # too few different texts to tell which others are unfamiliar: none is"
+    yield "run it, with these lines in winnow.toml:"
+    yield "  winnow topics create --config winnow.toml\n  winnow worker --config winnow.toml"
     yield "try it:"
     yield f'  echo "a text" | winnow classify --model {out}'

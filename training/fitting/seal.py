@@ -93,4 +93,5 @@ def _by_source(scored: Scored) -> list[Scored]:
 
 def _outcomes(scored: Scored, card: ModelCard) -> Outcomes:
     logits, truth = as_choices(scored.logits, scored.truth, card.problem)
-    return Outcomes(logits, np.repeat(scored.lengths, len(truth) // len(scored.truth)), truth)
+    choices = 1 if card.problem == "single_label" else len(card.labels)  # of a text
+    return Outcomes(logits, np.repeat(scored.lengths, choices), truth)

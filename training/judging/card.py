@@ -71,8 +71,8 @@ def _evaluation(card: ModelCard) -> Iterator[str]:
     yield from ("", "## Evaluation", "")
     yield (
         f"On texts that were never trained on, on the engine that serves (`{_engine(card)}`), with "
-        "95 % intervals, exact for accuracy, else by bootstrap over the texts. Calibration error "
-        f"as served, and before temperature scaling.{_of_several(card)}"
+        "95 % intervals. Calibration error as served, and before temperature "
+        f"scaling.{_of_several(card)}"
     )
     yield from _figures(tests)
     yield from _short(card.evaluation.get("short", {}))

@@ -9,7 +9,7 @@ the bar of the other sources, as a kind of text that nobody thought of would be.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,14 @@ def decided(
         }
     told = {"decisions": figures} if figures else {}
     return card.model_copy(update={"decide_at": bars}), told
+
+
+def passed(decisions: Mapping[str, Any], source: str) -> tuple[int, int]:
+    """How many labels of a source's texts pass the bars that every other text chose, wrongly and
+    rightly; by the card's `decisions`."""
+    every = [told["every_second_text"][source] for told in decisions.values()]
+    wrong, right = (sum(each[name]["texts"] for each in every) for name in RATES)
+    return wrong, right
 
 
 def held_out(card: ModelCard, label: str, parts: Sequence[Scored]) -> Held:

@@ -143,8 +143,10 @@ class Settings(Connections):
                 raise ConfigError(f"{key} = {name!r}: its format is {route.format}, not {kind}")
             return route
         found = [route for route in self.routes if route.format == kind]
-        if len(found) != 1:
-            names = ", ".join(route.name for route in found) or "none"
+        if not found:
+            raise ConfigError(f"{key}: there is no route of format {kind} to get the messages")
+        if len(found) > 1:
+            names = ", ".join(route.name for route in found)
             raise ConfigError(
                 f"{key}: name the route that gets the messages; of format {kind}: {names}"
             )
