@@ -217,6 +217,13 @@ class TestUnits:
     def test_it_is_not_root_where_the_hardening_was_not_copied(self, unit: Path):
         assert "\nUser=winnow\nGroup=winnow\n" in unit.read_text(encoding="utf-8")
 
+    def test_a_folder_that_it_makes_itself_may_be_missing_at_its_first_start(self, unit: Path):
+        """Without the `-` systemd sets up no namespace, and so runs not even what makes it."""
+        written = re.findall(
+            r"^ReadWritePaths=(.+)$", unit.read_text(encoding="utf-8"), re.MULTILINE
+        )
+        assert all(path.startswith("-") for line in written for path in line.split())
+
     def test_its_command_exists(self, unit: Path):
         text = unit.read_text(encoding="utf-8")
         [command] = re.findall(r"^ExecStart=\S+ (.+)$", text, re.MULTILINE)
