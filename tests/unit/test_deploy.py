@@ -241,6 +241,21 @@ class TestMailServer:
         assert deadline + 0.5 <= int(seconds) < deadline + 1  # Postfix takes some time of its own
         assert "default_action=accept" in text
 
+    def test_either_dovecot_is_given_the_same_scripts(self):
+        given = {
+            version.name: {
+                file.name: set(re.findall(r"/etc/dovecot/sieve/\S+", file.read_text()))
+                for file in version.glob("*.conf")
+            }
+            for version in (DEPLOY / "dovecot").glob("2.*")
+        }
+        assert given.keys() == {"2.3", "2.4"}
+        assert given["2.3"] == given["2.4"]
+        named = set().union(*given["2.4"].values())
+        assert {Path(script).name for script in named} == {
+            file.name for file in (DEPLOY / "dovecot").glob("*.sieve")
+        }
+
 
 class TestPrometheus:
     def test_promtool_accepts_the_configuration(self):
