@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import smtplib
+import subprocess
 import tempfile
 import time
 import uuid
@@ -23,6 +24,7 @@ from tests.conftest import ROOT, free_port
 from tests.mail.settings import (
     DEPLOY,
     DOMAIN,
+    DOVECOT,
     run,
     winnow_s_milter,
     write_dovecot,
@@ -145,6 +147,9 @@ def skip_without_programs() -> None:
         pytest.skip(f"no mail server here (apt-packages.txt): {', '.join(missing)} is missing")
     if os.getuid() != 0:
         pytest.skip("Postfix must be started by root")
+    version = subprocess.check_output(["/usr/sbin/dovecot", "--version"], text=True)
+    if not version.startswith(DOVECOT):
+        pytest.skip(f"the tests configure Dovecot {DOVECOT}; here is {version.split()[0]}")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ DEPLOY = ROOT / "deploy"
 DOMAIN = "example.test"
 GROUP = "mail"  # in the place of winnow's
 TOKEN = "hush"
+DOVECOT = "2.3"  # whose configuration this is
 RUN_SECONDS = 120.0
 
 MAIN_CF = """
@@ -138,7 +139,9 @@ def write_dovecot(folder: Path, ports: Mapping[str, int], sieve: Path) -> None:
         "127.0.0.1:9109": f"127.0.0.1:{ports['http']}",
     }
     conf = DOVECOT_CONF.format(folder=folder, **ports)
-    for file in (*sorted((DEPLOY / "dovecot").glob("winnow*")), sieve):
+    files = sorted((DEPLOY / "dovecot").glob("winnow*"))
+    files += sorted((DEPLOY / "dovecot" / DOVECOT).glob("winnow*"))
+    for file in (*files, sieve):
         text = file.read_text()
         for line, ours in replaced.items():
             text = text.replace(line, ours)

@@ -219,6 +219,13 @@ class TestUnits:
     def test_it_is_not_root_where_the_hardening_was_not_copied(self, unit: Path):
         assert "\nUser=winnow\nGroup=winnow\n" in unit.read_text(encoding="utf-8")
 
+    def test_a_folder_that_it_makes_itself_may_be_missing_at_its_first_start(self, unit: Path):
+        """Without the `-` systemd sets up no namespace, and so runs not even what makes it."""
+        written = re.findall(
+            r"^ReadWritePaths=(.+)$", unit.read_text(encoding="utf-8"), re.MULTILINE
+        )
+        assert all(path.startswith("-") for line in written for path in line.split())
+
     def test_its_command_exists(self, unit: Path):
         text = unit.read_text(encoding="utf-8")
         [command] = re.findall(r"^ExecStart=\S+ (.+)$", text, re.MULTILINE)
@@ -235,6 +242,21 @@ class TestMailServer:
         deadline = FilterSettings().deadline_seconds
         assert deadline + 0.5 <= int(seconds) < deadline + 1  # Postfix takes some time of its own
         assert "default_action=accept" in text
+
+    def test_either_dovecot_is_given_the_same_scripts(self):
+        given = {
+            version.name: {
+                file.name: set(re.findall(r"/etc/dovecot/sieve/\S+", file.read_text()))
+                for file in version.glob("*.conf")
+            }
+            for version in (DEPLOY / "dovecot").glob("2.*")
+        }
+        assert given.keys() == {"2.3", "2.4"}
+        assert given["2.3"] == given["2.4"]
+        named = set().union(*given["2.4"].values())
+        assert {Path(script).name for script in named} == {
+            file.name for file in (DEPLOY / "dovecot").glob("*.sieve")
+        }
 
 
 class TestPrometheus:
