@@ -101,6 +101,28 @@ def test_digits_and_signs_are_no_words_and_long_texts_are_cut() -> None:
     assert len(distinct_words(" ".join(KNOWN * 10))) <= 200
 
 
+def test_where_words_have_no_spaces_between_them_pairs_of_letters_are_words() -> None:
+    """A sentence of Chinese was one word, which no other text has: all languages were familiar."""
+    words = {"房间", "间很", "很好", "ipad", "好", "大"}
+    assert distinct_words("房间很好, iPad好 大", pairs=True) == words
+    assert distinct_words("ですよ", pairs=True) == {"です", "すよ"}
+    assert len(distinct_words("".join(map(chr, range(0x4E00, 0x9000))), pairs=True)) == 200
+    assert distinct_words("房间很好, iPad好 大") == {"房间很好", "ipad好", "大"}
+
+
+def test_pairs_are_learnt_where_one_training_text_of_a_hundred_has_them(tmp_path: Path) -> None:
+    chinese = [f"房间{first}{second}很好" for first in "大小新旧" for second in "又也更还"]
+    assert not fit_familiarity([*texts(2_000, seed=1), *chinese]).pairs
+    both = fit_familiarity([*texts(400, seed=1), *chinese])
+    folder = save_tiny_albert(tmp_path)
+    both.save(folder)
+    loaded = load_familiarity(load_artifact(folder))
+    assert loaded is not None
+    assert loaded.pairs
+    assert measure("这个房间真的很好", loaded.known, pairs=True) == pytest.approx(2 / 27)
+    assert measure("これは日本語の文章です", loaded.known, pairs=True) == 0
+
+
 @pytest.fixture
 def artifact(tmp_path: Path) -> Artifact:
     """A tiny model with a measure."""
