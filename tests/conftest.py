@@ -23,7 +23,7 @@ from stream_app.kafka.embedded_broker import EmbeddedBroker
 # before torch is imported, and for every process that a test starts: beside other tests, threads
 # that wait for their turn on a core cost ten times what tiny models compute
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-pytest_plugins = ["tests.registries", "tests.postgres"]
+pytest_plugins = ["tests.registries", "tests.pretended_registry", "tests.postgres"]
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 FOLDERS = ("deploy", "integration", "browser", "mail", "functional", "property", "helm", "unit")

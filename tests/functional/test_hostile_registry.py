@@ -4,14 +4,9 @@ serves on, and the reason is said."""
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import shutil
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -25,7 +20,7 @@ from stream_app.model.artifact import Artifact, load_artifact
 from stream_app.model.confined import registry as confined_registry
 from stream_app.model.confined.registry import ConfinedRegistry
 from stream_app.model.references import resolve
-from stream_app.model.registry import CHAMPION, DIGEST_TAG, RegisteredVersion
+from stream_app.model.registry import CHAMPION, RegisteredVersion
 from stream_app.services.model_source import ModelSource
 from stream_app.services.reload import ModelReloader, Watch
 from stream_app.serving.models import Models
@@ -34,87 +29,11 @@ from tests.command_line import run_main
 from tests.fake_route import CARD, served
 from tests.hostile import Hostile, sound
 from tests.hostile_models import HOSTILE, HOSTILE_WEIGHTS
+from tests.pretended_registry import Pretender, Reply, endless, saying, silent, trickling, version
 from tests.registries import NAME, OwnRegistry
 
 REFERENCE = f"models:/{NAME}@{CHAMPION}"
 PATIENCE = 240.0  # seconds; a machine may have much else to do
-Reply = Callable[[BaseHTTPRequestHandler], None]
-
-
-class Pretender:
-    """An HTTP server that replies to whatever a registry is asked."""
-
-    def __init__(self) -> None:
-        self.reply: Reply = silent
-        self.asked = threading.Event()
-        self.over = threading.Event()
-        pretender = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                pretender.asked.set()
-                self.server.over = pretender.over
-                with suppress(OSError):  # whoever asked is gone
-                    pretender.reply(self)
-
-            def log_message(self, *_: object) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.uri = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
-@pytest.fixture
-def pretender() -> Iterator[Pretender]:
-    made = Pretender()
-    yield made
-    made.over.set()
-    made.server.shutdown()
-    made.server.server_close()
-
-
-def silent(handler: BaseHTTPRequestHandler) -> None:
-    handler.server.over.wait(PATIENCE)
-
-
-def begun(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Type", "application/json")
-    handler.end_headers()
-    handler.wfile.write(b'{"model_version": {"name": "')
-
-
-def trickling(handler: BaseHTTPRequestHandler) -> None:
-    """Never silent for long, and never at an end."""
-    begun(handler)
-    while not handler.server.over.wait(0.1):
-        handler.wfile.write(b"x")
-
-
-def endless(handler: BaseHTTPRequestHandler) -> None:
-    begun(handler)
-    while not handler.server.over.wait(0.01):
-        handler.wfile.write(b"x" * 2**20)
-
-
-def saying(body: object, status: int = 200) -> Reply:
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-
-    def reply(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        handler.send_header("Content-Length", str(len(data)))
-        handler.end_headers()
-        handler.wfile.write(data)
-
-    return reply
-
-
-def version(**said: object) -> Reply:
-    """A well-formed answer, but for what is `said`."""
-    sound = {"name": NAME, "version": "1", "creation_timestamp": 1, "source": "/nowhere"}
-    tags = [{"key": DIGEST_TAG, "value": "0" * 64}]
-    return saying({"model_version": sound | {"tags": tags} | said})
 
 
 def models() -> Models:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,13 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from stream_app.core.errors import RegistryUnreachable
-from stream_app.model.artifact import load_artifact
 from stream_app.model.references import resolve
 from stream_app.model.registry import Registry
+from tests.pretended_registry import Pretender, Reply, saying, trickling
 from tests.registries import OwnRegistry
 from training.__main__ import app
-from training.refreshing.register import RunFacts
-from training.refreshing.register import register as register_model
+from training.refreshing import register as registering
+from training.refreshing.register import Registrar, RunFacts
 
 
 def register(model: str, config: Path, *more: str) -> Any:
@@ -77,7 +79,9 @@ def test_many_figures_are_told_in_few_requests(
 
     monkeypatch.setattr(MlflowClient, "log_batch", counted)
     facts = RunFacts("mail", {f"p{n}": n for n in range(150)}, {f"m{n}": n for n in range(170)})
-    register_model(load_artifact(registry.model(1)), registry.uri, None, facts)
+    registrar = Registrar(registry.uri)
+    assert registrar.registered("mail", "0" * 64) is None
+    registrar.add(str(registry.model(1)), "1", "0" * 64, asdict(facts))
     run = registry.client.get_run(requests[0])
     assert (len(run.data.params), len(run.data.metrics)) == (150, 170)
     assert len(requests) == 2
@@ -91,4 +95,34 @@ def test_the_first_registration_makes_the_registry(tmp_path: Path) -> None:
     assert Registry(uri).find("mail", "champion").version == "1"
     config.write_text('[registry]\nuri = "http://127.0.0.1:1"\n')
     with pytest.raises(RegistryUnreachable, match="did not take the model"):
+        register("builtin:reviews", config)
+
+
+def taking_nothing(handler: BaseHTTPRequestHandler) -> None:
+    """Knows the model, and has all the time in the world for a new version of it."""
+    known = {
+        "registered-models/search": {"registered_models": [{"name": "mail"}]},
+        "model-versions/search": {},
+        "experiments/get-by-name": {"experiment": {"experiment_id": "1", "name": "mail"}},
+    }
+    said = [body for path, body in known.items() if path in handler.path]
+    (saying(said[0]) if said else trickling)(handler)
+
+
+@pytest.mark.parametrize(
+    ("reply", "limit"),
+    [(trickling, "LOOK_UP_SECONDS"), (taking_nothing, "UPLOAD_SECONDS")],
+)
+def test_a_registry_that_takes_for_ever_is_given_up(
+    pretender: Pretender,
+    tmp_path: Path,
+    reply: Reply,
+    limit: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(registering, limit, 2.0)
+    pretender.reply = reply
+    config = tmp_path / "winnow.toml"
+    config.write_text(f'[registry]\nuri = "{pretender.uri}"\n')
+    with pytest.raises(RegistryUnreachable, match="has not answered for 2 s: check its server"):
         register("builtin:reviews", config)

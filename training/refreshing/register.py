@@ -1,6 +1,7 @@
 """A model becomes a version in MLflow's registry, with the run that made it.
 
-What is read back, and by whom, is in `stream_app.model.registry`.
+What is read back, and by whom, is in `stream_app.model.registry`. MLflow is talked to in a child
+process within limits, as there; run as a module, this is that process.
 """
 
 from __future__ import annotations
@@ -11,22 +12,30 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from stream_app.core.errors import WinnowError
 from stream_app.model.artifact import Artifact, ModelCard, load_artifact, write_card
-from stream_app.model.confined.registry import ConfinedRegistry
+from stream_app.model.confined.child import main
+from stream_app.model.confined.registry import ConfinedRegistry, Number
 from stream_app.model.registry import (
     DIGEST_TAG,
     RegisteredVersion,
+    Registry,
     mlflow_client,
     unreachable,
 )
 from training.fitting.model_files import copy_tokenizer
 from training.judging.card import README
+
+LOOK_UP_SECONDS = 120.0  # the first time the registry's tables are made meanwhile
+UPLOAD_SECONDS = 900.0
 
 _SQLITE = "sqlite:///"
 _FOLDER = "model"  # of a run's artifacts
@@ -34,6 +43,7 @@ _NOT_A_NAME = re.compile(r"[^\w./ -]")
 _LONGEST = 500  # characters of a parameter's value
 _BATCH = 100  # parameters that MLflow takes in one request
 _FIGURES = ("accuracy", "macro_f1", "calibration_error")
+_NUMBER, _PERHAPS = TypeAdapter(Number), TypeAdapter(Number | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,39 +87,63 @@ def register(
     tokenizer gets a copy of its own, and with it another digest. Raises RegistryUnreachable, and
     ModelError for a package that is missing.
     """
-    with _answering(registry_uri), TemporaryDirectory() as scratch:
-        client = _client(registry_uri)
+    with TemporaryDirectory() as scratch, closing(ConfinedRegistrar(registry_uri)) as registrar:
         whole = _with_tokenizer(artifact, Path(scratch) / _FOLDER)
-        version = _registered(client, run.name, whole.digest)
-        if version is None:
-            version = _new_version(client, registry_uri, whole, run)
+        version = registrar.registered(run.name, whole.digest) or registrar.add(whole, run)
         if alias is not None:
-            client.set_registered_model_alias(run.name, alias, version)
-    with closing(ConfinedRegistry(registry_uri)) as registry:
-        return registry.find(run.name, version)
+            registrar.point(run.name, alias, version)
+        return registrar.find(run.name, version)
 
 
-def _registered(client: Any, name: str, digest: str) -> str | None:
-    """The version of a registered model, created if missing, with these files."""
-    if not client.search_registered_models(f"name='{name}'"):
-        client.create_registered_model(name)
-    wanted = f"name='{name}' and tag.`{DIGEST_TAG}`='{digest}'"
-    found = client.search_model_versions(wanted)
-    return str(found[0].version) if found else None
+class ConfinedRegistrar(ConfinedRegistry):
+    """What `Registrar` has, within the limits of `ConfinedRegistry`."""
+
+    child = "training.refreshing.register"
+
+    def registered(self, name: str, digest: str) -> str | None:
+        """See Registrar."""
+        said = self._ask("registered", name, digest, seconds=LOOK_UP_SECONDS)
+        return self._checked(_PERHAPS, said)
+
+    def add(self, artifact: Artifact, run: RunFacts) -> str:
+        """A new version of the registered model `run.name`, with the artifact's files."""
+        asked = (str(artifact.path), artifact.card.version, artifact.digest, asdict(run))
+        return self._checked(_NUMBER, self._ask("add", *asked, seconds=UPLOAD_SECONDS))
 
 
-def _new_version(client: Any, uri: str, artifact: Artifact, run: RunFacts) -> str:
-    logged = client.create_run(_experiment(client, uri, run.name), run_name=artifact.card.version)
-    id_ = logged.info.run_id
-    _log_facts(client, id_, run)
-    client.log_text(id_, json.dumps(list(run.lineage), indent=2), "lineage.json")
-    for file in run.files:
-        client.log_artifact(id_, str(file))
-    client.log_artifacts(id_, str(artifact.path), _FOLDER)
-    client.set_terminated(id_)
-    source = f"{logged.info.artifact_uri}/{_FOLDER}"
-    tags = {DIGEST_TAG: artifact.digest}
-    return str(client.create_model_version(run.name, source, id_, tags=tags).version)
+class Registrar(Registry):
+    """What `Registry` has, and new versions. Creates a missing SQLite file."""
+
+    def registered(self, name: str, digest: str) -> str | None:
+        """The version of a registered model, created if missing, with these files."""
+        with _answering(self._uri):
+            if not self._client.search_registered_models(f"name='{name}'"):
+                self._client.create_registered_model(name)
+            wanted = f"name='{name}' and tag.`{DIGEST_TAG}`='{digest}'"
+            found = self._client.search_model_versions(wanted)
+        return str(found[0].version) if found else None
+
+    def add(self, folder: str, version: str, digest: str, facts: Mapping[str, Any]) -> str:
+        """A new version with the files of a folder; `facts` are those of a RunFacts."""
+        run, client = RunFacts(**facts), self._client
+        with _answering(self._uri):
+            logged = client.create_run(_experiment(client, self._uri, run.name), run_name=version)
+            id_ = logged.info.run_id
+            _log_facts(client, id_, run)
+            client.log_text(id_, json.dumps(list(run.lineage), indent=2), "lineage.json")
+            for file in run.files:
+                client.log_artifact(id_, str(file))
+            client.log_artifacts(id_, folder, _FOLDER)
+            client.set_terminated(id_)
+            source, tags = f"{logged.info.artifact_uri}/{_FOLDER}", {DIGEST_TAG: digest}
+            return str(client.create_model_version(run.name, source, id_, tags=tags).version)
+
+    @cached_property
+    def _client(self) -> Any:
+        if self._uri.startswith(_SQLITE):
+            file = Path(self._uri.removeprefix(_SQLITE))
+            file.resolve().parent.mkdir(parents=True, exist_ok=True)
+        return mlflow_client(self._uri)
 
 
 def _log_facts(client: Any, id_: str, run: RunFacts) -> None:
@@ -156,12 +190,6 @@ def _with_tokenizer(artifact: Artifact, folder: Path) -> Artifact:
     return load_artifact(folder)
 
 
-def _client(uri: str) -> Any:
-    if uri.startswith(_SQLITE):
-        Path(uri.removeprefix(_SQLITE)).resolve().parent.mkdir(parents=True, exist_ok=True)
-    return mlflow_client(uri)
-
-
 @contextmanager
 def _answering(uri: str) -> Iterator[None]:
     try:
@@ -170,3 +198,7 @@ def _answering(uri: str) -> Iterator[None]:
         raise
     except Exception as error:  # MLflow's own, SQLAlchemy's, requests', the object store's
         raise unreachable(uri, "did not take the model", error) from error
+
+
+if __name__ == "__main__":
+    main(Registrar)

@@ -25,8 +25,8 @@ TOLD = ("name", "version", "digest", "aliases", "source", "created")  # of a ver
 MESSAGE = 2000  # characters of an error
 
 
-def main() -> None:
-    """Answer until the questions end."""
+def main(asked: type[Registry] = Registry) -> None:
+    """Answer until the questions end, by the methods of `asked`."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print to stdout
     for kind, most in ((resource.RLIMIT_DATA, MEMORY_BYTES), (resource.RLIMIT_FSIZE, FILE_BYTES)):
@@ -34,7 +34,7 @@ def main() -> None:
             resource.setrlimit(kind, (most, most))
     with suppress(ModelError):  # reported with the first answer
         mlflow_client_class()
-    registry, questions = Registry(sys.argv[1]), Queue[str]()
+    registry, questions = asked(sys.argv[1]), Queue[str]()
     Thread(target=_read, args=(sys.stdin, questions), daemon=True).start()
     while True:
         print(json.dumps("ready"), file=answers, flush=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from typing import Annotated, TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -32,6 +32,7 @@ ANSWER_BYTES = 2**20
 ERRORS = {kind.__name__: kind for kind in (ModelError, NotRegistered, RegistryUnreachable)}
 
 Text = Annotated[str, Field(max_length=4096)]
+Number = Annotated[str, Field(pattern=r"^\d{1,18}$")]  # of a version
 
 
 class _Found(BaseModel):
@@ -40,7 +41,7 @@ class _Found(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Text
-    version: str = Field(pattern=r"^\d{1,18}$")
+    version: Number
     digest: Text
     aliases: tuple[Text, ...]
     source: Text
@@ -57,6 +58,8 @@ class ConfinedRegistry(Registry):
     Raises RegistryUnreachable if the registry is too slow or its answer is invalid, and ModelError
     if a model's files are too large. The child answers one question at a time.
     """
+
+    child: ClassVar[str] = "stream_app.model.confined.child"  # the module that it runs
 
     def __init__(self, uri: str) -> None:
         super().__init__(uri)
@@ -134,12 +137,12 @@ class ConfinedRegistry(Registry):
     def _ask(
         self,
         method: str,
-        *arguments: str | None,
+        *arguments: object,
         seconds: float | None = None,
         look: Callable[[], None] = lambda: None,
     ) -> object:
         """What the child's registry says, unchecked; `look` is called now and then meanwhile."""
-        question = json.dumps({"method": method, "arguments": arguments})
+        question = json.dumps({"method": method, "arguments": arguments}, default=str)
         with self._turn:
             try:
                 if self._child is None:
@@ -162,7 +165,7 @@ class ConfinedRegistry(Registry):
         return said.get("said")
 
     def _started(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "stream_app.model.confined.child", self._uri]
+        command = [sys.executable, "-m", self.child, self._uri]
         # a process group of its own, so that Ctrl-C reaches the worker only; the child ends with it
         child = subprocess.Popen(
             command,
