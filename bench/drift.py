@@ -41,7 +41,7 @@ def main() -> None:
     )
     known = labelled(artifact, corpus.validation, score(artifact, corpus.validation, "auto").logits)
     drift = load_drift(artifact) or Drift(
-        reference(artifact, known), projected_embeddings(artifact)
+        reference(artifact, known), projected_embeddings(artifact), artifact.card.problem
     )
     pools, shares = [], []
     for source, examples in corpus.test.items():

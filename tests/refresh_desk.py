@@ -112,8 +112,7 @@ output_topic = "{self.topic}.out"
         return max(self.work.glob("runs/*/report.txt")).read_text()
 
     def serving(self, alias: str = CHAMPION) -> Artifact:
-        reader = self.registry.reader
-        return reader.fetch(reader.find(NAME, alias), self.registry.folder / "cache")
+        return self.registry.serving(alias)
 
     def right(self, artifact: Artifact) -> float:
         """The share of new spam that a model recognises; none of it was ever corrected."""

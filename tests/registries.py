@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stream_app.model.artifact import load_artifact
-from stream_app.model.registry import DIGEST_TAG, Registry
+from stream_app.model.artifact import Artifact, load_artifact
+from stream_app.model.registry import CHAMPION, DIGEST_TAG, Registry
 from tests.tiny_model import add_tiny_head, save_tiny_albert
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ class OwnRegistry:
         from mlflow import MlflowClient  # seconds, which tests without a registry have no use for
 
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+    def serving(self, alias: str = CHAMPION) -> Artifact:
+        """The version of NAME that an alias points at."""
+        return self.reader.fetch(self.reader.find(NAME, alias), self.folder / "cache")
 
     def register(self, folder: Path, alias: str | None = None, digest: str | None = None) -> str:
         """A new version of NAME with the folder's files; its number."""

@@ -1,9 +1,10 @@
-"""`winnow correct`: a person says what would have been the right label."""
+"""`winnow correct`: a person says what would have been the right label, or labels."""
 
 from __future__ import annotations
 
 import getpass
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -15,12 +16,19 @@ from stream_app.core.settings import RouteSettings, Settings
 from stream_app.filter.corrections import feedback
 from stream_app.kafka.sending import sending
 from stream_app.kafka.topics import require_topics
+from stream_app.model.artifact import ModelCard
 from stream_app.model.references import resolve
 
 
 def correct(
     config: ConfigFile,
-    label: Annotated[str, typer.Option(metavar="NAME", help="The right one.")],
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="The right one; of several labels a text, one each."),
+    ] = None,
+    none: Annotated[
+        bool, typer.Option("--none", help="No label is right, of a model that gives several.")
+    ] = False,
     id_: Annotated[
         str,
         typer.Option("--id", metavar="ID", help="Of the label record: X-Winnow-Id of a mail."),
@@ -41,11 +49,10 @@ def correct(
     """
     settings = load_settings(config)
     chosen = _route(settings, route, id_)
-    labels = resolve(chosen.model, settings.registry).card.labels
-    if label not in labels:
-        raise ConfigError(f"--label {label}: route {chosen.name} has {', '.join(labels)}")
+    right = label or []
+    _check(right, none, chosen, resolve(chosen.model, settings.registry).card)
     about = id_ or sys.stdin.buffer.read(chosen.max_record_bytes + 1)
-    told = feedback(chosen, label, who or getpass.getuser(), about)
+    told = feedback(chosen, right, who or getpass.getuser(), about)
     topic = settings.feedback.topic
     require_topics(settings.kafka, [topic])
     with sending(settings.kafka, topic) as corrections:
@@ -53,7 +60,20 @@ def correct(
         corrections.finish()
     if corrections.refused:
         raise NoCorrection("too_large", f"the message is too large for {topic}")
-    typer.echo(f"{topic}: {chosen.name} is told that it is {label}", err=True)
+    said = ", ".join(right) or "none of its labels"
+    typer.echo(f"{topic}: {chosen.name} is told that it is {said}", err=True)
+
+
+def _check(right: Sequence[str], none: bool, route: RouteSettings, card: ModelCard) -> None:
+    """Raises ConfigError for labels that the model could not have given."""
+    if unknown := [label for label in right if label not in card.labels]:
+        raise ConfigError(f"--label {unknown[0]}: route {route.name} has {', '.join(card.labels)}")
+    if bool(right) == none:
+        raise ConfigError("give --label NAME, one for each label that is right, or --none")
+    if len(right) != 1 and card.problem == "single_label":
+        raise ConfigError(f"the model of route {route.name} gives each text one label: give one")
+    if len(set(right)) < len(right):
+        raise ConfigError("--label names one label twice")
 
 
 def _route(settings: Settings, name: str | None, id_: str) -> RouteSettings:

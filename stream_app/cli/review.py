@@ -6,7 +6,6 @@ import getpass
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +16,7 @@ from stream_app.cli.options import ConfigFile
 from stream_app.codecs import CODECS
 from stream_app.configuration import load_settings
 from stream_app.core.errors import ConfigError, RecordError
-from stream_app.core.feedback import Feedback
+from stream_app.core.feedback import told
 from stream_app.core.headers import CONFIDENCE, LABEL, mark_of, origin_id
 from stream_app.core.messages import Message, ParseSpec, Record
 from stream_app.core.settings import KafkaSettings, RouteSettings
@@ -25,10 +24,11 @@ from stream_app.kafka.connect import connected
 from stream_app.kafka.reading import partitions_of, read_topic
 from stream_app.kafka.sending import Sending, sending
 from stream_app.kafka.topics import require_topics
+from stream_app.model.artifact import ModelCard
 from stream_app.model.references import resolve
 
 SHOWN = 1500  # characters of a body
-SKIP, QUIT = "s", "q"
+SKIP, QUIT, NOTHING = "s", "q", "0"
 
 
 def review(
@@ -41,8 +41,9 @@ def review(
 ) -> None:
     """Label records of a route's review topic; answers go to the feedback topic.
 
-    The answer is the number of a label, s to skip the record, or q to stop. Records answered or
-    skipped are not shown again: a consumer group of the route remembers them.
+    The answer is the number of a label, s to skip the record, or q to stop; where a text may have
+    several labels all their numbers, or 0 for none. Records answered or skipped are not shown
+    again: a consumer group of the route remembers them.
     """
     settings = load_settings(config)
     chosen = settings.route(route)
@@ -50,18 +51,18 @@ def review(
         raise ConfigError(
             f"route {route} has nothing to review: set its review_share or review_unsure"
         )
-    labels = resolve(chosen.model, settings.registry).card.labels
+    card = resolve(chosen.model, settings.registry).card
     require_topics(settings.kafka, [chosen.review_topic, settings.feedback.topic])
-    ask = _asker(Console(highlight=False, markup=False), chosen, labels)
+    ask = _asker(Console(highlight=False, markup=False), chosen, card)
     with (
         _memory(settings.kafka, chosen) as memory,
         sending(settings.kafka, settings.feedback.topic) as feedback,
     ):
         try:
             for record in _unseen(settings.kafka, chosen, memory):
-                label = ask(record)
-                if label is not None:
-                    _send(feedback, record, label, route, who or getpass.getuser())
+                labels = ask(record)
+                if labels is not None:
+                    _send(feedback, record, labels, route, who or getpass.getuser())
                 _remember(memory, record)
         except typer.Abort:  # q, Ctrl-C, or the end of the input
             typer.echo("", err=True)
@@ -87,41 +88,38 @@ def _remember(memory: Any, record: Record) -> None:
     memory.commit({TopicPartition(*record.partition): commit})
 
 
-def _send(feedback: Sending, record: Record, label: str, route: str, who: str) -> None:
+def _send(feedback: Sending, record: Record, labels: Sequence[str], route: str, who: str) -> None:
     """The answer to the feedback topic, confirmed."""
-    mark = mark_of(record)
-    told = Feedback(
-        id=origin_id(record),
-        topic_id=mark.topic_id,
-        epoch=mark.epoch,
-        text=None,
-        label=label,
-        route=route,
-        who=who,
-        when=datetime.now(UTC),
-    )
-    feedback.send(str(told.id), told.encoded, told.key)
+    said = told(labels, route, who, id_=origin_id(record), mark=mark_of(record))
+    feedback.send(str(said.id), said.encoded, said.key)
     feedback.finish()
 
 
 def _asker(
-    console: Console, route: RouteSettings, labels: Sequence[str]
-) -> Callable[[Record], str | None]:
-    """Shows a record and asks: its label, None where it is skipped. Raises typer.Abort."""
-    numbers = {str(number): label for number, label in enumerate(labels, 1)}
+    console: Console, route: RouteSettings, card: ModelCard
+) -> Callable[[Record], Sequence[str] | None]:
+    """Shows a record and asks: its labels, None where it is skipped. Raises typer.Abort."""
+    several = card.problem == "multi_label"
+    numbers = {str(number): label for number, label in enumerate(card.labels, 1)}
     menu = "  ".join(f"{number} {label}" for number, label in numbers.items())
+    menu += f"  {NOTHING} none" if several else ""
 
-    def ask(record: Record) -> str | None:
+    def ask(record: Record) -> Sequence[str] | None:
         said = f"{record.header(LABEL)}, {float(record.header(CONFIDENCE) or 0):.0%}"
         console.rule(printable(f"{origin_id(record)}: {said}"))
         message = _parsed(record, route.format, route.parse_spec)
         console.print(printable(message.title), style="bold")
         console.print(printable(message.body[:SHOWN]))
         console.print(f"\n{menu}  {SKIP} skip  {QUIT} stop", style="cyan")
-        while (answer := typer.prompt("label").strip()) not in (*numbers, SKIP):
+        while (answer := typer.prompt("labels" if several else "label").strip()) != SKIP:
             if answer == QUIT:
                 raise typer.Abort
-        return numbers.get(answer)
+            chosen = answer.replace(",", " ").split()
+            if several and chosen == [NOTHING]:
+                return []
+            if chosen and set(chosen) <= set(numbers) and (several or len(chosen) == 1):
+                return [numbers[number] for number in dict.fromkeys(chosen)]
+        return None
 
     return ask
 

@@ -20,6 +20,9 @@ class ModelVersion(BaseModel):
     name: str
     version: str
     digest: str = Field(description="sha256 over the digests of the artifact's files")
+    problem: str = Field(
+        "single_label", description="`multi_label` where it gives a text any number of labels"
+    )
 
 
 class Source(BaseModel):

@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Sequence
 from traceback import format_tb
 
 from pydantic import ValidationError
 
 from stream_app.codecs import CODECS
 from stream_app.core.errors import NoCorrection, NoLabel, RecordError
-from stream_app.core.feedback import Feedback
+from stream_app.core.feedback import Feedback, told
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import FilterSettings, RouteSettings
 
@@ -58,12 +57,14 @@ class Corrections:
         self._metrics = metrics
         self._under_way = 0
 
-    async def take(self, route: RouteSettings, label: str, who: str, about: str | bytes) -> None:
+    async def take(
+        self, route: RouteSettings, labels: Sequence[str], who: str, about: str | bytes
+    ) -> None:
         """Pass on what is right for a record's id, or for a message. Raises NoCorrection."""
         self._under_way += 1
         try:
             self._check_room(who)
-            told = await asyncio.to_thread(feedback, route, label, who, about)
+            told = await asyncio.to_thread(feedback, route, labels, who, about)
             await self._pass_on(told)
         except NoCorrection as error:
             raise self.refused(route, error) from None
@@ -116,19 +117,18 @@ class Allowance:
         return is_there
 
 
-def feedback(route: RouteSettings, label: str, who: str, about: str | bytes) -> Feedback:
-    """The right label of a record, by its id, or of a message, by its words.
+def feedback(route: RouteSettings, labels: Sequence[str], who: str, about: str | bytes) -> Feedback:
+    """The right labels of a record, by its id, or of a message, by its words.
 
     Raises NoCorrection: `invalid`, `unreadable`, `too_large`.
     """
     try:
-        return Feedback(
-            id=_id(route, about) if isinstance(about, str) else None,
+        return told(
+            labels,
+            route.name,
+            who,
+            id_=_id(route, about) if isinstance(about, str) else None,
             text=_words(route, about) if isinstance(about, bytes) else None,
-            label=label,
-            route=route.name,
-            who=who,
-            when=datetime.now(UTC),
         )
     except ValidationError as error:  # whose text holds the values
         fields = ", ".join(sorted({str(part["loc"][0]) for part in error.errors() if part["loc"]}))

@@ -72,7 +72,8 @@ class Api:
         if not is_allowed(request, self._token):
             raise self._corrections.refused(route, NoCorrection("unauthorized", PROBLEMS[401]))
         about = given.get("id") or await _message(request, route)
-        await self._corrections.take(route, given.get("label", ""), given.get("who", ""), about)
+        labels = given.getall("label", [""])
+        await self._corrections.take(route, labels, given.get("who", ""), about)
         return web.Response(status=204)
 
     def _route(self, request: web.Request) -> RouteSettings:

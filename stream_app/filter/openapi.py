@@ -37,6 +37,7 @@ _PROBLEM = {
 }
 _REF = "#/components/schemas/"
 _STRING = {"schema": {"type": "string"}}
+_SEVERAL = {"schema": {"type": "array", "minItems": 1, "items": {"type": "string"}}}
 _ROUTE = {"name": "route", "in": "path", "required": True} | _STRING
 
 
@@ -71,10 +72,10 @@ def _labels() -> dict[str, Any]:
 
 
 def _corrections() -> dict[str, Any]:
-    given = {
-        "label": (True, "The right one"),
-        "who": (True, "The person who says so"),
-        "id": (False, "Of the label record; the message is then not needed"),
+    given: dict[str, tuple[bool, str, dict[str, Any]]] = {
+        "label": (True, "The right one; of several labels a text, one each", _SEVERAL),
+        "who": (True, "The person who says so", _STRING),
+        "id": (False, "Of the label record; the message is then not needed", _STRING),
     }
     return {
         "summary": "What would have been the right label of a message",
@@ -82,8 +83,8 @@ def _corrections() -> dict[str, Any]:
         "parameters": [
             _ROUTE,
             *(
-                {"name": name, "in": "query", "required": needed, "description": text} | _STRING
-                for name, (needed, text) in given.items()
+                {"name": name, "in": "query", "required": needed, "description": text} | schema
+                for name, (needed, text, schema) in given.items()
             ),
         ],
         "requestBody": _message(),

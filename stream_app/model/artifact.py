@@ -146,7 +146,12 @@ class Artifact:
     @property
     def version(self) -> ModelVersion:
         """The model's entry in a label record."""
-        return ModelVersion(name=self.card.name, version=self.card.version, digest=self.digest)
+        return ModelVersion(
+            name=self.card.name,
+            version=self.card.version,
+            digest=self.digest,
+            problem=self.card.problem,
+        )
 
     @property
     def tokenizer(self) -> Path:

@@ -2,7 +2,7 @@
 
 Five statistics of a labelled text, each a histogram or several in `drift.json`:
 
-    label       the label it got
+    label       the label it got; where it may have several, for each whether it got it
     confidence  of that label, calibrated
     tokens      how many the engine read
     unknown     the share of its tokens that the vocabulary does not know
@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from stream_app.core.errors import ModelError
 from stream_app.model.albert import read_embeddings
-from stream_app.model.artifact import DRIFT, Artifact
+from stream_app.model.artifact import DRIFT, Artifact, Problem
 from stream_app.model.checks.files import MIB, read_file
 
 Table = NDArray[np.float32]
@@ -45,10 +45,10 @@ CONFIDENCE_EDGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 class Labelled(NamedTuple):
-    """A text with its label: what drift is seen by."""
+    """A text with its labels: what drift is seen by. The confidence is that of the highest."""
 
     tokens: Sequence[int]
-    label: str
+    labels: tuple[str, ...]
     confidence: float
 
 
@@ -96,7 +96,8 @@ class DriftReference(BaseModel):
     @model_validator(mode="after")
     def _known(self) -> DriftReference:
         for name, histograms in self.statistics.items():
-            if COLUMNS.get(name) != len(histograms):
+            several = name == "label" and len(histograms) == len(self.labels)
+            if COLUMNS.get(name) != len(histograms) and not several:
                 raise ValueError(f"statistics: not so many histograms of {name[:40]!a}")
             if not all(sum(histogram.counts) for histogram in histograms):
                 raise ValueError(f"statistics: an empty histogram of {name}")
@@ -109,21 +110,32 @@ class Drift:
 
     reference: DriftReference
     table: Table
+    problem: Problem
 
     def scores(self, seen: Sequence[Labelled]) -> dict[str, float]:
-        """How far texts are from the reference, by statistic: the mean over its histograms.
+        """How far texts are from the reference, by statistic: the mean over its histograms, but of
+        several labels a text the one whose share moved most.
 
         A millisecond for a thousand texts and more: not for the event loop.
         """
-        found = measured(seen, self.reference.labels, self.reference.unknown, self.table)
+        known = self.reference
+        found = measured(seen, known.labels, self.problem, known.unknown, self.table)
         return {
-            name: float(np.mean([h.distance(x) for h, x in zip(hs, found[name].T, strict=True)]))
-            for name, hs in self.reference.statistics.items()
+            name: float(
+                (np.max if name == "label" else np.mean)(
+                    [h.distance(x) for h, x in zip(hs, found[name].T, strict=True)]
+                )
+            )
+            for name, hs in known.statistics.items()
         }
 
 
 def measured(
-    seen: Sequence[Labelled], labels: Sequence[str], unknown: int | None, table: Table
+    seen: Sequence[Labelled],
+    labels: Sequence[str],
+    problem: Problem,
+    unknown: int | None,
+    table: Table,
 ) -> Mapping[str, NDArray[np.float64]]:
     """float64 [texts, columns] of each statistic."""
     lengths = np.array([len(text.tokens) for text in seen])
@@ -132,13 +144,20 @@ def measured(
     unknowns = np.add.reduceat((ids == (-1 if unknown is None else unknown)).astype(float), starts)
     means = np.add.reduceat(table[ids], starts, axis=0) / lengths[:, None]
     columns = {
-        "label": np.array([labels.index(text.label) for text in seen]),
         "confidence": np.array([text.confidence for text in seen]),
         "tokens": lengths,
         "unknown": unknowns / lengths,
     }
     found = {name: values.astype(np.float64)[:, None] for name, values in columns.items()}
-    return {**found, "embedding": means.astype(np.float64)}
+    if problem == "single_label":
+        given = [[labels.index(text.labels[0])] for text in seen]
+    else:
+        given = [[label in text.labels for label in labels] for text in seen]
+    return {
+        "label": np.array(given, dtype=np.float64),
+        **found,
+        "embedding": means.astype(np.float64),
+    }
 
 
 def projected_embeddings(artifact: Artifact) -> Table:
@@ -167,7 +186,11 @@ def load_drift(artifact: Artifact) -> Drift | None:
         raise ModelError(f"{file} is no drift reference: {error.errors()[0]['msg']}") from None
     if reference.labels != artifact.card.labels:
         raise ModelError(f"{file} does not fit the labels of {artifact.card.name}")
-    return Drift(reference, projected_embeddings(artifact))
+    if artifact.card.problem == "multi_label" and len(reference.statistics.get("label", ())) == 1:
+        # made before, of each text's highest label, which need not be one that it was given
+        others = {name: hs for name, hs in reference.statistics.items() if name != "label"}
+        reference = reference.model_copy(update={"statistics": others})
+    return Drift(reference, projected_embeddings(artifact), artifact.card.problem)
 
 
 def _shares(counts: Sequence[int]) -> NDArray[np.float64]:

@@ -71,7 +71,7 @@ class DriftMonitor(Service):
         for work in works:
             made = work.prediction
             if work.model is champion and made is not None and made.scored:
-                window.add(Labelled(work.tokens, made.label, made.confidence))
+                window.add(Labelled(work.tokens, made.labels, made.confidence))
         if window.closes(self._clock()) and not self._closed.full():
             self._closed.put_nowait((route, self._open.pop(route)))
 

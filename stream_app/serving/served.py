@@ -71,4 +71,5 @@ class ModelLoader:
             ) from error
         encoder = Encoder(tokenizer, card.preparation, head, load_familiarity(artifact))
         classifier = Classifier(engine, card, canary, self.failed)
-        return ServedModel(version, tokens, encoder, engine, classifier, drift)
+        told = version.model_copy(update={"problem": card.problem})  # a registry does not say it
+        return ServedModel(told, tokens, encoder, engine, classifier, drift)

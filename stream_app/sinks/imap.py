@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from stream_app.core.errors import ConfigError, ImapError, ImapRefused, SinkError
+from stream_app.core.label_record import LabelRecord
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import ImapSettings
 from stream_app.imap.account import Account
@@ -79,7 +80,7 @@ class MailMover:
         others = Counter[str]()
         for label in labels:
             place = place_of(label.headers)
-            target = self._targets.get(label.decision)
+            target = target_of(label, self._targets)
             if place is None or place.account != self._settings.account:
                 others["foreign"] += 1
             elif target in (None, place.mailbox) or place.mailbox not in self._settings.mailboxes:
@@ -116,3 +117,10 @@ class MailMover:
 
     def _count(self, outcome: str, labels: int = 1) -> None:
         self._labels.labels(outcome).inc(labels)
+
+
+def target_of(label: LabelRecord, targets: Mapping[str, str]) -> str | None:
+    """The mailbox of a label's decision; of several decisions of the highest that has one."""
+    by_score = sorted(label.decisions, key=lambda name: -label.scores.get(name, 0.0))
+    found = (targets.get(name) for name in (label.decision, *by_score))
+    return next(filter(None, found), None)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stream_app.core.feedback import Feedback
+from stream_app.core.label_record import ModelVersion
 from tests.browser.page import Page
 from tests.dashboard_rig import Stage
 
@@ -62,6 +63,33 @@ def test_a_reader_types_the_token_and_corrects_a_label(
         "reviews",
         "dashboard",
     )
+
+
+def test_of_several_labels_a_reader_says_all_that_are_right(
+    guarded: Stage, page: Page, seen_by_axe: Any
+):
+    record = guarded.send(guarded.topic("reviews"), b'{"text": "It broke, and they paid me back."}')
+    guarded.label(
+        "positive",
+        "several",
+        id=record,
+        labels=["neutral", "positive"],
+        decisions=["positive"],
+        model=ModelVersion(name="tags", version="1", digest="0" * 64, problem="multi_label"),
+    )
+    page.open(f"{guarded.url}/?route=reviews&by=product&value=several&range=15m")
+    if "token" in page.text("#token-dialog"):
+        open_with(page, TOKEN)
+    page.until(lambda: "neutral 5%, positive 90%" in page.text("#last"), "the scores of both")
+    assert page.text("#last .chip") == "positive", "which alone may be acted on"
+    assert "counts for each of its labels" in page.text("#mix-note")
+    page.find("#last button").click()
+    page.until(lambda: "they paid me back" in page.text("#text-body"), "the text")
+    assert seen_by_axe() == []
+    page.find("#right option[value=positive]").click()  # it is chosen already: no more
+    page.find("#right option[value=negative]").click()
+    page.find("#correction button[type=submit]").click()
+    page.until(lambda: "Sent: it is negative, neutral." in page.text("#text-dialog"), "both")
 
 
 def test_a_text_that_is_gone_is_said(guarded: Stage, page: Page):

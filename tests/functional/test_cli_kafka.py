@@ -383,6 +383,10 @@ def test_a_correction_names_the_record_or_has_the_words(place: Place) -> None:
     ("arguments", "stdin", "error", "said"),
     [
         (["--label", "sapm", "--id", "mail/0/1"], b"", ConfigError, "ham, spam"),
+        (["--label", "spam", "--label", "ham"], b"", ConfigError, "gives each text one label"),
+        (["--none"], b"", ConfigError, "gives each text one label"),
+        (["--none", "--label", "spam"], b"", ConfigError, "or --none"),
+        ([], b"", ConfigError, "give --label NAME"),
         (["--label", "spam", "--id", "other/0/1"], b"", NoCorrection, "no record"),
         (["--label", "spam", "--id", "{name}/x"], b"", NoCorrection, "see id"),
         (["--label", "spam"], b"", NoCorrection, "not an e-mail"),

@@ -110,12 +110,19 @@ class TestItems:
 
     def test_a_decision_has_its_feed_and_several_labels_have_theirs(self, news: News):
         news.effect.write(news.label(rss("one"), decision="unsure"))
-        news.effect.write(news.label(rss("two"), labels=["sports", "money"]))
-        assert [news.titles(feed) for feed in ("sports", "money", "unsure")] == [
+        both = {"labels": ["sports", "money", "law"], "decisions": ["sports", "money"]}
+        scores = {"sports": 0.9, "money": 0.8, "law": 0.6}
+        news.effect.write(news.label(rss("two"), **both, scores=scores))
+        news.effect.write(news.label(rss("none"), labels=[], decision="none"))
+        assert [news.titles(feed) for feed in ("sports", "money", "law", "unsure", "none")] == [
             ["two"],
             ["two"],
+            [],
             ["one"],
+            ["none"],
         ]
+        [item] = news.store.latest("news", "money")
+        assert (item.label, item.confidence) == ("money", 0.8)
 
     def test_a_later_label_moves_an_item_and_an_earlier_one_does_not(self, news: News):
         [label] = news.label(rss("one"))

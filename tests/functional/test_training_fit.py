@@ -218,14 +218,18 @@ def test_a_text_can_have_several_labels(folder: Path, tmp_path: Path) -> None:
         tiny.replace("max_tokens", 'problem = "multi_label"\nmax_tokens')
         .replace("epochs = 6", "epochs = 12")
         .replace("learning_rate = 0.005", "learning_rate = 0.002")
+        + "[ngrams]\nwords = 1\nbits = 12\n[decide]\nfalse_positives = { spam = 0.05 }\n"
         + '[[sources]]\nfile = "several.csv"\nuse = "split"\nterms = "ours"\n'
     )
     given = ("--data", tmp_path, "--encoder", folder / "encoder", "--out", tmp_path / "out")
     card = fit("fit", "--recipe", str(recipe), *map(str, given)).card
     assert card.problem == "multi_label"
     assert set(card.thresholds) == {"ham", "spam"}
+    assert set(card.decide_at) == {"spam"}
+    assert card.training["ngrams"]["texts"] == card.data[0]["rows"]["train"]
     figures = card.evaluation["test"]["several.csv"]
     assert figures["per_label"]["spam"]["f1"] > 0.9
+    assert set(figures["intervals"]) == {"accuracy", "micro_f1", "macro_f1"}
     assert figures["rows"] == card.data[0]["rows"]["test"]
 
 

@@ -88,7 +88,7 @@ def test_a_pull_reads_the_words_and_goes_on_where_the_last_one_ended(
     assert names == [f"feedback-{n}.{end}" for n in ("0-2", "2-4") for end in ("json", "parquet")]
     whole = read_set(tmp_path / "set", pulls(tmp_path / "set"))
     assert (whole.superseded, whole.contradicted) == (1, 0)  # ada changed her mind
-    assert {(c.title, c.body, c.label, c.who) for c in whole.corrections} == {
+    assert {(c.title, c.body, *c.labels, c.who) for c in whole.corrections} == {
         ("mail 3", "the words of 3", "ham", "ada"),
         ("mail 4", "the words of 4", "spam", "ada"),
         ("", "words nobody sent", "ham", "bob"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -12,6 +13,7 @@ from stream_app.model.artifact import Artifact, load_artifact, write_card
 from stream_app.model.ngrams import Features, NgramHead
 from tests.refresh_desk import old_ham, old_spam
 from tests.tiny_model import RARE, save_tiny_albert
+from training.judging.evaluate import known_labels
 from training.recipe import Recipe
 from training.refreshing.champion.card_recipe import recipe_of
 from training.refreshing.champion.reservoir import Seen
@@ -47,8 +49,8 @@ HAM = [old_ham(n) for n in range(200)]
 SPAM = [old_spam(n) for n in range(100)]
 
 
-def correction(number: int, body: str, label: str, id_: str | None = None) -> Correction:
-    return Correction(id_, "", body, label, "ada", NOW, number, 0, number)
+def correction(number: int, body: str, *labels: str, id_: str | None = None) -> Correction:
+    return Correction(id_, "", body, labels, "ada", NOW, number, 0, number)
 
 
 def test_only_what_the_champion_is_sure_of_is_learnt_and_tested(
@@ -63,11 +65,35 @@ def test_only_what_the_champion_is_sure_of_is_learnt_and_tested(
     assert any(UNSURE in e.text for e in corpus.unlabelled), "drift is measured from all"
 
 
+def test_of_several_labels_those_are_learnt_that_the_champion_is_sure_of(
+    champion: Artifact, recipe: Recipe
+) -> None:
+    several = {"problem": "multi_label", "temperature": 0.5}
+    tagger = replace(champion, card=champion.card.model_copy(update=several))
+    both = [f"{text} good" for text in SPAM]
+    given = [correction(n, f"{UNSURE} {n} {n * n}", "ham", "spam") for n in range(20)]
+    corpus = champion_set(
+        tagger,
+        given,
+        seen(*HAM, *both),
+        recipe.model_copy(update={"problem": "multi_label"}),
+    )
+    every = [*corpus.train, *corpus.validation, *corpus.test[RESERVOIR]]
+    of_ham = [e for e in every if e.text in HAM]
+    assert {e.labels for e in of_ham} == {("ham",)}, "nothing is said of spam: it is not sure"
+    assert all(np.isnan(e.belief[1]) and e.belief[0] >= 0.99 for e in of_ham)
+    known = known_labels(of_ham, tagger.card.labels)
+    assert known is not None
+    assert known.tolist() == [[True, False]] * len(of_ham)
+    corrected = [e for e in every if e.source == FEEDBACK]
+    assert {(e.labels, e.belief) for e in corrected} == {(("ham", "spam"), ())}
+
+
 def test_a_correction_of_a_recent_record_replaces_what_the_champion_says(
     champion: Artifact, recipe: Recipe
 ) -> None:
     given = [
-        correction(n, text, "spam", f"mail/0/{n}" if n % 2 else None)
+        correction(n, text, "spam", id_=f"mail/0/{n}" if n % 2 else None)
         for n, text in enumerate(HAM[:60])
     ]
     corpus = champion_set(

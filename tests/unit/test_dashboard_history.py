@@ -169,6 +169,29 @@ def test_net_sentiment_is_of_decisions(kept: History, views: Views):
     assert (found["total"], found["total_unsure"]) == (6, 1)
 
 
+def test_a_record_counts_for_each_of_its_labels_and_once(kept: History, views: Views):
+    model = {"name": "topics", "version": "1", "digest": "x", "problem": "multi_label"}
+
+    def told(number: int, labels: str, decisions: str, decision: str) -> Sighting:
+        given = {"labels": list(labels), "decisions": list(decisions), "decision": decision}
+        return label(number, "a", **given, model=model, scores={"a": 0.9, "b": 0.8, "c": 0.7})
+
+    both, part, none = told(1, "ab", "ab", "a"), told(2, "ab", "b", "b"), told(3, "", "", "none")
+    kept.add([both, part, none, told(4, "ac", "", "unsure")], {}, NOW)
+    found = views.route("reviews", RANGES["1h"], NOW)
+    assert (found["total"], found["total_unsure"], found["several"]) == (4, 1, True)
+    shares = {name: share * 4 for name, share in found["measured"].items() if share}
+    assert shares == {"a": 1, "b": 2, "none": 1}
+    [row] = views.by("reviews", "product", RANGES["1h"], NOW, "b")
+    assert (row["n"], row["measure"]) == (4, 0.5)
+    assert part.shown is not None
+    assert part.shown["several"]
+    assert part.shown["labels"] == [
+        {"name": "a", "score": 0.9, "decided": False},
+        {"name": "b", "score": 0.8, "decided": True},
+    ]
+
+
 def test_what_moved_most_comes_first_and_one_review_does_not_top_it(kept: History, views: Views):
     before, mixed = 90 * 60, ["positive", "negative"]
     sightings = [

@@ -37,7 +37,7 @@ TOKEN = {"Authorization": "Bearer secret"}
 
 def line(number: int, route: str = "reviews") -> tuple[int, dict[str, Any]]:
     told = {"id": f"r/0/{number}", "route": route, "choices": ["positive", "negative"]}
-    return number, told | {"fields": {"product": "kettle"}}
+    return number, told | {"fields": {"product": "kettle"}, "several": False}
 
 
 @asynccontextmanager
@@ -145,6 +145,9 @@ async def test_only_texts_of_the_routes_own_input_are_read(tmp_path: Path, label
         (b'{"route": "reviews", "id": "r/0/1", "label": "no such label"}', "no such label"),
         (b'{"route": "reviews", "id": "somewhere else", "label": "negative"}', "no label"),
         (b'{"route": "reviews", "id": "r/0/1", "label": "x", "more": 1}', "route, id and label"),
+        (b'{"route": "reviews", "id": "r/0/1", "labels": ["no such label"]}', "no such label"),
+        (b'{"route": "reviews", "id": "r/0/1", "labels": []}', "gives each text one label"),
+        (b'{"route": "reviews", "id": "r/0/1", "label": "a", "labels": []}', "or labels"),
     ],
 )
 async def test_a_correction_that_makes_no_sense_is_refused(tmp_path: Path, body: bytes, said: str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -17,7 +18,7 @@ from stream_app.core.errors import ModelError
 from stream_app.core.messages import Prediction
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import DriftSettings
-from stream_app.model.artifact import load_artifact, write_card
+from stream_app.model.artifact import Artifact, load_artifact, write_card
 from stream_app.model.drift_reference import (
     Drift,
     Histogram,
@@ -45,7 +46,7 @@ def labelled(rows: int, seed: int = 0, spam: float = 0.3, rare: float = 0.0) -> 
         ids = chance.integers(4, 15, chance.integers(3, 20))
         ids[chance.random(len(ids)) < rare] = 1
         label = "spam" if chance.random() < spam else "ham"
-        made.append(Labelled(ids.tolist(), label, float(chance.beta(8, 1))))
+        made.append(Labelled(ids.tolist(), (label,), float(chance.beta(8, 1))))
     return made
 
 
@@ -57,7 +58,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def drift(folder: Path) -> Drift:
     artifact = load_artifact(folder)
-    return Drift(reference(artifact, labelled(ROWS)), projected_embeddings(artifact))
+    known = reference(artifact, labelled(ROWS))
+    return Drift(known, projected_embeddings(artifact), "single_label")
 
 
 def test_texts_of_the_same_kind_are_near(drift: Drift):
@@ -74,6 +76,40 @@ def test_what_changed_is_told_by_its_statistic(
 ):
     found = drift.scores(labelled(1000, 1, **kind))
     assert {name for name, score in found.items() if score > 0.25} == statistics
+
+
+@pytest.fixture(scope="module")
+def several(folder: Path) -> Artifact:
+    artifact = load_artifact(folder)
+    return replace(artifact, card=artifact.card.model_copy(update={"problem": "multi_label"}))
+
+
+def tagged(rows: int, seed: int, ham: float = 0.5, spam: float = 0.2) -> list[Labelled]:
+    """Texts that have each of two labels, or none, by chance."""
+    chance = np.random.default_rng(seed)
+    shares = {"ham": ham, "spam": spam}
+    return [
+        text._replace(labels=tuple(x for x, share in shares.items() if chance.random() < share))
+        for text in labelled(rows, seed)
+    ]
+
+
+def test_of_several_labels_a_text_the_share_of_each_is_watched(several: Artifact):
+    known = reference(several, tagged(ROWS, 0))
+    assert len(known.statistics["label"]) == 2
+    drift = Drift(known, projected_embeddings(several), "multi_label")
+    assert max(drift.scores(tagged(1000, seed))["label"] for seed in range(1, 50)) < 0.05
+    assert drift.scores(tagged(1000, 1, spam=0.5))["label"] > 0.25, "that of one moved"
+    assert drift.scores(tagged(1000, 1, ham=0.1))["label"] > 0.25
+
+
+def test_a_reference_of_highest_labels_says_nothing_of_several(several: Artifact, tmp_path: Path):
+    folder = save_tiny_albert(tmp_path)
+    written = reference(load_artifact(folder), labelled(ROWS))
+    (folder / "drift.json").write_text(written.model_dump_json())
+    loaded = load_drift(replace(several, path=folder))
+    assert loaded is not None
+    assert set(loaded.scores(tagged(100, 1))) == set(written.statistics) - {"label"}
 
 
 def test_chance_is_taken_off_whatever_the_window():

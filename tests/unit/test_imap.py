@@ -19,8 +19,10 @@ from stream_app.imap.connection import Connection
 from stream_app.imap.place import HEADER, Place, place_of
 from stream_app.imap.session import Session
 from stream_app.pipeline.dead_letter import dead_letter
+from stream_app.sinks.imap import target_of
 from tests.filter_answers import labelled
 from tests.hostile_imap import Answer, hostile_server
+from tests.labels import a_label
 
 TEXT = "a word of the mail"
 
@@ -285,3 +287,12 @@ class TestPlace:
         again = Record(Partition("mail", 0), 6, None, b"x", replay_headers(lies))
         for record in (came, again):
             assert place_of(cloud_event_headers(labelled(), record.headers)) == place
+
+
+def test_of_several_decisions_the_highest_that_has_a_mailbox_moves_a_mail() -> None:
+    several = {"labels": ["a", "b", "c"], "decisions": ["a", "b", "c"], "decision": "c"}
+    label = a_label(scores={"a": 0.7, "b": 0.8, "c": 0.9}, **several)
+    assert target_of(label, {"a": "A", "b": "B"}) == "B"
+    assert target_of(label, {"c": "C", "b": "B"}) == "C"
+    assert target_of(a_label(decision="spam"), {"spam": "Junk"}) == "Junk", "of an older record"
+    assert target_of(a_label(decision="unsure"), {"spam": "Junk"}) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,7 +29,8 @@ def taught(head: NgramHead, given: Sequence[tuple[str, tuple[float, float]]]) ->
     texts = [text for text, _ in given]
     ones = np.ones(len(texts))
     targets = np.array([target for _, target in given])
-    return Taught(texts, head.logits(texts).astype(float), ones, targets, ones)
+    logits = head.logits(texts).astype(float)
+    return Taught(texts, logits, ones, targets, ones, "single_label")
 
 
 def spam(head: NgramHead, texts: Sequence[str]) -> float:
@@ -67,5 +69,20 @@ def test_the_weaker_the_less_it_moves(head: NgramHead) -> None:
 def test_calibrated_logits_count_as_they_are_served(head: NgramHead) -> None:
     """Twice the divisor makes half of a logit, so the head has to move further for the same."""
     given = taught(head, [*believed(head, OLD), *((text, SPAM) for text in NEW)])
-    halved = Taught(given.texts, given.logits, given.divisors * 2, given.targets, given.weights)
+    halved = replace(given, divisors=given.divisors * 2)
     assert spam(moved(head, halved, 10), NEW) > spam(moved(head, given, 10), NEW)
+
+
+def test_of_several_labels_each_is_learnt_by_itself_and_what_nobody_says_is_not(
+    head: NgramHead,
+) -> None:
+    """A tag is added to texts of which nothing is said about the other label."""
+    only = [(text, (float("nan"), 1.0)) for text in NEW]
+    known = 1 / (1 + np.exp(-head.logits(OLD)))
+    held = [(text, (float(a), float(b))) for text, (a, b) in zip(OLD, known, strict=True)]
+    several = replace(taught(head, [*held, *only]), problem="multi_label")
+    after = moved(head, several, 10)
+    assert after.logits(NEW)[:, 1].min() > 1 > head.logits(NEW)[:, 1].max()
+    assert np.abs(after.logits(NEW)[:, 0] - head.logits(NEW)[:, 0]).max() < 0.2
+    assert np.abs(after.logits(OLD) - head.logits(OLD)).max() < 0.3
+    assert np.isfinite(after.scale).all()

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from training.recipe import Gates
 from training.refreshing import gates
-from training.refreshing.gates import GATES, Candidate, Compared, Evidence, Opinion, judge, shifts
+from training.refreshing.gates import GATES, Candidate, Evidence, judge, shifts
+from training.refreshing.opinions import Compared, Opinion, sure
 from training.refreshing.outcome import told
 from training.refreshing.run_folder import Plan
 
@@ -22,11 +24,10 @@ LABELS = ("ham", "spam")
 def opinion(
     predicted: Sequence[int], confidence: float = 0.9, undecided: Sequence[int] = ()
 ) -> Opinion:
-    decided = np.ones(len(predicted), bool)
+    given = np.eye(2, dtype=bool)[np.array(predicted, int)]
+    decided = given.copy()
     decided[list(undecided)] = False
-    return Opinion(
-        np.array(predicted, int), np.full(len(predicted), confidence, np.float32), decided
-    )
+    return Opinion(np.where(given, confidence, 1 - confidence).astype(np.float32), given, decided)
 
 
 def compared(
@@ -37,7 +38,8 @@ def compared(
     slices: dict[str, Sequence[str]] | None = None,
 ) -> Compared:
     opinions = opinion(champion, confidence), opinion(challenger, confidence)
-    return Compared(LABELS, np.array(truth, int), *opinions, slices or {})
+    right = np.eye(2, dtype=bool)[np.array(truth, int)]
+    return Compared(LABELS, "single_label", right, np.ones_like(right), *opinions, slices or {})
 
 
 def flipped(truth: Sequence[int], rows: Sequence[int]) -> list[int]:
@@ -189,3 +191,66 @@ def test_a_change_of_shares_is_told() -> None:
     before, after = {"ham": 90, "spam": 10}, {"ham": 60, "spam": 38, "new": 2}
     shifted = shifts("base label", before, after)
     assert shifted == ["base label 'ham': 90% -> 60%", "base label 'spam': 10% -> 38%"]
+
+
+TOPICS = ("a", "b", "c")
+TAGS = np.random.default_rng(1).random((600, 3)) < (0.5, 0.3, 0.1)
+
+
+def topics(given: NDArray[np.bool_], score: float = 0.95) -> Opinion:
+    return Opinion(np.where(given, score, 1 - score).astype(np.float32), given, given)
+
+
+def tagged(champion: NDArray[np.bool_], challenger: NDArray[np.bool_], **more: Any) -> Compared:
+    opinions = topics(champion), topics(challenger)
+    truth = TAGS[: len(champion)]
+    return Compared(TOPICS, "multi_label", truth, np.ones_like(truth), *opinions, **more)
+
+
+def slipped(column: int, rows: slice) -> NDArray[np.bool_]:
+    """The tags, but for one in some rows."""
+    found = TAGS.copy()
+    found[rows, column] ^= True
+    return found
+
+
+def test_of_several_labels_all_have_to_be_right_and_each_counts_for_itself() -> None:
+    pair = tagged(slipped(0, slice(100)), slipped(2, slice(50, 150)))
+    assert pair.right(pair.champion).sum() == pair.right(pair.challenger).sum() == 500
+    assert pair.gain().sum() == 0
+    assert pair.gain_of(1).sum() == 0
+    assert pair.gain_of(0).sum() > 0 > pair.gain_of(2).sum()
+    assert len(pair.gain_of(2)) < 250, "texts without the label, not given it, say nothing of it"
+    added = pair.use(pair.champion) - TAGS.sum(axis=1)
+    assert (added[100:] == 0).all()
+    assert (added[:100] == -1).all(), "a wrong one counts as much as one that is missing"
+
+
+def test_a_label_that_is_not_found_any_more_has_collapsed() -> None:
+    rare = tagged(TAGS, TAGS & np.array([True, True, False]))
+    of_topics = Candidate(TOPICS, 1000, 100.0)
+    judged = evidence(frozen=rare, champion=of_topics, challenger=of_topics)
+    reason = next(gate.reason for gate in judge(judged, Gates()) if "slice" in gate.name)
+    assert reason.startswith("collapsed: c -100.0% of ")
+    assert "not worse on frozen test" in failed(judged)
+    same = replace(judged, frozen=tagged(TAGS, TAGS), invented=tagged(TAGS[:0], TAGS[:0]))
+    assert failed(same) == []
+
+
+def test_what_is_not_known_is_nobodys_mistake() -> None:
+    pair = tagged(slipped(0, slice(300)), TAGS)
+    blind = replace(pair, known=np.ones_like(TAGS) & np.array([False, True, True]))
+    assert blind.right(blind.champion).all()
+    assert (blind.use(blind.champion) == blind.use(blind.challenger)).all()
+    assert len(blind.gain_of(0)) == 0
+    assert blind.calibration_error(blind.champion) == pytest.approx(0.05, abs=0.001)
+
+
+def test_of_several_labels_a_model_is_sure_of_one_and_not_of_another() -> None:
+    scores = np.array([[0.995, 0.5, 0.004], [0.6, 0.4, 0.02]])
+    assert sure(scores, "multi_label").tolist() == [[True, False, True], [False] * 3]
+    assert sure(scores, "single_label").tolist() == [[True] * 3, [False] * 3]
+    pair = tagged(slipped(0, slice(100)), TAGS)
+    certain = replace(pair, champion=topics(slipped(0, slice(100)), 0.995))
+    assert certain.denied(certain.champion).sum() == 100
+    assert not pair.denied(pair.champion).any()

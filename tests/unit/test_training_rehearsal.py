@@ -18,7 +18,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def correction(number: int, body: str, label: str = "spam", who: str = "ada") -> Correction:
-    return Correction(f"mail/0/{number}", "", body, label, who, NOW, number, 0, number)
+    return Correction(f"mail/0/{number}", "", body, (label,), who, NOW, number, 0, number)
 
 
 def new_words(number: int) -> str:

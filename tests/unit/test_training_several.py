@@ -11,7 +11,7 @@ from training.judging.calibrate import as_choices
 from training.judging.decisions import acted_on, decided
 from training.judging.evaluate import Scored
 from training.judging.figures import measure, measure_short
-from training.judging.thresholds import given_out_of_fold, with_thresholds
+from training.judging.thresholds import Folded, given_out_of_fold, with_thresholds
 from training.recipe import Decide
 
 CARD = ModelCard(name="topics", version="1", labels=("a", "b", "c"), problem="multi_label")
@@ -33,7 +33,7 @@ def scored(rows: int, noise: float = 1.5, seed: int = 0) -> Scored:
 
 
 def test_a_threshold_is_where_the_f1_is_best() -> None:
-    card = with_thresholds(CARD, scored(4000))
+    card = with_thresholds(CARD, [scored(4000)])
     assert card.thresholds["c"] < 0.2 < card.thresholds["a"]
     plain, tuned = (measure(scored(4000, seed=1), each) for each in (CARD, card))
     assert tuned["per_label"]["c"]["f1"] > plain["per_label"]["c"]["f1"] + 0.1
@@ -46,15 +46,29 @@ def test_a_threshold_is_never_one_that_a_card_cannot_have(logit: float, tmp_path
     logits = np.full((2, 2), logit, np.float32)
     found = with_thresholds(
         CARD.model_copy(update={"labels": ("a", "b")}),
-        Scored(logits, truth, np.full(2, 9), tokens=2, seconds=1),
+        [Scored(logits, truth, np.full(2, 9), tokens=2, seconds=1)],
     )
     assert all(0 < each < 1 for each in found.thresholds.values())
     assert ModelCard.model_validate(found.model_dump()) == found
 
 
+def test_a_single_word_is_not_given_every_label_because_nothing_is_sure_of_it() -> None:
+    """Evidence pulls scores of few words to a half, above the low threshold of a rare label."""
+    card, whole = CARD.model_copy(update={"evidence": 200.0}), scored(4000)
+    chance = np.random.default_rng(7)
+    blind = chance.normal((0, -2, -4), 1.0, (1000, 3)).astype(np.float32)
+    truth = scored(1000, seed=8).truth
+    words = Scored(blind, truth, np.ones(1000, np.int64), 1000, 1)
+    alone, both = (with_thresholds(card, kinds) for kinds in ([whole], [whole, words]))
+    many, few = (acted_on(words, each).sum(axis=1).mean() for each in (alone, both))
+    assert few < many
+    assert measure(words, both)["micro_f1"] >= measure(words, alone)["micro_f1"]
+
+
 def test_a_label_that_no_text_has_or_every_text_has_no_threshold() -> None:
     truth = np.array([[True, False, True], [True, False, False]])
-    found = with_thresholds(CARD, Scored(np.zeros((2, 3), np.float32), truth, np.full(2, 9), 2, 1))
+    zeros = np.zeros((2, 3), np.float32)
+    found = with_thresholds(CARD, [Scored(zeros, truth, np.full(2, 9), 2, 1)])
     assert set(found.thresholds) == {"c"}
 
 
@@ -63,8 +77,8 @@ def test_thresholds_of_other_folds_are_not_better_than_they_are() -> None:
     chance = np.random.default_rng(4)
     truth = chance.random((40, 3)) < 0.1
     nothing = Scored(chance.normal(size=(40, 3)).astype(np.float32), truth, np.full(40, 9), 40, 1)
-    own = measure(nothing, with_thresholds(CARD, nothing))["macro_f1"]
-    given = given_out_of_fold(CARD, nothing, np.arange(40) % 5)
+    own = measure(nothing, with_thresholds(CARD, [nothing]))["macro_f1"]
+    given = given_out_of_fold(CARD, Folded(nothing, np.arange(40) % 5))
     assert metrics.f1_of_several(truth, given)["macro_f1"] < own - 0.05
 
 
@@ -101,7 +115,7 @@ def test_short_texts_are_told_of_too() -> None:
 def test_each_label_has_a_bar_that_few_texts_without_it_reach(most: float) -> None:
     held = scored(4000)
     card, told = decided(
-        with_thresholds(CARD, held), Decide(false_positives=dict.fromkeys("abc", most)), [held]
+        with_thresholds(CARD, [held]), Decide(false_positives=dict.fromkeys("abc", most)), [held]
     )
     passes = acted_on(held, card)
     for column, label in enumerate("abc"):

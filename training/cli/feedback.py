@@ -33,6 +33,7 @@ def pull(
     from training.refreshing.feedback_pull import pull as run
 
     settings, chosen = load_route(config, route)
-    labels = resolve(chosen.model, settings.registry).card.labels
-    pulled = run(FeedbackSource(settings.kafka, settings.feedback.topic, chosen, labels), out)
+    card, topic = resolve(chosen.model, settings.registry).card, settings.feedback.topic
+    source = FeedbackSource(settings.kafka, topic, chosen, card.labels, card.problem)
+    pulled = run(source, out)
     tell(pulled.model_dump(mode="json") if pulled else {"counts": {"read": 0}}, report)

@@ -110,8 +110,9 @@ def _corrections(given: Given, reading: Reading) -> list[Labelled]:
 
     settings, route = load_route(given.config, given.feedback)
     labels = given.labels or sorted({name for each in reading.found for name in each.labels})
-    source = FeedbackSource(settings.kafka, settings.feedback.topic, route, labels)
+    topic, problem = settings.feedback.topic, reading.problem
+    source = FeedbackSource(settings.kafka, topic, route, labels, problem)
     with tempfile.TemporaryDirectory() as folder:
         pull(source, Path(folder))
         found = read_set(Path(folder), pulls(Path(folder))).corrections
-    return [Labelled(Message(title=each.title, body=each.body), (each.label,)) for each in found]
+    return [Labelled(Message(title=each.title, body=each.body), each.labels) for each in found]

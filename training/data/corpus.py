@@ -42,7 +42,8 @@ class Example:
     language: str = ""
     source: str = ""
     times: int = 1  # that it counts in training
-    belief: tuple[float, ...] = ()  # a model's scores of it, by which it is learnt, not by a label
+    # a model's scores of it, by which it is learnt, not by a label; NaN where none is to be learnt
+    belief: tuple[float, ...] = ()
 
     @property
     def label(self) -> str:

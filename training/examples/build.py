@@ -34,7 +34,7 @@ from training.judging import metrics
 from training.judging.card import write_cards
 from training.judging.evaluate import Scored, int8_agreement, labels_given, true_labels
 from training.judging.figures import measure
-from training.judging.thresholds import given_out_of_fold
+from training.judging.thresholds import Folded, given_out_of_fold
 
 MAX_TOKENS = 256
 TEST = "cross-validation"  # the name of its figures in a card
@@ -88,10 +88,12 @@ def fit(job: Job) -> Artifact:
         job.progress("fitting on every text")
         _write(job, fit_probe(learnt, how))
     scored = _scored(found.examples, judged.logits(how), truth, ids)
-    card = calibrated(card, scored, _short(job, model, learnt, judged, how))
+    short = _short(job, model, learnt, judged, how)
+    card = calibrated(card, scored, short.scored)
     card, bars = barred(card, found, scored, job.false_positives)
     if card.problem == "multi_label":
-        scored = replace(scored, given=given_out_of_fold(card, scored, judged.fold_of))
+        whole = Folded(scored, judged.fold_of)
+        scored = replace(scored, given=given_out_of_fold(card, whole, [short]))
     evaluation = {"engine": ENGINE, TFIDF: _tfidf(judged, scored, card)} | bars
     training = _training(job, learnt, how)
     card = card.model_copy(update={"training": training, "evaluation": evaluation})
@@ -135,7 +137,9 @@ def _tfidf(judged: Judged, scored: Scored, card: ModelCard) -> dict[str, Any]:
     theirs = replace(scored, logits=judged.tfidf, given=None)
     several = card.problem == "multi_label"
     given = (
-        given_out_of_fold(plain, theirs, judged.fold_of) if several else labels_given(theirs, plain)
+        given_out_of_fold(plain, Folded(theirs, judged.fold_of))
+        if several
+        else labels_given(theirs, plain)
     )
     right = (given == scored.truth).all(axis=1)
     interval = metrics.exact_interval(int(right.sum()), len(right))
@@ -143,12 +147,13 @@ def _tfidf(judged: Judged, scored: Scored, card: ModelCard) -> dict[str, Any]:
     return found | (metrics.f1_of_several(scored.truth, given) if several else {})
 
 
-def _short(job: Job, model: Artifact, learnt: Learnable, judged: Judged, how: Settings) -> Scored:
+def _short(job: Job, model: Artifact, learnt: Learnable, judged: Judged, how: Settings) -> Folded:
     """Texts cut short, each scored by a model that has not learnt from it."""
     cuts: list[Example] = []
     every: list[TokenIds] = []
     logits = [np.zeros((0, len(model.card.labels)), np.float32)]
-    for rest, held in judged.folds:
+    fold: list[int] = []
+    for number, (rest, held) in enumerate(judged.folds):
         cut = shortened([job.found.examples[row] for row in held.tolist()], 1, seed=1)
         texts = [example.text for example in cut]
         ids = Tokenizer(model).encode(texts)
@@ -156,7 +161,10 @@ def _short(job: Job, model: Artifact, learnt: Learnable, judged: Judged, how: Se
         logits.append(probe.logits(texts, embeddings(job.encoder, ids)))
         cuts += cut
         every += ids
-    return _scored(cuts, np.concatenate(logits), true_labels(cuts, model.card), every)
+        fold += [number] * len(cut)
+    truth = true_labels(cuts, model.card)
+    scored = _scored(cuts, np.concatenate(logits), truth, every)
+    return Folded(scored, np.array(fold, dtype=np.int64))
 
 
 def _scored(

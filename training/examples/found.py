@@ -77,7 +77,7 @@ def examples_of(
     told["corrections"] = len(corrected)
     one = {text: next(iter(said)) for text, said in by_text.items() if text and len(said) == 1}
     told["contradicting"] = sum(len(said) > 1 for said in by_text.values())
-    problem: Problem = "multi_label" if reading.lists else "single_label"
+    problem = reading.problem
     examples = [
         Example(text, labels, language(text), SOURCE)
         for text, labels in one.items()

@@ -17,6 +17,7 @@ from typing import Any
 from stream_app.codecs import CODECS
 from stream_app.core.errors import ConfigError, RecordError, SourceError
 from stream_app.core.messages import Message, ParseSpec
+from stream_app.model.artifact import Problem
 from training.data.readers import LABEL_SEPARATOR
 from training.examples.tables import Row, columns, is_table, read_rows
 
@@ -53,6 +54,11 @@ class Reading:
     unreadable: int = 0
     unlabelled: int = 0
     lists: bool = False  # whether any message has several labels, or a list of none
+
+    @property
+    def problem(self) -> Problem:
+        """What they teach a model: to give a text one label, or any number."""
+        return "multi_label" if self.lists else "single_label"
 
 
 def read(path: Path, fields: Fields) -> Reading:

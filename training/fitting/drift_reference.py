@@ -61,15 +61,16 @@ def labelled(
     """The examples as a drift monitor sees them."""
     ids = Tokenizer(artifact).encode([example.text for example in examples])
     made = decide(logits, artifact.card, lengths(ids))
-    return [Labelled(i, p.label, p.confidence) for i, p in zip(ids, made, strict=True)]
+    return [Labelled(i, p.labels, p.confidence) for i, p in zip(ids, made, strict=True)]
 
 
 def reference(artifact: Artifact, seen: Sequence[Labelled]) -> DriftReference:
     """Histograms of labelled texts: ten bins of as many texts each, where no edges are given."""
-    labels, unknown = artifact.card.labels, _unknown_id(artifact)
-    found = measured(seen, labels, unknown, projected_embeddings(artifact))
+    card, unknown = artifact.card, _unknown_id(artifact)
+    labels, several = card.labels, card.problem == "multi_label"
+    found = measured(seen, labels, card.problem, unknown, projected_embeddings(artifact))
     given = {
-        "label": np.arange(len(labels) - 1) + 0.5,
+        "label": np.array([0.5]) if several else np.arange(len(labels) - 1) + 0.5,
         "confidence": np.array(CONFIDENCE_EDGES),
         "unknown": np.array(UNKNOWN_EDGES),
     }

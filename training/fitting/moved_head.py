@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix, diags
+from scipy.special import expit, log_softmax
 
+from stream_app.model.artifact import Problem
 from stream_app.model.ngrams import NgramHead
 from training.fitting.ngrams import matrix, rarity, rounded
 
@@ -25,14 +27,15 @@ _ITERATIONS = 200
 @dataclass(frozen=True, slots=True)
 class Taught:
     """Texts to learn from. `logits` [texts, labels] are the model's own, which `divisors` [texts]
-    calibrate; `targets` [texts, labels] are the probabilities to learn, and each text counts
-    `weights` [texts] times."""
+    calibrate; `targets` [texts, labels] are the probabilities to learn, where the problem is
+    multi-label NaN for none, and each text counts `weights` [texts] times."""
 
     texts: list[str]
     logits: NDArray[np.float64]
     divisors: NDArray[np.float64]
     targets: NDArray[np.float64]
     weights: NDArray[np.float64]
+    problem: Problem
 
 
 def moved(head: NgramHead, taught: Taught, strength: float) -> NgramHead:
@@ -60,14 +63,12 @@ def _change(features: csr_matrix, taught: Taught, strength: float) -> NDArray[np
     shape = features.shape[1], taught.targets.shape[1]
     known = taught.logits / taught.divisors[:, None]
     transposed = features.T.tocsr()
+    cross_entropy = _of_one if taught.problem == "single_label" else _of_several
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         change = flat.reshape(shape)
-        logits = known + features @ change
-        top = logits.max(axis=1, keepdims=True)
-        normalizer = top + np.log(np.exp(logits - top).sum(axis=1, keepdims=True))
-        each = (taught.targets * (normalizer - logits)).sum(axis=1)
-        wrong = (np.exp(logits - normalizer) - taught.targets) * taught.weights[:, None]
+        each, wrong = cross_entropy(known + features @ change, taught.targets)
+        wrong *= taught.weights[:, None]
         total = strength * (taught.weights @ each) + (flat @ flat) / 2
         return float(total), (strength * (transposed @ wrong) + change).ravel()
 
@@ -75,3 +76,20 @@ def _change(features: csr_matrix, taught: Taught, strength: float) -> NDArray[np
         loss, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS}
     )
     return np.asarray(found.x.reshape(shape))
+
+
+Floats = NDArray[np.float64]
+
+
+def _of_one(logits: Floats, targets: Floats) -> tuple[Floats, Floats]:
+    """Cross-entropy [texts] of logits [texts, labels], and its gradient by them."""
+    said = log_softmax(logits, axis=1)
+    return -(targets * said).sum(axis=1), np.exp(said) - targets
+
+
+def _of_several(logits: Floats, targets: Floats) -> tuple[Floats, Floats]:
+    """The same, summed over the labels of which something is to be learnt."""
+    taught = ~np.isnan(targets)
+    wanted = np.where(taught, targets, 0.0)
+    each = np.where(taught, np.logaddexp(0, logits) - wanted * logits, 0.0)
+    return each.sum(axis=1), np.where(taught, expit(logits) - wanted, 0.0)

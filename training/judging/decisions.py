@@ -73,7 +73,8 @@ def passed(decisions: Mapping[str, Any], source: str) -> tuple[int, int]:
 
 
 def held_out(card: ModelCard, label: str, parts: Sequence[Scored]) -> Held:
-    """Scored texts as `label` sees them, by the card's calibration and its `familiar_at`."""
+    """Scored texts as `label` sees them, by the card's calibration and its `familiar_at`; those of
+    which it is known whether they have it."""
     column = card.labels.index(label)
     found = []
     for part in parts:
@@ -82,11 +83,14 @@ def held_out(card: ModelCard, label: str, parts: Sequence[Scored]) -> Held:
         if part.familiarities is not None and card.familiar_at is not None:
             speaks &= part.familiarities >= card.familiar_at
         said = scores[:, column].astype(np.float64).round(_DIGITS)
-        found.append(np.where(speaks, said, 0))
+        source = np.asarray(part.slices["source"], dtype=np.str_)
+        found.append(
+            Held(np.where(speaks, said, 0), part.truth[:, column], source).at(part.of_label(column))
+        )
     return Held(
-        np.concatenate(found),
-        np.concatenate([part.truth[:, column] for part in parts]),
-        np.concatenate([np.asarray(part.slices["source"], dtype=np.str_) for part in parts]),
+        np.concatenate([held.scores for held in found]),
+        np.concatenate([held.right for held in found]),
+        np.concatenate([held.source for held in found]),
     )
 
 

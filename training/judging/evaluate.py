@@ -32,7 +32,8 @@ class Scored:
     rows may be sliced, and their familiarities [rows], None where the model measures none.
 
     `given` [rows, labels] is what they are given where that is not for one card to say: out of
-    fold, by the thresholds of other texts."""
+    fold, by the thresholds of other texts. `known` [rows, labels] is of which labels the truth is
+    known, all where it is None; the others are no figure's business."""
 
     logits: NDArray[np.float32]
     truth: NDArray[np.bool_]
@@ -42,6 +43,12 @@ class Scored:
     slices: Mapping[str, Sequence[str]] = field(default_factory=dict)
     familiarities: NDArray[np.float64] | None = None
     given: NDArray[np.bool_] | None = None
+    known: NDArray[np.bool_] | None = None
+
+    def of_label(self, column: int) -> NDArray[np.bool_]:
+        """[rows]: whether it is known if the label is true."""
+        whole = np.ones(len(self.truth), dtype=np.bool_)
+        return whole if self.known is None else self.known[:, column]
 
 
 def score(
@@ -69,20 +76,31 @@ def score(
         logits[rows] = scores(loaded, [ids[row] for row in rows], prior)
     seconds = time.perf_counter() - started
     loaded.close()
-    known = np.array(familiarity.scores(texts, ids)) if familiarity else None
+    familiar = np.array(familiarity.scores(texts, ids)) if familiarity else None
     slices = {
         "length": metrics.length_slices([len(text.split()) for text in texts]),
         "language": [example.language for example in examples],
         "source": [example.source for example in examples],
     }
-    return Scored(logits, truth, lengths(ids), sum(map(len, ids)), seconds, slices, known)
+    return Scored(
+        logits,
+        truth,
+        lengths(ids),
+        sum(map(len, ids)),
+        seconds,
+        slices,
+        familiar,
+        known=known_labels(examples, artifact.card.labels),
+    )
 
 
 def labels_given(scored: Scored, card: ModelCard) -> NDArray[np.bool_]:
-    """[rows, labels]: what the texts are given, by the card where `scored` does not say it."""
-    if scored.given is not None:
-        return scored.given
-    return given(probabilities(scored.logits, card, scored.lengths), card)
+    """[rows, labels]: what the texts are given, by the card where `scored` does not say it; nothing
+    where the truth is not known."""
+    found = scored.given
+    if found is None:
+        found = given(probabilities(scored.logits, card, scored.lengths), card)
+    return found if scored.known is None else found & scored.known
 
 
 def rows_of(scored: Scored, rows: NDArray[np.bool_]) -> Scored:
@@ -95,6 +113,7 @@ def rows_of(scored: Scored, rows: NDArray[np.bool_]) -> Scored:
         slices={},
         familiarities=None,
         given=None if scored.given is None else scored.given[rows],
+        known=None if scored.known is None else scored.known[rows],
     )
 
 
@@ -108,6 +127,16 @@ def true_labels(examples: Sequence[Example], card: ModelCard) -> NDArray[np.bool
                 raise ModelError(f"{card.name} has no label {label!r}; it has {card.labels}")
             truth[row, number[label]] = True
     return truth
+
+
+def known_labels(examples: Sequence[Example], labels: Sequence[str]) -> NDArray[np.bool_] | None:
+    """[rows, labels]: of which labels the truth is known, None for all of all: of a text that a
+    model labelled itself those that it was sure of."""
+    known = np.ones((len(examples), len(labels)), dtype=bool)
+    for row, example in enumerate(examples):
+        if example.belief:
+            known[row] = ~np.isnan(example.belief)
+    return None if known.all() else known
 
 
 def int8_agreement(artifact: Artifact, tests: Iterable[Sequence[Example]]) -> float | None:

@@ -101,8 +101,9 @@ def plots(scored: Scored, card: ModelCard) -> dict[str, Any]:
     """What a page draws: curves of each label, and reliability before and after calibration."""
     scores = probabilities(scored.logits, card, scored.lengths)
     found = {
-        label: metrics.curves(scores[:, column], scored.truth[:, column])
+        label: metrics.curves(scores[at, column], scored.truth[at, column])
         for column, label in enumerate(card.labels)
+        for at in [scored.of_label(column)]
     }
     return {
         "curves": {label: points for label, points in found.items() if points},
@@ -154,10 +155,11 @@ def per_label(judged: Judged) -> Figures:
         "per_label": {
             label: {
                 **{n: metrics.rounded(col[row]) for n, col in zip(names, shares, strict=True)},
-                **metrics.ranking(scores[:, row], truth[:, row]),
+                **metrics.ranking(scores[at, row], truth[at, row]),
                 "rows": int(counts[row]),
             }
             for row, label in enumerate(judged.card.labels)
+            for at in [judged.scored.of_label(row)]
         }
     }
 
@@ -253,7 +255,8 @@ def _confidence(scored: Scored, card: ModelCard) -> tuple[NDArray[np.float32], N
     """Scores, and whether they came true: of the best label, or in multi-label of every label."""
     scores, truth = probabilities(scored.logits, card, scored.lengths), scored.truth
     if card.problem == "multi_label":
-        return scores.ravel(), truth.ravel()
+        known = np.ones_like(truth) if scored.known is None else scored.known
+        return scores[known], truth[known]
     return scores.max(axis=1), truth[np.arange(len(truth)), scores.argmax(axis=1)]
 
 

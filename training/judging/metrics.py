@@ -91,7 +91,7 @@ def intervals_of_several(
     `truth` and `predicted` are [rows, labels]."""
     rows = len(truth)
     right = int((truth == predicted).all(axis=1).sum())
-    counted = np.concatenate([truth & predicted, truth * 1 + predicted], axis=1)
+    counted = np.concatenate([truth & predicted, truth + 1.0 * predicted], axis=1)
     chance = np.random.default_rng(1)
     drawn = np.concatenate(
         [

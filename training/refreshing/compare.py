@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from stream_app.model.artifact import NGRAMS, WEIGHTS, Artifact
+from stream_app.model.artifact import NGRAMS, WEIGHTS, Artifact, ModelCard
 from stream_app.model.decision import probabilities
 from training.data.corpus import Example
 from training.judging.decisions import acted_on
-from training.judging.evaluate import Scored, score
-from training.refreshing.gates import Candidate, Compared, Opinion
+from training.judging.evaluate import Scored, known_labels, labels_given, score
+from training.refreshing.gates import Candidate
+from training.refreshing.opinions import Compared, Opinion
 
 _SPEED_TEXTS = 256
 # in turn; each model's fastest counts, since whatever disturbs makes it slower
@@ -43,6 +46,7 @@ def joined(pairs: Mapping[str, Compared]) -> Compared:
     return replace(
         several[0],
         truth=np.concatenate([pair.truth for pair in several]),
+        known=np.concatenate([pair.known for pair in several]),
         champion=_joined([pair.champion for pair in several]),
         challenger=_joined([pair.challenger for pair in several]),
         slices=slices,
@@ -80,32 +84,64 @@ def _compared(
     engine: str,
 ) -> Compared:
     old, new = (score(each, _unlabelled(examples), engine) for each in (champion, challenger))
+    shape = len(examples), len(labels)
+    truth = [[label in example.labels for label in labels] for example in examples]
     return Compared(
         labels=labels,
-        truth=np.array([labels.index(example.label) for example in examples], np.int64),
+        problem=champion.card.problem,
+        truth=np.array(truth, np.bool_).reshape(shape),
+        known=_known(examples, champion.card, labels),
         champion=_opinion(champion, old, labels),
         challenger=_opinion(challenger, new, labels),
         slices=new.slices,
     )
 
 
+def _known(
+    examples: Sequence[Example], champion: ModelCard, labels: Sequence[str]
+) -> NDArray[np.bool_]:
+    """What the champion says of a text, it says of its own labels alone."""
+    own = known_labels(examples, champion.labels)
+    if own is None:
+        return np.ones((len(examples), len(labels)), np.bool_)
+    others = np.array([not example.belief for example in examples])
+    return _among(labels, champion, own, others[:, None])
+
+
 def _opinion(artifact: Artifact, scored: Scored, labels: Sequence[str]) -> Opinion:
-    scores = probabilities(scored.logits, artifact.card, scored.lengths)
-    own = np.array([labels.index(label) for label in artifact.card.labels])
-    return Opinion(own[scores.argmax(axis=1)], scores.max(axis=1), acted_on(scored, artifact.card))
+    card = artifact.card
+    scores = probabilities(scored.logits, card, scored.lengths)
+    unheard = np.float32(0 if card.problem == "single_label" else 0.5)  # of it nothing is sure
+    return Opinion(
+        _among(labels, card, scores, unheard),
+        *(
+            _among(labels, card, found, np.False_)
+            for found in (labels_given(scored, card), acted_on(scored, card))
+        ),
+    )
+
+
+def _among(
+    labels: Sequence[str], card: ModelCard, own: NDArray[Any], otherwise: Any
+) -> NDArray[Any]:
+    """[rows, labels] of [rows, labels of the card], `otherwise` in the columns of other labels."""
+    found = np.empty((len(own), len(labels)), own.dtype)
+    found[:] = otherwise
+    found[:, [labels.index(label) for label in card.labels]] = own
+    return found
 
 
 def _joined(opinions: Sequence[Opinion]) -> Opinion:
     return Opinion(
-        np.concatenate([opinion.predicted for opinion in opinions]),
-        np.concatenate([opinion.confidence for opinion in opinions]),
+        np.concatenate([opinion.scores for opinion in opinions]),
+        np.concatenate([opinion.given for opinion in opinions]),
         np.concatenate([opinion.decided for opinion in opinions]),
     )
 
 
 def _unlabelled(examples: Sequence[Example]) -> list[Example]:
     """A model need not know the labels of the texts that it is asked about."""
-    return [replace(example, labels=()) for example in examples]
+    return [replace(example, labels=(), belief=()) for example in examples]
 
 
 def _parts(artifact: Artifact) -> tuple[str | None, int]:

@@ -18,6 +18,7 @@ from stream_app.core.messages import Message, Partition, Record
 from stream_app.core.settings import KafkaClientSettings, RouteSettings
 from stream_app.kafka.reading import Offsets, Reader, reading
 from stream_app.kafka.topics import require_topics
+from stream_app.model.artifact import Problem
 from training.refreshing.feedback_set import (
     Correction,
     Pull,
@@ -48,21 +49,23 @@ class _Outcomes:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackSource:
-    """The route whose feedback to read, its topics and its labels."""
+    """The route whose feedback to read, its topics and its model's labels; of these a text has one,
+    or where the problem is multi-label any number."""
 
     kafka: KafkaClientSettings
     topic: str
     route: RouteSettings
     labels: Sequence[str]
+    problem: Problem = "single_label"
 
 
 def pull(source: FeedbackSource, folder: Path) -> Pull | None:
     """Read the feedback since the last pull into `folder`; None without any.
 
     Unusable feedback is counted by reason and named in the manifest, and does not end the pull:
-    `malformed`, `unknown_label`, `foreign_id` (no record of the route's input), `expired` or
-    `absent` (the record is not there any more, or never was), `other_log` (another record has its
-    place), `unreadable` (it has no text).
+    `malformed`, `unknown_label`, `not_one_label`, `foreign_id` (no record of the route's input),
+    `expired` or `absent` (the record is not there any more, or never was), `other_log` (another
+    record has its place), `unreadable` (it has no text).
     Raises ConfigError for a folder of other feedback, BrokerError and SourceError.
     """
     before = pulls(folder)
@@ -110,8 +113,10 @@ def _understood(
             continue
         if feedback.route != source.route.name:
             outcomes.counts["other_route"] += 1
-        elif feedback.label not in source.labels:
+        elif not set(feedback.right) <= set(source.labels):
             outcomes.refuse("unknown_label", record)
+        elif len(feedback.right) != 1 and source.problem == "single_label":
+            outcomes.refuse("not_one_label", record)
         elif feedback.id and _place(feedback.id)[0].topic != source.route.input_topic:
             outcomes.refuse("foreign_id", record)
         else:
@@ -173,7 +178,7 @@ def _correction(record: Record, feedback: Feedback, message: Message) -> Correct
         id=feedback.id,
         title=message.title,
         body=message.body,
-        label=feedback.label,
+        labels=feedback.right,
         who=feedback.who,
         when=feedback.when,
         logged=record.timestamp or 0,

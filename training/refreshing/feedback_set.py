@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,7 +28,7 @@ _COLUMNS = pa.schema(
         ("id", pa.string()),
         ("title", pa.string()),
         ("body", pa.string()),
-        ("label", pa.string()),
+        ("labels", pa.list_(pa.string())),
         ("who", pa.string()),
         ("when", pa.timestamp("us", "UTC")),
         ("logged", pa.int64()),
@@ -39,13 +40,13 @@ _COLUMNS = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """One message's right label, and where that was said: `partition` and `offset` are of the
-    feedback topic, `logged` is its record's timestamp, milliseconds since the epoch."""
+    """One message's right labels, in order, and where that was said: `partition` and `offset` are
+    of the feedback topic, `logged` is its record's timestamp, milliseconds since the epoch."""
 
     id: str | None
     title: str
     body: str
-    label: str
+    labels: tuple[str, ...]
     who: str
     when: datetime
     logged: int
@@ -137,7 +138,7 @@ def read_set(folder: Path, of: Iterable[Pull]) -> FeedbackSet:
         file = folder / f"{pull.name}.parquet"
         if not file.is_file() or sha256(file) != pull.sha256:
             raise SourceError(f"{file} is missing or was changed: restore it, or pull again")
-        every.extend(Correction(**row) for row in pq.read_table(file).to_pylist())
+        every.extend(map(_correction, pq.read_table(file).to_pylist()))
     kept = last_of_each(every)
     return FeedbackSet(kept, len(every) - len(kept), _contradicted(every))
 
@@ -152,14 +153,20 @@ def tally(corrections: Iterable[Correction]) -> dict[str, Mapping[str, int]]:
     """How many of each label, and of each source."""
     kept = list(corrections)
     return {
-        "labels": dict(sorted(Counter(each.label for each in kept).items())),
+        "labels": dict(sorted(Counter(name for each in kept for name in each.labels).items())),
         "sources": dict(sorted(Counter(each.who for each in kept).items())),
     }
 
 
+def _correction(row: dict[str, Any]) -> Correction:
+    """A row of the table; those of 0.2 have one label."""
+    labels = (row.pop("label"),) if "label" in row else tuple(row.pop("labels"))
+    return Correction(**row, labels=labels)
+
+
 def _contradicted(corrections: Iterable[Correction]) -> int:
     """Messages on which sources disagree; one source may change its mind."""
-    said: dict[str, dict[str, str]] = {}
+    said: dict[str, dict[str, tuple[str, ...]]] = {}
     for each in sorted(corrections, key=lambda each: each.order):
-        said.setdefault(each.about, {})[each.who] = each.label
+        said.setdefault(each.about, {})[each.who] = each.labels
     return sum(len(set(labels.values())) > 1 for labels in said.values())

@@ -7,59 +7,18 @@ right or wrong adds no noise.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.judging.calibrate import calibration_error
 from training.judging.metrics import exact_interval
 from training.recipe import Gates
+from training.refreshing.opinions import Compared, Opinion
 
 _RESAMPLES = 10_000
 _TAIL = 0.05  # one-sided: a bound is wrong once in twenty
 _SMALLEST_SLICE = 20  # rows: fewer say nothing
-SURE = 0.99  # a score at which a model is sure
-
-
-@dataclass(frozen=True, slots=True)
-class Opinion:
-    """A model's answers: the index of its label `predicted` [rows], and its confidence:
-    `confidence` [rows], calibrated. `decided` [rows]: whether the label is also the decision."""
-
-    predicted: NDArray[np.int64]
-    confidence: NDArray[np.float32]
-    decided: NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """Two models' opinions of the same texts, whose true labels are `truth` [rows], as indexes.
-
-    `slices` group rows by a property, such as their length.
-    """
-
-    labels: Sequence[str]
-    truth: NDArray[np.int64]
-    champion: Opinion
-    challenger: Opinion
-    slices: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-    @property
-    def rows(self) -> int:
-        return len(self.truth)
-
-    def right(self, opinion: Opinion) -> NDArray[np.bool_]:
-        """[rows]: whether the label is as it should be."""
-        return np.asarray(opinion.predicted == self.truth, dtype=np.bool_)
-
-    def use(self, opinion: Opinion) -> NDArray[np.int64]:
-        """[rows]: 1 where the decision is right, 0 where there is none, -1 where it is wrong."""
-        return opinion.decided * (2 * self.right(opinion).astype(np.int64) - 1)
-
-    def gain(self) -> NDArray[np.int64]:
-        """[rows]: 1 where only the challenger is right, -1 where only the champion is."""
-        return self.right(self.challenger).astype(np.int64) - self.right(self.champion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +100,8 @@ def sources_agree(evidence: Evidence, limits: Gates) -> Verdict:
 def labels_can_be_believed(evidence: Evidence, limits: Gates) -> Verdict:
     """Corrections that both models are sure are wrong, without having learnt them, mostly are."""
     pair = evidence.held_out
-    doubted = _contradicts(pair, pair.champion) & _contradicts(pair, pair.challenger)
-    hits = int(doubted.sum())
+    doubted = pair.denied(pair.champion) & pair.denied(pair.challenger)
+    hits = int(doubted.any(axis=1).sum())
     least = exact_interval(hits, pair.rows)[0] if pair.rows else 0.0
     reason = (
         f"both models are sure that {hits} of {pair.rows} held-out corrections are wrong: at least "
@@ -173,24 +132,23 @@ def not_worse_on_frozen_test(evidence: Evidence, limits: Gates) -> Verdict:
 
 def no_slice_collapses(evidence: Evidence, limits: Gates) -> Verdict:
     """A slice collapses when it loses more than it may, and more than chance explains."""
-    gain = evidence.frozen.gain()
     fallen = [
-        f"{name} {gain[rows].mean():+.1%} of {rows.sum()}"
-        for name, rows in _slices(evidence.frozen)
-        if gain[rows].mean() < -limits.max_slice_loss and _bounds(gain[rows])[1] < 0
+        f"{name} {gain.mean():+.1%} of {len(gain)}"
+        for name, gain in _slices(evidence.frozen)
+        if gain.mean() < -limits.max_slice_loss and _bounds(gain)[1] < 0
     ]
     return not fallen, f"collapsed: {', '.join(fallen)}" if fallen else "none did"
 
 
 def is_calibrated(evidence: Evidence, limits: Gates) -> Verdict:
     pair = evidence.frozen
-    before, after = _calibration(pair, pair.champion), _calibration(pair, pair.challenger)
+    before, after = (pair.calibration_error(o) for o in (pair.champion, pair.challenger))
     most = max(limits.max_calibration_error, before)
     return after <= most, f"calibration error {before:.3f} -> {after:.3f} (at most {most:.3f})"
 
 
 def few_false_positives(evidence: Evidence, limits: Gates) -> Verdict:
-    return _spared(evidence, evidence.frozen, limits.false_positives, _labelled)
+    return _spared(evidence, evidence.frozen, limits.false_positives, lambda opinion: opinion.given)
 
 
 def few_wrong_decisions(evidence: Evidence, limits: Gates) -> Verdict:
@@ -282,22 +240,18 @@ def _told(pair: Compared, more: str) -> str:
     return f"{before:.2%} -> {after:.2%} of {pair.rows} texts are right; {more}"
 
 
-def _slices(pair: Compared) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Every slice that is large enough: those given, and the texts of each label."""
-    found = {label: pair.truth == index for index, label in enumerate(pair.labels)}
+def _slices(pair: Compared) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """The gain of every slice that is large enough: those given, and each label's."""
+    found = {label: pair.gain_of(column) for column, label in enumerate(pair.labels)}
     for values in pair.slices.values():
         kinds = np.asarray(values)
-        found |= {str(kind): kinds == kind for kind in np.unique(kinds) if kind}
-    for name, rows in found.items():
-        if rows.sum() >= _SMALLEST_SLICE:
-            yield name, rows
+        found |= {str(kind): pair.gain()[kinds == kind] for kind in np.unique(kinds) if kind}
+    for name, gain in found.items():
+        if len(gain) >= _SMALLEST_SLICE:
+            yield name, gain
 
 
-def _calibration(pair: Compared, opinion: Opinion) -> float:
-    return calibration_error(opinion.confidence, pair.right(opinion))
-
-
-Which = Callable[[Opinion], NDArray[np.bool_]]  # [rows]: the texts whose label counts
+Which = Callable[[Opinion], NDArray[np.bool_]]  # [rows, labels]: the labels that count
 
 
 def _spared(
@@ -317,17 +271,7 @@ def _spared(
     return passed, "; ".join(told) or "no label has a limit"
 
 
-def _labelled(opinion: Opinion) -> NDArray[np.bool_]:
-    return np.ones(len(opinion.predicted), dtype=np.bool_)
-
-
 def _false_positives(pair: Compared, opinion: Opinion, label: str, which: Which) -> float:
-    index = list(pair.labels).index(label)
-    negatives = pair.truth != index
-    given = (opinion.predicted == index) & which(opinion)
-    return float(given[negatives].mean()) if negatives.any() else 0.0
-
-
-def _contradicts(pair: Compared, opinion: Opinion) -> NDArray[np.bool_]:
-    """[rows]: whether the model is wrong by the row's label, and sure."""
-    return np.asarray((opinion.confidence >= SURE) & ~pair.right(opinion), dtype=np.bool_)
+    column = list(pair.labels).index(label)
+    negatives = ~pair.truth[:, column] & pair.known[:, column]
+    return float(which(opinion)[negatives, column].mean()) if negatives.any() else 0.0

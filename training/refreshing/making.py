@@ -123,7 +123,7 @@ class FromRecipe(Making):
 
     def notes(self) -> list[str]:
         learnt = (e for e in (*self.corpus.train, *self.corpus.more) if e.source != FEEDBACK)
-        now: Counter[str] = Counter(example.label for example in learnt)
+        now: Counter[str] = Counter(label for example in learnt for label in example.labels)
         before: Counter[str] = Counter()
         for source in self._champion.card.data:
             before.update(source.get("labels", {}).get("train", {}))

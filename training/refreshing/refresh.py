@@ -48,19 +48,18 @@ def refresh(job: RefreshJob) -> dict[str, Any]:
 
 def _check(job: RefreshJob, recipe: Recipe, card: ModelCard) -> None:
     """Raises ConfigError, and ModelError for a champion that the recipe cannot start from."""
-    if recipe.problem != "single_label":
-        raise ConfigError("refresh is for single-label models: use winnow-train fit")
     if recipe.ngrams is None and (job.head_only or not job.data):
         raise ConfigError(
             f"recipe {recipe.name} has no n-gram head to refit: leave out --head-only, and give "
             "--data"
         )
     same_labels = card.labels == recipe.labels or not (job.head_only or not job.data)
-    if card.preparation != recipe.preparation or not same_labels:
+    same_task = (card.preparation, card.problem) == (recipe.preparation, recipe.problem)
+    if not (same_task and same_labels):
         raise ModelError(
-            f"recipe {recipe.name} prepares texts otherwise than {job.name}@{CHAMPION}, or has "
-            "other labels with --head-only or without --data: make a model with winnow-train fit, "
-            "and register it"
+            f"recipe {recipe.name} prepares texts otherwise than {job.name}@{CHAMPION}, gives them "
+            "one label instead of several or the other way round, or has other labels with "
+            "--head-only or without --data: make a model with winnow-train fit, and register it"
         )
 
 

@@ -93,7 +93,7 @@ def counted(
         "learnt": len(learnt),
         "held_out": len(held_out),
         "validation": len(validation),
-        "labels": dict(sorted(Counter(example.label for example in learnt).items())),
+        "labels": dict(sorted(Counter(name for ex in learnt for name in ex.labels).items())),
     }
 
 
@@ -102,9 +102,9 @@ def examples_of(corrections: Sequence[Correction], recipe: Recipe) -> list[Examp
     found: dict[str, Example] = {}
     for each in corrections:
         text = prepare(each.title, each.body, recipe.preparation)
-        if text and each.label in recipe.labels:
+        if text and set(each.labels) <= set(recipe.labels):
             found.pop(text, None)
-            found[text] = Example(text, (each.label,), "", FEEDBACK)
+            found[text] = Example(text, each.labels, "", FEEDBACK)
     return list(found.values())
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from stream_app.model.artifact import Artifact, ModelCard, load_artifact
+from stream_app.model.decision import given
 from stream_app.model.preparation import prepare
 from stream_app.model.registry import CHALLENGER, CHAMPION, Registry
 from training.data.corpus import Example
@@ -31,9 +32,10 @@ from training.refreshing.champion.texts import scored
 from training.refreshing.compare import candidates, compare, joined
 from training.refreshing.feedback_pull import FeedbackSource, pull
 from training.refreshing.feedback_set import Correction, FeedbackSet, next_offsets, pulls, read_set
-from training.refreshing.gates import SURE, Evidence, judge, shifts
+from training.refreshing.gates import Evidence, judge, shifts
 from training.refreshing.job import RefreshJob
 from training.refreshing.making import FromChampion, FromRecipe, Making
+from training.refreshing.opinions import sure
 from training.refreshing.outcome import told
 from training.refreshing.register import facts_of, register
 from training.refreshing.rehearsal import FEEDBACK
@@ -90,7 +92,11 @@ class Steps:
     def pull(self) -> dict[str, Any]:
         job = self._job
         source = FeedbackSource(
-            job.settings.kafka, job.settings.feedback.topic, job.route, self._recipe.labels
+            job.settings.kafka,
+            job.settings.feedback.topic,
+            job.route,
+            self._recipe.labels,
+            self._recipe.problem,
         )
         pull(source, self._feedback)
         every = pulls(self._feedback)
@@ -208,12 +214,11 @@ class Steps:
         how = champion.card.preparation
         texts = [Example(prepare(each.title, each.body, how), ()) for each in new]
         scores, familiar = scored(champion, texts)
-        labels = [champion.card.labels[best] for best in scores.argmax(axis=1)]
-        sure = (scores.max(axis=1) >= SURE) & np.array(familiar, dtype=np.bool_)
-        rows = zip(new, labels, sure, strict=True)
-        return dict(
-            Counter(each.who for each, said, is_sure in rows if is_sure and said != each.label)
-        )
+        said = [[name in each.labels for name in champion.card.labels] for each in new]
+        right = np.array(said, np.bool_).reshape(scores.shape)
+        wrong = (given(scores, champion.card) != right) & sure(scores, champion.card.problem)
+        denied = wrong.any(axis=1) & np.array(familiar, dtype=np.bool_)
+        return dict(Counter(each.who for each, is_so in zip(new, denied, strict=True) if is_so))
 
     def _new(self, corrections: Iterable[Correction]) -> list[Correction]:
         """Those that were given since the champion."""

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from stream_app.codecs import CODECS
 from stream_app.core.errors import BrokerError, RecordError, SinkError
 from stream_app.core.label_record import LabelRecord
-from stream_app.core.messages import UNSURE, Message, ParseSpec, Partition, Record
+from stream_app.core.messages import Message, ParseSpec, Partition, Record
 from stream_app.core.settings import KafkaSettings, RouteSettings
 from stream_app.kafka.reading import reading
 from stream_app.sinks.feed.store import Item, Store
@@ -95,8 +95,8 @@ class FeedItems:
                 title,
                 next(_links(message), ""),
                 _published(label),
-                label.label,
-                label.confidence,
+                feed if feed in label.scores else label.label,
+                label.scores.get(feed, label.confidence),
                 label.classified_at.timestamp(),
                 time.time(),
             )
@@ -105,8 +105,8 @@ class FeedItems:
 
 
 def feeds_of(label: LabelRecord) -> Sequence[str]:
-    """The feeds a label is in: that of its decision, or of each of its labels if it has several."""
-    return [UNSURE] if label.decision == UNSURE else label.labels or [label.decision]
+    """The feeds a label is in: that of its decision, or of each of them."""
+    return label.decisions or [label.decision]
 
 
 def _published(label: LabelRecord) -> float:

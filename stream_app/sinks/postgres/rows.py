@@ -27,6 +27,7 @@ class Row(NamedTuple):
     label: str
     labels: str
     decision: str
+    decisions: str
     confidence: float
     scores: str
     familiarity: float | None
@@ -69,6 +70,7 @@ def _row(label: LabelRecord) -> Row:
         label=_text(label.label),
         labels=_json(label.labels),
         decision=_text(label.decision),
+        decisions=_json(label.decisions),
         confidence=label.confidence,
         scores=_json(label.scores),
         familiarity=label.familiarity,

@@ -47,12 +47,17 @@ MIGRATIONS = (
     CREATE INDEX ON {table} (route, recorded_at);
     CREATE INDEX ON {table} USING hash (message_id);
     """,
+    """
+    ALTER TABLE {table}
+        -- array: every label that may be acted on; empty in rows that an older winnow wrote
+        ADD COLUMN decisions jsonb NOT NULL DEFAULT '[]';
+    """,
 )
 
 COLUMNS = {
     **dict.fromkeys(Row._fields, "text"),
     **dict.fromkeys(("epoch", "source_partition"), "integer"),
-    **dict.fromkeys(("labels", "scores", "marks", "fields"), "jsonb"),
+    **dict.fromkeys(("labels", "decisions", "scores", "marks", "fields"), "jsonb"),
     **dict.fromkeys(("confidence", "familiarity"), "double precision"),
     **dict.fromkeys(("recorded_at", "classified_at"), "timestamp with time zone"),
     "source_offset": "bigint",

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from stream_app import __version__
 from stream_app.core.settings import RouteSettings, Settings
@@ -47,13 +47,24 @@ FRESH_SECONDS = 1.0  # so long many viewers share an answer
 
 
 class Correction(BaseModel):
-    """What a reader says: this label is right."""
+    """What a reader says: these labels are right; one is given as `label`, too."""
 
     model_config = ConfigDict(extra="forbid")
 
     route: str
     id: str
-    label: str = Field(min_length=1, max_length=200)
+    label: str | None = None
+    labels: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> Correction:
+        if (self.label is None) == (self.labels is None):
+            raise ValueError("give either a label, or labels")
+        return self
+
+    @property
+    def right(self) -> list[str]:
+        return self.labels or [] if self.label is None else [self.label]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,21 +198,26 @@ class Api:
         try:
             told = Correction.model_validate_json(await request.read())
         except ValidationError:
-            raise web.HTTPBadRequest(text="a correction has route, id and label") from None
+            raise web.HTTPBadRequest(
+                text="a correction has route, id and label, or labels"
+            ) from None
         route = self._known(told.route)
-        if told.label not in self._choices(told):
-            raise web.HTTPBadRequest(text=f"the route has no label {told.label!r}")
+        self._check(told)
         try:
             await asyncio.to_thread(
-                correct, self._sources.settings, route, told.id, told.label, "dashboard"
+                correct, self._sources.settings, route, told.id, told.right, "dashboard"
             )
         except ValueError:
             raise web.HTTPBadRequest(text="this is no id of a label") from None
         return data({"sent": True})
 
-    def _choices(self, told: Correction) -> Sequence[str]:
+    def _check(self, told: Correction) -> None:
         line: Mapping[str, Any] = self._sources.live.find(told.id) or {}
-        return [*line.get("choices", ()), *self._sources.views.labels(told.route)]
+        choices = {*line.get("choices", ()), *self._sources.views.labels(told.route)}
+        if unknown := set(told.right) - choices:
+            raise web.HTTPBadRequest(text=f"the route has no label {min(unknown)!r}")
+        if len(told.right) != 1 and not line.get("several", True):
+            raise web.HTTPBadRequest(text="the route's model gives each text one label")
 
     def _require_text(self) -> None:
         if not self._show_text:

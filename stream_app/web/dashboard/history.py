@@ -3,7 +3,8 @@
 | table       | a row is                                                                      |
 |-------------|-------------------------------------------------------------------------------|
 | `names`     | a route, a label, a dead letter's code, a model, or a value of a pass field   |
-| `counts`    | how often `what` was seen for `subject` in one bucket; `unsure` of them        |
+| `counts`    | how often `what` was seen for `subject` in one bucket; `unsure` of them. A     |
+|             | record of several labels counts for each; MORE has how many too many that is   |
 | `positions` | the next offset of one partition; `topic` is its topic with the topic's id     |
 | `seen`      | the identity of a label or dead letter that is counted                        |
 | `recent`    | one of the last labels                                                        |
@@ -38,6 +39,7 @@ OTHER = "(other)"
 
 # kinds of names
 ROUTE, LABEL, DEAD, MODEL, SECONDS = "route", "label", "dead", "model", "seconds"
+MORE = "more"  # labels of a record beyond its first
 FIELD = "field:"  # before the field's name
 
 _TABLES = """
@@ -160,22 +162,27 @@ class History:
                 bucket = each.at - each.at % step
                 if bucket < oldest[step]:
                     continue
-                for subject, what in pairs:
-                    counts[step, subject, bucket, what] += 1
-                    unsure[step, subject, bucket, what] += each.unsure
+                for subject, what, n, doubted in pairs:
+                    counts[step, subject, bucket, what] += n
+                    unsure[step, subject, bucket, what] += doubted
         self._db.executemany(_ADD, [(*key, n, unsure[key]) for key, n in counts.items()])
 
-    def _pairs(self, each: Sighting) -> Iterator[tuple[int, int]]:
-        """What a sighting counts as, and for whom."""
+    def _pairs(self, each: Sighting) -> Iterator[tuple[int, int, int, int]]:
+        """For whom a sighting counts, as what, how often, and how often of that in doubt."""
         route = self._name(each.route, ROUTE, each.route)
-        what = self._name(each.route, each.kind, each.name)
-        yield route, what
         if each.model:
-            yield route, self._name(each.route, MODEL, each.model)
+            yield route, self._name(each.route, MODEL, each.model), 1, 0
         if each.seconds is not None:
-            yield route, self._name(each.route, SECONDS, str(slot(each.seconds)))
-        for field, value in (each.fields or {}).items():
-            yield self._name(each.route, FIELD + field, value), what
+            yield route, self._name(each.route, SECONDS, str(slot(each.seconds))), 1, 0
+        fields = (each.fields or {}).items()
+        values = [self._name(each.route, FIELD + field, value) for field, value in fields]
+        for name in each.names:
+            what = self._name(each.route, each.kind, name)
+            yield from ((who, what, 1, name in each.doubted) for who in (route, *values))
+        if len(each.names) > 1:
+            more, doubted = len(each.names) - 1, len(each.doubted) - each.unsure
+            what = self._name(each.route, MORE, MORE)
+            yield from ((who, what, more, doubted) for who in (route, *values))
 
     def _name(self, route: str, kind: str, value: str) -> int:
         known = self._names.get((route, kind, value))

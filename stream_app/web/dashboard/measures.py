@@ -2,7 +2,8 @@
 
 Net sentiment is the share of `positive` decisions less that of `negative`, -1 to 1; a label whose
 decision is `unsure` is in neither, but in the whole. For a route without these labels the measure
-is the share of one label.
+is the share of the records that have one label; where a record may have several, these shares add
+up to more than one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from stream_app.web.dashboard.history import LABEL, MORE
 
 NET = "net"
 POSITIVE, NEGATIVE = "positive", "negative"
@@ -22,15 +25,21 @@ Row = dict[str, Any]  # as the page is given it
 
 @dataclass(slots=True)
 class Tally:
-    """Labels of a period: how many, and how many of each are sure."""
+    """Labelled records of a period: how many, how many have each label for sure, and how many
+    labels there are beyond one a record."""
 
     n: int = 0
     sure: Counter[str] = field(default_factory=Counter)
+    more: int = 0
 
-    def add(self, label: str, n: int, unsure: int) -> None:
-        """Count so many of a label in."""
-        self.n += n
-        self.sure[label] += n - unsure
+    def add(self, kind: str, name: str, n: int, unsure: int) -> None:
+        """Count in what the history has; what is no label does not count."""
+        if kind == LABEL:
+            self.n += n
+            self.sure[name] += n - unsure
+        elif kind == MORE:
+            self.n -= n
+            self.more += n
 
     def measure(self, which: str) -> float | None:
         """Net sentiment, or the share of a label; None without labels."""
@@ -78,17 +87,17 @@ class Moving:
 def moves(counts: Iterable[Any], buckets: range, measure: str) -> list[Row]:
     """The rows of all values, what moved most first.
 
-    `counts` are (value, label, bucket, n, unsure) of this period, whose buckets are given, and of
-    the one before.
+    `counts` are (value, kind, name, bucket, n, unsure) of this period, whose buckets are given, and
+    of the one before.
     """
     found: dict[str, Moving] = defaultdict(Moving)
-    for value, label, bucket, n, unsure in counts:
+    for value, kind, name, bucket, n, unsure in counts:
         if bucket < buckets.start:
-            found[value].before.add(label, n, unsure)
+            found[value].before.add(kind, name, n, unsure)
         else:
-            found[value].period.add(label, n, unsure)
+            found[value].period.add(kind, name, n, unsure)
             point = buckets.index(bucket) * POINTS // len(buckets)
-            found[value].points[point].add(label, n, unsure)
+            found[value].points[point].add(kind, name, n, unsure)
     tallies = [tally for each in found.values() for tally in (each.period, each.before)]
     n = sum(tally.n for tally in tallies)
     average = sum(tally.total(measure) for tally in tallies) / n if n else 0.0

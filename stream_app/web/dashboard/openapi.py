@@ -21,7 +21,8 @@ _VIEW = {  # of a route, or of one value of a pass field
     "step": {**_COUNT, "description": "seconds of a bucket"},
     "labels": {"type": "object", "additionalProperties": _SERIES},
     "unsure": _SERIES,
-    "total": _COUNT,
+    "several": {"type": "boolean", "description": "whether records have several labels"},
+    "total": {**_COUNT, "description": "labelled records"},
     "before": {**_COUNT, "description": "labels in the period before"},
     "total_unsure": _COUNT,
     "measured": _MEASURES,
@@ -57,6 +58,12 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
+def _either(properties: dict[str, Any], one_of: dict[str, Any]) -> dict[str, Any]:
+    """An object with all of some properties, and one of others."""
+    either = [{"required": [name]} for name in one_of]
+    return {**_object(properties), "properties": properties | one_of, "oneOf": either}
+
+
 def _array(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": _object(properties)}
 
@@ -69,7 +76,8 @@ _OVERVIEW = {
 }
 _BY = {"measure": _TEXT, "all": _COUNT, "found": _COUNT, "rows": _array(_ROW)}
 _SHOWN = {"title": _TEXT, "body": _TEXT, "cut": {"type": "boolean"}}
-_CORRECTION = {"route": _TEXT, "id": _TEXT, "label": _TEXT}
+_CORRECTION = {"route": _TEXT, "id": _TEXT}
+_RIGHT = {"label": _TEXT, "labels": {**_NAMES, "description": "instead, of several labels a text"}}
 
 _RANGE = {"range": {"enum": list(RANGES), "default": "1h"}}
 _ROUTE = {"route": _TEXT}
@@ -153,7 +161,7 @@ def _correction() -> dict[str, Any]:
         "summary": "The right label of one, with --show-text",
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": _object(_CORRECTION)}},
+            "content": {"application/json": {"schema": _either(_CORRECTION, _RIGHT)}},
         },
         "responses": {
             "200": _answer("It is sent", _object({"sent": {"const": True}})),

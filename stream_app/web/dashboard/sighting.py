@@ -24,9 +24,10 @@ class Sighting:
     identity: int  # the same for every copy of it: 64 bits, signed
     at: int  # when its record was made, seconds since the epoch
     kind: Kind
-    name: str  # the label, or the dead letter's code
+    names: tuple[str, ...]  # the labels, or the dead letter's code; one or more
     model: str
-    unsure: bool = False
+    doubted: frozenset[str] = frozenset()  # those of the labels that may not be acted on
+    unsure: bool = False  # whether nothing may be
     seconds: float | None = None  # from its record to it
     fields: Mapping[str, str] | None = None
     shown: Mapping[str, Any] | None = None  # its line in the list of last labels
@@ -39,13 +40,16 @@ def of_label(record: Record) -> Sighting:
     at = _time(source.timestamp, when)
     fields = {cut(name): cut(_written(value)) for name, value in source.fields.items()}
     model = f"{label.model.name} {label.model.version}"
+    names = tuple(map(cut, label.labels)) or (cut(label.decision),)
+    decided = {*map(cut, label.decisions), cut(label.decision)} - {UNSURE}
     return Sighting(
         route=label.route,
         identity=_identity(label.id, source.topic_id, source.epoch, source.timestamp, "label"),
         at=at,
         kind="label",
-        name=cut(label.label),
+        names=names,
         model=cut(model),
+        doubted=frozenset(names) - decided,
         unsure=label.decision == UNSURE,
         seconds=None if source.timestamp is None else when.timestamp() - source.timestamp / 1000,
         fields=fields,
@@ -60,6 +64,15 @@ def of_label(record: Record) -> Sighting:
             "fields": fields,
             "model": cut(model),
             "choices": [cut(name) for name in label.scores],
+            "several": label.model.problem == "multi_label",
+            "labels": [
+                {
+                    "name": cut(name),
+                    "score": round(label.scores.get(name, 0.0), 4),
+                    "decided": cut(name) in decided,
+                }
+                for name in label.labels
+            ],
         },
     )
 
@@ -75,7 +88,7 @@ def of_dead_letter(record: Record, route: str) -> Sighting:
         identity=_identity(source, *of_log, "dead"),
         at=at // 1000,
         kind="dead",
-        name=cut(record.header(ERROR) or "unknown"),
+        names=(cut(record.header(ERROR) or "unknown"),),
         model=cut(record.header(MODEL) or ""),
     )
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stream_app.codecs import CODECS
 from stream_app.core.errors import RecordError
-from stream_app.core.feedback import Feedback
+from stream_app.core.feedback import told
 from stream_app.core.messages import Partition, Record
 from stream_app.core.settings import RouteSettings, Settings
 from stream_app.kafka.reading import reading
@@ -44,12 +43,11 @@ def text_of(settings: Settings, route: RouteSettings, label_id: str) -> Mapping[
     }
 
 
-def correct(settings: Settings, route: RouteSettings, label_id: str, label: str, who: str) -> None:
-    """Send the right label of a record. Raises ValueError for what is none, BrokerError."""
-    told = Feedback(
-        id=label_id, text=None, label=label, route=route.name, who=who, when=datetime.now(UTC)
-    )
+def correct(
+    settings: Settings, route: RouteSettings, label_id: str, labels: Sequence[str], who: str
+) -> None:
+    """Send the right labels of a record. Raises ValueError for what is none, BrokerError."""
+    said = told(labels, route.name, who, id_=label_id)
     with sending(settings.kafka, settings.feedback.topic) as feedback:
-        value = told.model_dump_json(exclude_none=True).encode()
-        feedback.send(label_id, value, label_id.encode())
+        feedback.send(label_id, said.encoded, said.key)
         feedback.finish()

@@ -11,7 +11,16 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from stream_app.web.dashboard.history import DEAD, FIELD, LABEL, MODEL, ROUTE, SECONDS, opened
+from stream_app.web.dashboard.history import (
+    DEAD,
+    FIELD,
+    LABEL,
+    MODEL,
+    MORE,
+    ROUTE,
+    SECONDS,
+    opened,
+)
 from stream_app.web.dashboard.measures import NEGATIVE, NET, POSITIVE, Row, Tally, moves
 from stream_app.web.dashboard.windows import Range, percentile
 
@@ -22,9 +31,9 @@ WHERE subject.route = ? AND subject.kind = ? AND subject.value = ?
   AND step = ? AND bucket BETWEEN ? AND ?
 """
 _OF_ALL = """
-SELECT subject.value, what.value, bucket, n, unsure
+SELECT subject.value, what.kind, what.value, bucket, n, unsure
 FROM names subject JOIN counts ON counts.subject = subject.id JOIN names what ON what.id = what
-WHERE subject.route = ? AND subject.kind = ? AND what.kind = 'label'
+WHERE subject.route = ? AND subject.kind = ? AND what.kind IN ('label', 'more')
   AND step = ? AND bucket BETWEEN ? AND ?
 """
 
@@ -83,13 +92,14 @@ class Views:
         waits: dict[int, Counter[int]] = defaultdict(Counter)
         wanted = (route, kind, value, over.step, before.start, current[-1])
         for what, name, bucket, n, unsure in self._rows(_OF_ONE, wanted):
-            if what == LABEL:
-                (period if bucket in current else earlier).add(name, n, unsure)
+            (period if bucket in current else earlier).add(what, name, n, unsure)
             if bucket not in current:
                 continue
             if what == LABEL:
                 series[name][bucket] += n - unsure
                 unsure_at[bucket] += unsure
+            elif what == MORE:
+                unsure_at[bucket] -= unsure
             elif what == SECONDS:
                 waits[bucket][int(name)] += n
             else:
@@ -100,6 +110,7 @@ class Views:
             "step": over.step,
             "labels": {name: _line(series[name], current) for name in sorted(series)},
             "unsure": _line(unsure_at, current),
+            "several": period.more > 0,
             "total": period.n,
             "before": earlier.n,
             "total_unsure": unsure_at.total(),

@@ -17,5 +17,6 @@ def invented(recipe: Recipe) -> list[Example]:
     with as_file(files("training") / "invented") as folder:
         found = [read_file(file, recipe.preparation) for file in sorted(folder.glob("*.jsonl"))]
     examples = [example for part in found for example in part]
-    fit = {example.label for example in examples} <= set(recipe.labels)
+    theirs = {label for example in examples for label in example.labels}
+    fit = recipe.problem == "single_label" and theirs <= set(recipe.labels)
     return [replace(example, source=INVENTED) for example in examples] if fit else []

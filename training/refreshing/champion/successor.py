@@ -50,6 +50,7 @@ def move_head(out: Path, champion: Artifact, corpus: Corpus, how: Ngrams) -> dic
         divisors(champion.card, encoder.lengths),
         targets,
         np.array([example.times for example in examples], dtype=np.float64),
+        champion.card.problem,
     )
     moved(head, taught, how.strength).save(out)
     return {**how.model_dump(), "power": head.power, "texts": len(texts)}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import Artifact
-from stream_app.model.decision import probabilities
+from stream_app.model.decision import given, probabilities
 from training.data.augment import shortened
 from training.data.corpus import Corpus, Example
 from training.data.split import like_any, parts
@@ -25,7 +25,7 @@ from training.judging.evaluate import score
 from training.recipe import Recipe
 from training.refreshing.champion.reservoir import Seen
 from training.refreshing.feedback_set import Correction
-from training.refreshing.gates import SURE
+from training.refreshing.opinions import sure
 from training.refreshing.rehearsal import FEEDBACK, counted, examples_of, newest
 
 RESERVOIR = "reservoir"  # the source of recent texts, and the name of the frozen test
@@ -104,23 +104,27 @@ def _uncorrected(
 def _believed(
     champion: Artifact, examples: Sequence[Example]
 ) -> tuple[list[Example], list[Example]]:
-    """Those that the champion is sure of, with its label and its scores; and the others."""
+    """Those that the champion is sure of, with its labels and its scores; and the others. Of
+    several labels a text it may be sure of some alone: only those are learnt, and tested on."""
+    card = champion.card
     scores, familiar = scored(champion, examples)
-    sure = (scores.max(axis=1) >= SURE) & np.array(familiar, dtype=np.bool_)
-    taught = [
-        replace(example, labels=(champion.card.labels[row.argmax()],), belief=tuple(row.tolist()))
-        for example, row in zip(examples, scores, strict=True)
-    ]
-    believed = [example for example, is_sure in zip(taught, sure, strict=True) if is_sure]
-    return believed, [
-        example for example, is_sure in zip(examples, sure, strict=True) if not is_sure
-    ]
+    is_sure = sure(scores, card.problem) & np.array(familiar, dtype=np.bool_)[:, None]
+    labels = given(scores, card) & is_sure
+    believed, doubted = [], []
+    for example, row, certain, said in zip(examples, scores, is_sure, labels, strict=True):
+        if certain.any():
+            names = tuple(name for name, has in zip(card.labels, said, strict=True) if has)
+            belief = tuple(np.where(certain, row, np.nan).tolist())
+            believed.append(replace(example, labels=names, belief=belief))
+        else:
+            doubted.append(example)
+    return believed, doubted
 
 
 def _check_enough(believed: Sequence[Example], recent: int, recipe: Recipe) -> None:
     """A stream of nothing but spam does not show what would happen to good mail."""
     limited, least = set(recipe.gates.false_positives), recipe.refresh.min_reservoir
-    count = sum(example.label not in limited for example in believed)
+    count = sum(limited.isdisjoint(example.labels) for example in believed)
     if count < least:
         but = f" that are not {', '.join(sorted(limited))}" if limited else ""
         raise ConfigError(

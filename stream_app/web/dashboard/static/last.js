@@ -38,19 +38,31 @@ function draw() {
 }
 
 function drawn(line, several) {
-  const name = line.unsure ? "unsure" : line.label;
-  const sure = line.unsure && line.label !== "unsure" ? `${line.label} ${percent(line.confidence)}` : percent(line.confidence);
   const here = shell.state().value !== null; // its page says the value already
   const fields = here ? [] : Object.entries(line.fields).map(([field, value]) =>
     shell.link({ route: line.route, by: field, value, find: "" }, { title: `${field}: ${value}` }, value || "(empty)"));
   const route = several ? shell.link({ route: line.route, by: "", value: null }, { class: "of" }, line.route) : null;
   return h("li", {},
     h("span", { class: "said" },
-      h("span", { class: "chip", colour: colourOf(name, line.choices) }, name),
-      h("span", { class: "quiet" }, [sure, ...line.marks].join(", "))),
+      ...chips(line).map((name) => h("span", { class: "chip", colour: colourOf(name, line.choices) }, name)),
+      h("span", { class: "quiet" }, [...sureness(line), ...line.marks].join(", "))),
     h("span", { class: "fields" }, ...fields),
     h("span", { class: "small" }, route, h("time", {}, when(line.at)), h("code", { title: line.model }, line.id)),
     shell.known().text ? h("button", { type: "button", onclick: () => showText(line, shell) }, "Text") : null);
+}
+
+/** What may be acted on; a line of before says nothing of several labels. */
+function chips(line) {
+  if (!line.several) return [line.unsure ? "unsure" : line.label];
+  const decided = line.labels.filter((label) => label.decided).map((label) => label.name);
+  return decided.length ? decided : [line.unsure ? "unsure" : "none"];
+}
+
+/** How sure the model is of what it gives. */
+function sureness(line) {
+  if (line.several && line.labels.length) return line.labels.map(({ name, score }) => `${name} ${percent(score)}`);
+  const named = (line.unsure || line.several) && line.label !== "unsure";
+  return [named ? `${line.label} ${percent(line.confidence)}` : percent(line.confidence)];
 }
 
 $("pause").addEventListener("click", () => {

@@ -53,6 +53,7 @@ function drawMix(route, at) {
   const lines = linesOf(route);
   mix.draw({ times: route.times, step: route.step, lines });
   drawLegend($("mix-legend"), lines, route.total);
+  $("mix-note").hidden = !route.several;
   $("mix").setAttribute("role", "img");
   $("mix").setAttribute("aria-label", summary(at.value ?? at.route, lines, route.total));
   mix.say(route.total === 0 && "No labels in this time. Choose a longer range, or send something: winnow produce.");

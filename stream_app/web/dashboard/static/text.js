@@ -10,11 +10,11 @@ let shown = null;
 export async function showText(line, shell) {
   shown = line;
   say($("text-title"), line.id);
-  say($("text-label"), `${line.label}, ${percent(line.confidence)}`);
+  const given = line.several ? line.labels : [{ name: line.label, score: line.confidence }];
+  say($("text-label"), given.map(({ name, score }) => `${name}, ${percent(score)}`).join("; ") || "none of its labels");
   say($("text-body"), "…");
-  say($("correction-said"), "");
-  const choices = line.choices.filter((name) => name !== line.label);
-  $("right").replaceChildren(h("option", { value: "" }, "choose"), ...choices.map((name) => h("option", { value: name }, name)));
+  say($("correction-said"), line.several ? "Choose all that are right, with Ctrl or ⌘." : "");
+  offer(line, new Set(given.map(({ name }) => name)));
   if (!$("text-dialog").open) $("text-dialog").showModal();
   try {
     const found = await ask("text", { route: line.route, id: line.id });
@@ -26,11 +26,21 @@ export async function showText(line, shell) {
   }
 }
 
+/** The labels to choose from: one that is another, or any number, beginning with those it has. */
+function offer(line, given) {
+  const right = $("right");
+  [right.multiple, right.required, right.size] = [line.several === true, !line.several, line.several ? Math.min(8, line.choices.length) : 1];
+  const names = line.several ? line.choices : line.choices.filter((name) => !given.has(name));
+  const options = names.map((name) => h("option", { value: name, selected: line.several && given.has(name) }, name));
+  right.replaceChildren(...(line.several ? [] : [h("option", { value: "" }, "choose")]), ...options);
+}
+
 $("correction").addEventListener("submit", async (event) => {
   event.preventDefault();
   try {
-    await send("correction", { route: shown.route, id: shown.id, label: $("right").value });
-    say($("correction-said"), `Sent: it is ${$("right").value}. The next refresh learns from it.`);
+    const labels = [...$("right").selectedOptions].map((option) => option.value);
+    await send("correction", { route: shown.route, id: shown.id, labels });
+    say($("correction-said"), `Sent: it is ${labels.join(", ") || "none of them"}. The next refresh learns from it.`);
   } catch (error) {
     say($("correction-said"), `Not sent: ${error.message}.`);
   }
