@@ -4,10 +4,10 @@ A model gives each text the label of the highest score, or where the problem is 
 label at or above its threshold. Those labels may be acted on, and are the `decisions`, whose score
 also reaches their `decide_at`, if the text is familiar.
 
-| decision | where                                                                      |
-|----------|----------------------------------------------------------------------------|
-| a label  | it is the highest of `decisions`                                           |
-| `none`   | a multi-label model gives a familiar text no label                         |
+| decision | where                                                                        |
+|----------|------------------------------------------------------------------------------|
+| a label  | it is the highest of `decisions`                                             |
+| `none`   | a multi-label model gives a familiar text no label                           |
 | `unsure` | else: what is given may not be acted on; and where there is no text to score |
 """
 

@@ -130,7 +130,7 @@ def true_labels(examples: Sequence[Example], card: ModelCard) -> NDArray[np.bool
 
 
 def known_labels(examples: Sequence[Example], labels: Sequence[str]) -> NDArray[np.bool_] | None:
-    """[rows, labels]: of which labels the truth is known, None for all of all: of a text that a
+    """[rows, labels]: of which labels the truth is known, None for all of all texts: of one that a
     model labelled itself those that it was sure of."""
     known = np.ones((len(examples), len(labels)), dtype=bool)
     for row, example in enumerate(examples):
