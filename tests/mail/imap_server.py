@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import os
 import shutil
 import smtplib
 import ssl
@@ -18,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import trustme
 from imapclient import IMAPClient
 
 from tests.conftest import free_port
+from tests.mail.settings import skip_without
 
 PROGRAMS = ("/usr/sbin/dovecot", "/usr/lib/dovecot/imap", "/usr/lib/dovecot/lmtp")
 HOST = "127.0.0.1"
@@ -171,11 +170,7 @@ class ImapServer:
 @contextmanager
 def imap_server() -> Iterator[ImapServer]:
     """A server until the end of the block."""
-    missing = [program for program in PROGRAMS if not Path(program).exists()]
-    if missing:
-        pytest.skip(f"no IMAP server here (apt-packages.txt): {', '.join(missing)} is missing")
-    if os.getuid() != 0:
-        pytest.skip("Dovecot must be started by root")
+    skip_without(PROGRAMS)
     folder = Path(tempfile.mkdtemp(prefix="winnow-imap-"))
     server = ImapServer(folder, free_port(), free_port(), free_port())
     try:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import smtplib
-import subprocess
 import tempfile
 import time
 import uuid
@@ -18,14 +16,12 @@ from email.message import Message
 from imaplib import IMAP4
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import ROOT, free_port
 from tests.mail.settings import (
     DEPLOY,
     DOMAIN,
-    DOVECOT,
     run,
+    skip_without,
     winnow_s_milter,
     write_dovecot,
     write_postfix,
@@ -140,25 +136,13 @@ def someone() -> str:
     return f"u{uuid.uuid4().hex[:10]}"
 
 
-def skip_without_programs() -> None:
-    """Skips the test where there is no mail server to start."""
-    missing = [program for program in PROGRAMS if not Path(program).exists()]
-    if missing:
-        pytest.skip(f"no mail server here (apt-packages.txt): {', '.join(missing)} is missing")
-    if os.getuid() != 0:
-        pytest.skip("Postfix must be started by root")
-    version = subprocess.check_output(["/usr/sbin/dovecot", "--version"], text=True)
-    if not version.startswith(DOVECOT):
-        pytest.skip(f"the tests configure Dovecot {DOVECOT}; here is {version.split()[0]}")
-
-
 @contextmanager
 def mail_server(
     others: Mapping[str, str] | None = None, sieve: str = "dovecot/winnow.sieve"
 ) -> Iterator[MailServer]:
     """Postfix and Dovecot, until the end of the block. `others` are milters besides Winnow's: each
     has a port of its own. `sieve`, of deploy/, files spam."""
-    skip_without_programs()
+    skip_without(PROGRAMS)
     patient = re.sub(r"timeout=\ds", "timeout=90s", winnow_s_milter())
     milters = {"patient": patient, **(others or {})}
     names = ("filtered", "unfiltered", "lmtp", "imap", "http", *milters)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import ROOT
 
@@ -100,6 +103,18 @@ namespace inbox {{
   }}
 }}
 """
+
+
+def skip_without(programs: Sequence[str]) -> None:
+    """Skips the test where a mail server of these programs cannot be started, or not like this."""
+    missing = [program for program in programs if not Path(program).exists()]
+    if missing:
+        pytest.skip(f"no mail server here (apt-packages.txt): {', '.join(missing)} is missing")
+    if os.getuid() != 0:
+        pytest.skip("a mail server must be started by root")
+    version = subprocess.check_output(["/usr/sbin/dovecot", "--version"], text=True)
+    if not version.startswith(DOVECOT):
+        pytest.skip(f"the tests configure Dovecot {DOVECOT}; here is {version.split()[0]}")
 
 
 def winnow_s_milter() -> str:
