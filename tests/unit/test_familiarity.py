@@ -96,6 +96,14 @@ def test_a_training_text_counts_by_the_words_of_the_others() -> None:
     assert found.quantiles.max() == 0
 
 
+def test_near_duplicates_know_no_more_than_one_text_does() -> None:
+    """Else fifty copies of a form would make every other text strange."""
+    found = fit_familiarity([OWN] * 50 + ["good night", "good morning"], [1] * 50 + [2, 3])
+    assert measure("good", found.known) == pytest.approx(1 / 21)
+    assert measure(OWN, found.known) == 0
+    assert found.quantiles.max() == 0
+
+
 def test_digits_and_signs_are_no_words_and_long_texts_are_cut() -> None:
     assert distinct_words("Ab ab_c 12 d3 ü") == {"ab", "c", "d", "ü"}
     assert len(distinct_words(" ".join(KNOWN * 10))) <= 200
