@@ -211,6 +211,7 @@ async def test_replayed_records_keep_their_id_and_headers_pass_through():
     label = json.loads(out.value or b"")
     assert label["id"] == "mail/2/77"
     assert label["source"]["fields"] == {"mailbox": "sales"}
-    assert label["model"] == {"name": "m", "version": "7", "digest": "d"}
+    made_by = {"name": "m", "version": "7", "digest": "d", "problem": "single_label"}
+    assert label["model"] == made_by
     assert [v for k, v in out.headers if k == "traceparent"] == [b"00-abc"]
     assert [v for k, v in out.headers if k == "ce_id"] == [b"mail/2/77"]

@@ -104,8 +104,9 @@ def test_a_killed_run_goes_on_and_makes_the_model_it_would_have_made(
     [begun] = re.findall(r"continuing from checkpoint-(\d+)", caplog.text)
     assert int(begun) in range(21, 114, 7)  # where the kill came, which a busy machine delays
     assert resumed.card.files == whole.card.files
+    other = command(folder, file, tmp_path / "other", "--checkpoints", tmp_path / "checkpoints")
     with pytest.raises(ConfigError, match="are of another recipe, encoder or data"):
-        fit(*resumable, "--steps", "3")
+        fit(*other, "--steps", "3")
 
 
 def test_a_model_of_one_byte_a_weight_serves_as_one_of_two(folder: Path, tmp_path: Path) -> None:
