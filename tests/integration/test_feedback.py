@@ -59,7 +59,7 @@ class Desk:
         return json.loads(result.stdout)
 
 
-def said(label: str, who: str = "ada", route: str = ROUTE, **about: str) -> bytes:
+def said(label: str | None, who: str = "ada", route: str = ROUTE, **about: Any) -> bytes:
     feedback = {"label": label, "who": who, "route": route, "when": "2026-03-01T10:00:00Z"}
     return json.dumps(feedback | about).encode()
 
@@ -129,13 +129,15 @@ def test_what_cannot_be_used_is_counted_and_named(desk: Desk, tmp_path: Path) ->
         said("spam", id=f"{desk.mail}/0/2"),
         said("spam", id=f"{desk.mail}/0/1"),
         said("ham", id=f"{desk.mail}/0/1", who="eve"),
+        said(None, text="secret words", labels=["ham", "spam"]),
     ):
         desk.sends(value)
     found = desk.pull(tmp_path / "set")
     assert found["counts"] == {
-        "read": 10,
+        "read": 11,
         "malformed": 2,
         "unknown_label": 1,
+        "not_one_label": 1,
         "other_route": 1,
         "foreign_id": 1,
         "absent": 2,

@@ -1,13 +1,18 @@
 """The published contract of the feedback topic."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
 from stream_app.core.feedback import Feedback, told
+from stream_app.model.artifact import sha256
+from training.refreshing.feedback_set import Pull, pulls, read_set, write_pull
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "feedback.schema.json"
 GIVEN = {"label": "spam", "route": "mail", "who": "ada", "when": "2026-03-01T10:00:00Z"}
@@ -64,3 +69,26 @@ def test_what_is_told_keeps_the_form_that_every_version_reads_where_it_can() -> 
 def test_anything_else_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Feedback.model_validate(GIVEN | wrong)
+
+
+def test_a_folder_of_corrections_of_one_label_each_is_read(tmp_path: Path) -> None:
+    """As 0.2 wrote it: docs/compatibility.md promises that feedback folders stay readable."""
+    row = {"id": "mail/0/1", "title": "", "body": "words", "label": "spam", "who": "ada"}
+    row |= {"when": datetime.now(UTC), "logged": 1, "partition": 0, "offset": 0}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "feedback-0-1.parquet")
+    manifest = Pull(
+        route="mail",
+        topic="feedback",
+        offsets={0: (0, 1)},
+        counts={"kept": 1},
+        refused={},
+        labels={"spam": 1},
+        sources={"ada": 1},
+        pulled_at=datetime.now(UTC),
+        sha256=sha256(tmp_path / "feedback-0-1.parquet"),
+    )
+    (tmp_path / "feedback-0-1.json").write_text(manifest.model_dump_json())
+    [found] = read_set(tmp_path, pulls(tmp_path)).corrections
+    assert (found.labels, found.body) == (("spam",), "words")
+    again = write_pull(tmp_path, manifest.model_copy(update={"offsets": {0: (1, 2)}}), [found])
+    assert read_set(tmp_path, [again]).corrections == [found]
