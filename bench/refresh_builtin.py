@@ -86,7 +86,7 @@ def judged(name: str, model: Artifact, mails: Sequence[Example]) -> str:
     for source in ("", "campaign"):
         some = [mail for mail in mails if (mail.source == "campaign") == bool(source)]
         found = score(model, some, "auto")
-        spam = acted_on(found, model.card) & (found.logits.argmax(axis=1) == 1)
+        spam = acted_on(found, model.card)[:, 1]
         true = found.truth[:, 1]
         if not source:
             cells.append(f"{(spam & ~true).sum()} of {(~true).sum()}")
