@@ -26,7 +26,6 @@ from stream_app.services.history.beginning import Beginning
 from stream_app.services.history.fetch import GuardedFetch
 from stream_app.services.history.marks import Marks, read, written
 from stream_app.services.history.parting import BrokerLogs, Parted, Topics, ids_of
-from stream_app.services.history.report import report_begun, report_moved
 
 FETCH_WAIT_MS = 50
 REQUEST_SECONDS = 20.0  # for one answer of the broker, where the session timeout is not longer
@@ -143,8 +142,6 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
             if begun is None:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            report_moved(committed)
-            report_begun(begun)
             committed |= begun
             places = {}
             for tp in assignment.tps:

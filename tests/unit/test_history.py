@@ -7,13 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
 from aiokafka.errors import LeaderNotAvailableError, UnknownTopicOrPartitionError
 from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v11
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy as Builder
 from aiokafka.record.memory_records import MemoryRecords
-from aiokafka.structs import OffsetAndMetadata
 
 from stream_app.core.messages import UNMARKED, Mark, Partition
 from stream_app.services.header_names import readable
@@ -28,7 +26,6 @@ from stream_app.services.history.protocol import (
     MetadataResponseWithIds,
     TopicIds,
 )
-from stream_app.services.history.report import report_moved
 
 P0 = Partition("mail", 0)
 OLD, NEW = "AAAAAAAAAAAAAAAAAAAAAQ", "AAAAAAAAAAAAAAAAAAAAAg"
@@ -277,14 +274,3 @@ def test_batches_that_can_be_read_stay_as_they_are() -> None:
     assert readable(whole * 2) == whole * 2
     assert readable(b"") == b""
     assert readable(b"\0" * 11) == b""
-
-
-def test_offsets_that_no_worker_committed_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    """An administrator's move forward would skip records without a word."""
-    own, places = written(Mark(None, 3)), [TopicPartition("mail", number) for number in range(30)]
-    report_moved({tp: OffsetAndMetadata(7, own) for tp in places})
-    assert caplog.text == ""
-    report_moved({tp: OffsetAndMetadata(500 + tp.partition, "") for tp in places})
-    assert "topic mail: the group's offsets were set by an administrator" in caplog.text
-    assert "0: 500, 1: 501" in caplog.text
-    assert "19: 519 and 10 more" in caplog.text
