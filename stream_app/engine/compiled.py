@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -130,9 +130,9 @@ def too_close(logits: Logits, card: ModelCard, lengths: Lengths) -> NDArray[np.b
     divisor = divisors(card, lengths)
     ordered = np.sort(logits, axis=1)
     close = ordered[:, -1] - ordered[:, -2] < CLOSE
-    bars = _log_odds(card.decide_at, card, absent=0.0)
+    bars = _log_odds(map(card.decided_from, card.labels))
     if card.problem == "multi_label":
-        for edges in (_log_odds(card.thresholds, card, absent=0.5), bars):
+        for edges in (_log_odds(map(card.given_from, card.labels)), bars):
             close |= (np.abs(logits - divisor[:, None] * edges) < CLOSE).any(axis=1)
         return np.asarray(close)
     # by how much the best label is more likely than not, and by how much it has to be
@@ -141,9 +141,9 @@ def too_close(logits: Logits, card: ModelCard, lengths: Lengths) -> NDArray[np.b
     return np.asarray(close | (np.abs(odds - divisor * bars[logits.argmax(axis=1)]) < CLOSE))
 
 
-def _log_odds(scores: Mapping[str, float], card: ModelCard, absent: float) -> NDArray[np.float64]:
+def _log_odds(scores: Iterable[float]) -> NDArray[np.float64]:
     """[labels]: log(p / (1 - p)) of each label's score; infinite at 0 and 1."""
-    p = np.array([scores.get(label, absent) for label in card.labels])
+    p = np.array([*scores])
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(p) - np.log1p(-p))
 

@@ -102,6 +102,14 @@ class ModelCard(BaseModel):
     # relative path -> sha256
     files: dict[str, Digest] = Field(default_factory=dict, max_length=64)
 
+    def given_from(self, label: str) -> float:
+        """The score from which a multi-label model gives a text the label."""
+        return self.thresholds.get(label, 0.5)
+
+    def decided_from(self, label: str) -> float:
+        """The score from which the label, where it is given, may be acted on."""
+        return self.decide_at.get(label, 0.0)
+
     @field_validator("tokenizer")
     @classmethod
     def _beside(cls, folder: str) -> str:

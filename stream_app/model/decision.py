@@ -71,7 +71,7 @@ def activated(calibrated: NDArray[np.float64], card: ModelCard) -> NDArray[np.fl
 def given(scores: NDArray[np.floating[Any]], card: ModelCard) -> NDArray[np.bool_]:
     """[texts, labels]: which labels a model gives texts of these `scores` [texts, labels]."""
     if card.problem == "multi_label":
-        return np.asarray(scores >= np.array([_threshold(card, label) for label in card.labels]))
+        return np.asarray(scores >= np.array([*map(card.given_from, card.labels)]))
     return np.asarray(np.eye(len(card.labels), dtype=np.bool_)[scores.argmax(axis=1)])
 
 
@@ -102,10 +102,10 @@ def _prediction(
     label = card.labels[best]
     labels: tuple[str, ...] = (label,)
     if card.problem == "multi_label":
-        labels = tuple(k for k, score in scores.items() if score >= _threshold(card, k))
+        labels = tuple(k for k, score in scores.items() if score >= card.given_from(k))
     told, bar = None if familiarity is None else round(familiarity, 6), card.familiar_at
     strange = told is not None and bar is not None and told < bar
-    decisions = () if strange else tuple(k for k in labels if scores[k] >= _bar(card, k))
+    decisions = () if strange else tuple(k for k in labels if scores[k] >= card.decided_from(k))
     nothing = UNSURE if labels or strange else NONE
     return Prediction(
         label,
@@ -117,13 +117,3 @@ def _prediction(
         familiarity=told,
         marks=(UNFAMILIAR,) if strange else (),
     )
-
-
-def _threshold(card: ModelCard, label: str) -> float:
-    """At which score a multi-label model gives a text the label."""
-    return card.thresholds.get(label, 0.5)
-
-
-def _bar(card: ModelCard, label: str) -> float:
-    """At which score a label that is given may be acted on."""
-    return card.decide_at.get(label, 0.0)

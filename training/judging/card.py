@@ -51,7 +51,7 @@ def _lines(card: ModelCard) -> Iterator[str]:
 def _of_several(card: ModelCard) -> str:
     if card.problem == "single_label":
         return ""
-    thresholds = ", ".join(f"{label} {card.thresholds.get(label, 0.5):g}" for label in card.labels)
+    thresholds = ", ".join(f"{label} {card.given_from(label):g}" for label in card.labels)
     return (
         " A text is right in accuracy if all its labels are. A label is given from the threshold "
         f"that is best for its F1: {thresholds}."

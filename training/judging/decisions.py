@@ -97,8 +97,7 @@ def held_out(card: ModelCard, label: str, parts: Sequence[Scored]) -> Held:
 def acted_on(scored: Scored, card: ModelCard) -> NDArray[np.bool_]:
     """[rows, labels]: which of the labels that texts are given may be acted on."""
     scores = probabilities(scored.logits, card, scored.lengths)
-    bars = np.array([card.decide_at.get(label, 0.0) for label in card.labels])
-    sure = labels_given(scored, card) & (scores >= bars)
+    sure = labels_given(scored, card) & (scores >= np.array([*map(card.decided_from, card.labels)]))
     if scored.familiarities is not None and card.familiar_at is not None:
         sure &= (scored.familiarities >= card.familiar_at)[:, None]
     return np.asarray(sure)

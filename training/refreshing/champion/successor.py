@@ -80,8 +80,7 @@ def seal_successor(
     judged = [scored[RESERVOIR], score(model, invented(recipe), ENGINE)]
     found, bars = decided(card, recipe.decide, judged)
     decide_at = {
-        label: max(bar, champion.card.decide_at.get(label, 0.0))
-        for label, bar in found.decide_at.items()
+        label: max(bar, champion.card.decided_from(label)) for label, bar in found.decide_at.items()
     }
     card = card.model_copy(update={"decide_at": champion.card.decide_at | decide_at})
     for label, told_of in bars.get("decisions", {}).items():
