@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -13,7 +13,31 @@ from stream_app.core.messages import UNMARKED, Mark
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class Feedback(BaseModel):
+class RightLabels(BaseModel):
+    """What somebody says is right: a label, or labels where a text may have several."""
+
+    label: Name | None = Field(None, description="the right one")
+    labels: tuple[Name, ...] | None = Field(
+        None,
+        max_length=1000,
+        description="instead of a label, where a text may have several: all the right ones",
+    )
+
+    @property
+    def right(self) -> tuple[str, ...]:
+        """The labels that are right, in order."""
+        return tuple(sorted(self.labels or ())) if self.label is None else (self.label,)
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> Self:
+        if (self.label is None) == (self.labels is None):
+            raise ValueError("give either a label, or labels")
+        if len(set(self.right)) < len(self.right):
+            raise ValueError("labels has one label twice")
+        return self
+
+
+class Feedback(RightLabels):
     """One correction, or confirmation: the value of a record of the feedback topic, as JSON.
 
     With `id` the text is read where the labelled record lies, so that none need be sent; `text` is
@@ -42,20 +66,9 @@ class Feedback(BaseModel):
     text: str | None = Field(
         None, min_length=1, description="instead of an id: the words themselves"
     )
-    label: Name | None = Field(None, description="the right one")
-    labels: tuple[Name, ...] | None = Field(
-        None,
-        max_length=1000,
-        description="instead of a label, where a text may have several: all the right ones",
-    )
     route: Name = Field(description="the route it is about")
     who: Name = Field(description="a person, rule or system: the source")
     when: AwareDatetime = Field(description="with a time zone")
-
-    @property
-    def right(self) -> tuple[str, ...]:
-        """The labels that are right, in order."""
-        return tuple(sorted(self.labels or ())) if self.label is None else (self.label,)
 
     @property
     def encoded(self) -> bytes:
@@ -79,14 +92,6 @@ class Feedback(BaseModel):
     def _one_text(self) -> Feedback:
         if (self.id is None) == (self.text is None):
             raise ValueError("give either the id of a label record or a text")
-        return self
-
-    @model_validator(mode="after")
-    def _one_answer(self) -> Feedback:
-        if (self.label is None) == (self.labels is None):
-            raise ValueError("give either a label, or labels")
-        if len(set(self.right)) < len(self.right):
-            raise ValueError("labels has one label twice")
         return self
 
 

@@ -148,6 +148,7 @@ async def test_only_texts_of_the_routes_own_input_are_read(tmp_path: Path, label
         (b'{"route": "reviews", "id": "r/0/1", "labels": ["no such label"]}', "no such label"),
         (b'{"route": "reviews", "id": "r/0/1", "labels": []}', "gives each text one label"),
         (b'{"route": "reviews", "id": "r/0/1", "label": "a", "labels": []}', "or labels"),
+        (b'{"route": "reviews", "id": "r/0/1", "labels": ["a", "a"]}', "or labels"),
     ],
 )
 async def test_a_correction_that_makes_no_sense_is_refused(tmp_path: Path, body: bytes, said: str):

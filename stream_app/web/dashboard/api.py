@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import ConfigDict, ValidationError
 
 from stream_app import __version__
+from stream_app.core.feedback import RightLabels
 from stream_app.core.settings import RouteSettings, Settings
 from stream_app.web.dashboard.backlog import Backlog
 from stream_app.web.dashboard.live import Live
@@ -46,25 +47,13 @@ MOST_LINES = 50
 FRESH_SECONDS = 1.0  # so long many viewers share an answer
 
 
-class Correction(BaseModel):
-    """What a reader says: these labels are right; one is given as `label`, too."""
+class Correction(RightLabels):
+    """What a reader says of one label record."""
 
     model_config = ConfigDict(extra="forbid")
 
     route: str
     id: str
-    label: str | None = None
-    labels: list[str] | None = None
-
-    @model_validator(mode="after")
-    def _one_answer(self) -> Correction:
-        if (self.label is None) == (self.labels is None):
-            raise ValueError("give either a label, or labels")
-        return self
-
-    @property
-    def right(self) -> list[str]:
-        return self.labels or [] if self.label is None else [self.label]
 
 
 @dataclass(frozen=True, slots=True)
