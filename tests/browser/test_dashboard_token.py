@@ -88,7 +88,8 @@ def test_of_several_labels_a_reader_says_all_that_are_right(
     open_as_known(page, f"{guarded.url}/?route=reviews&by=product&value=several&range=15m")
     page.until(lambda: "neutral 5%, positive 90%" in page.text("#last"), "the scores of both")
     assert page.text("#last .chip") == "positive", "which alone may be acted on"
-    assert "counts for each of its labels" in page.text("#mix-note")
+    noted = "counts for each of its labels"
+    page.until(lambda: noted in page.text("#mix-note"), "the figures, which come after the label")
     page.find("#last button").click()
     page.until(lambda: "they paid me back" in page.text("#text-body"), "the text")
     assert seen_by_axe() == []

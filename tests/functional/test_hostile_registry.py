@@ -6,7 +6,10 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,7 +25,7 @@ from stream_app.model.confined.registry import ConfinedRegistry
 from stream_app.model.references import resolve
 from stream_app.model.registry import CHAMPION, RegisteredVersion
 from stream_app.services.model_source import ModelSource
-from stream_app.services.reload import ModelReloader, Watch
+from stream_app.services.reload import OUTCOMES, ModelReloader, Watch
 from stream_app.serving.models import Models
 from stream_app.serving.served import ModelLoader
 from tests.command_line import run_main
@@ -34,6 +37,7 @@ from tests.registries import NAME, OwnRegistry
 
 REFERENCE = f"models:/{NAME}@{CHAMPION}"
 PATIENCE = 240.0  # seconds; a machine may have much else to do
+Await = Callable[[str], Awaitable[None]]
 
 
 def models() -> Models:
@@ -46,17 +50,26 @@ def source(registry: ConfinedRegistry | Shelf, cache: Path, backend: str = "fake
     return ModelSource(REFERENCE, registry, cache, ModelLoader(settings, how, lambda outcome: None))
 
 
-async def reloaded(slot: Models, looks_at: ModelSource, outcome: str) -> None:
-    """Let the reloader look until it counts the outcome."""
-    metrics = Metrics()
+@asynccontextmanager
+async def reloading(slot: Models, looks_at: ModelSource) -> AsyncIterator[Await]:
+    """A reloader that looks all the time: what it counts next can be awaited.
+
+    One for a whole test: a look that is under way when a reloader stops would go on beside the next
+    one's, and take a version from it.
+    """
+    metrics, counted = Metrics(), asyncio.Queue[str]()
+    for outcome in OUTCOMES:
+        counter = metrics.reloads.labels("r", outcome)
+        counter.inc = partial(counted.put_nowait, outcome)
     reloader = ModelReloader([Watch("r", looks_at, slot)], 0.05, metrics)
-    await reloader.start()
-    counted, counter = asyncio.Event(), metrics.reloads.labels("r", outcome)
-    loop, count = asyncio.get_running_loop(), counter.inc
-    counter.inc = lambda: (count(), loop.call_soon_threadsafe(counted.set))
-    try:
+
+    async def counts(outcome: str) -> None:
         async with asyncio.timeout(PATIENCE):
-            await counted.wait()
+            assert await counted.get() == outcome
+
+    await reloader.start()
+    try:
+        yield counts
     finally:
         await reloader.stop()
 
@@ -73,7 +86,8 @@ async def test_a_slow_or_endless_registry_is_given_up(
     pretender.reply = reply
     slot, registry = models(), ConfinedRegistry(pretender.uri)
     champion = slot.champion
-    await reloaded(slot, source(registry, tmp_path), "unreachable")
+    async with reloading(slot, source(registry, tmp_path)) as counts:
+        await counts("unreachable")
     assert slot.champion is champion
     assert champion.engine.logits([[1, 2]]).shape == (1, 2)
     assert "has not answered for 2 s" in caplog.text
@@ -147,10 +161,11 @@ async def test_a_hostile_version_leaves_the_old_model_serving(
     registry.register(good, CHAMPION)
     client, slot, cache = ConfinedRegistry(registry.uri), models(), tmp_path / "cache"
     looks_at = source(client, cache, backend="packed")
-    await reloaded(slot, looks_at, "swapped")
-    champion = slot.champion
-    registry.register(bad, CHAMPION, digest=digest(bad))
-    await reloaded(slot, looks_at, "refused")
+    async with reloading(slot, looks_at) as counts:
+        await counts("swapped")
+        champion = slot.champion
+        registry.register(bad, CHAMPION, digest=digest(bad))
+        await counts("refused")
     assert slot.champion is champion
     assert champion.engine.logits([[1, 2]]).shape == (1, 2)
     assert re.search(rf"models:/{NAME}/2 cannot serve: .*({hostile.says})", caplog.text)
@@ -179,22 +194,25 @@ async def test_every_kind_of_hostile_version_leaves_the_old_model_serving(
     template = sound(tmp_path / "sound")
     shelf, slot = Shelf(template), models()
     looks_at = source(shelf, tmp_path / "cache", backend="packed")
-    await reloaded(slot, looks_at, "swapped")
-    champion = slot.champion
-    for number, hostile in enumerate((*HOSTILE, *HOSTILE_WEIGHTS), 1):
-        shelf.folder, shelf.versions = tmp_path / f"{number}" / "model", number
-        shutil.copytree(template, shelf.folder)
-        hostile.change(shelf.folder)
-        caplog.clear()
-        await reloaded(slot, looks_at, "refused")
-        said = "".join(record.getMessage() for record in caplog.records)
-        assert re.search(rf"models:/{NAME}/{number} cannot serve: .*({hostile.says})", said), said
-        assert len(said) < 2000, hostile
-        assert said.isprintable(), hostile
-        assert slot.champion is champion, hostile
-    assert champion.engine.logits([[1, 2]]).shape == (1, 2)
-    shelf.folder, shelf.versions = template, number + 1
-    await reloaded(slot, looks_at, "swapped")
+    async with reloading(slot, looks_at) as counts:
+        await counts("swapped")
+        champion = slot.champion
+        for number, hostile in enumerate((*HOSTILE, *HOSTILE_WEIGHTS), 1):
+            shelf.folder = shutil.copytree(template, tmp_path / f"{number}" / "model")
+            hostile.change(shelf.folder)
+            caplog.clear()
+            shelf.versions = number
+            await counts("refused")
+            said = "".join(record.getMessage() for record in caplog.records)
+            assert re.search(rf"models:/{NAME}/{number} cannot serve: .*({hostile.says})", said), (
+                said
+            )
+            assert len(said) < 2000, hostile
+            assert said.isprintable(), hostile
+            assert slot.champion is champion, hostile
+        assert champion.engine.logits([[1, 2]]).shape == (1, 2)
+        shelf.folder, shelf.versions = template, number + 1
+        await counts("swapped")
 
 
 @pytest.mark.parametrize("command", [["list"], ["promote", NAME]], ids=" ".join)
