@@ -162,7 +162,7 @@ def _peers(given: argparse.Namespace) -> Iterator[Peer]:
         yield Peer("LP-FT", careful(ENCODER), 1)
     if given.setfit:
         python, _, folder = given.setfit.partition("=")
-        yield Peer(f"SetFit, {given.steps} steps", setfit(python, folder, given.steps), 1)
+        yield Peer(f"SetFit, up to {given.steps} steps", setfit(python, folder, given.steps), 1)
 
 
 def main() -> None:
@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--encoder", action="append", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--lp-ft", action="store_true")
     parser.add_argument("--setfit", metavar="PYTHON=FOLDER", help="of an environment with SetFit")
-    parser.add_argument("--steps", type=int, default=100, help="of SetFit, 16 pairs each")
+    parser.add_argument("--steps", type=int, default=100, help="of SetFit at most, 16 pairs each")
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--most", type=int, default=1_500, help="test texts")
     parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)
