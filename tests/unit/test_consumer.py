@@ -77,7 +77,7 @@ def acks() -> AckTracker:
 
 @pytest.fixture
 async def app(acks: AckTracker, events: Events) -> faust.App:
-    guards = Guards(acks, Marks(), events.settle, events.revoked, events.parted)
+    guards = Guards(acks, Marks(), events.settle, events.revoked, events)
     app = guarded_app(Settings(routes={"mail": ROUTE}), guards)
     app.finalize()
     return app

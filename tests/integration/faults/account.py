@@ -131,6 +131,12 @@ class Account:
         self._next.clear()
         self._life += 1
 
+    def begin_again(self) -> None:
+        """What came out so far was asked for once more: it counts no longer."""
+        with self._moved:
+            self.results, self.places = [], set()
+            self.commits.clear()
+
     def lose(self, numbers: set[int]) -> None:
         """The broker lost these records: nobody is owed their results, and their places are free.
 
