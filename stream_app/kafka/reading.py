@@ -43,6 +43,13 @@ class Reader:
         found = self._consumer.beginning_offsets(partitions_of(self._consumer, topic))
         return {partition.partition: int(offset) for partition, offset in found.items()}
 
+    def topic_id(self, topic: str) -> str | None:
+        """A topic's id as Kafka's tools print it: another one where it was made again. None where
+        the broker has no ids."""
+        partitions_of(self._consumer, topic)  # comes with the ids
+        found = self._consumer._cluster.topic_id(topic)
+        return urlsafe_b64encode(found.bytes).rstrip(b"=").decode() if found else None
+
     def since(self, topic: str, when: int) -> dict[int, int]:
         """The first offset written at `when` (milliseconds since the epoch) or later, of each
         partition that has one."""
@@ -106,10 +113,8 @@ class Reader:
         return None
 
     def _marked(self, found: Any) -> Record:
-        topic_id = self._consumer._cluster.topic_id(found.topic)
-        written = topic_id and urlsafe_b64encode(topic_id.bytes).rstrip(b"=").decode()
         epoch = None if found.leader_epoch < 0 else found.leader_epoch
-        return replace(record(found), mark=Mark(written, epoch))
+        return replace(record(found), mark=Mark(self.topic_id(found.topic), epoch))
 
     def _begin(self, partition: TopicPartition, offset: int) -> int:
         """Seek to an offset, or to the first that is left; the one it was."""
