@@ -22,6 +22,7 @@ from stream_app.kafka.topics import require_topics
 Offsets = Mapping[int, int]  # by partition
 Isolation = Literal["read_committed", "read_uncommitted"]
 
+LOOK_MS = 5_000  # between two looks of a reader without end for new partitions
 _POLL_MS = 1_000
 _PATIENCE = 30  # polls without any progress
 _FETCH_BYTES = 64 * 1024 * 1024
@@ -179,6 +180,16 @@ def take(consumer: Any, topics: Sequence[str], from_beginning: bool) -> None:
     partitions = [partition for topic in topics for partition in partitions_of(consumer, topic)]
     consumer.assign(partitions)
     (consumer.seek_to_beginning if from_beginning else consumer.seek_to_end)(*partitions)
+
+
+def take_added(consumer: Any, topics: Sequence[str]) -> None:
+    """Let it also read partitions that its topics got since, from their first record. It hears of
+    them every LOOK_MS, where that is its `metadata_max_age_ms`."""
+    known = consumer.assignment()
+    added = {partition for topic in topics for partition in partitions_of(consumer, topic)} - known
+    if added:
+        consumer.assign([*known, *added])
+        consumer.seek_to_beginning(*added)
 
 
 def partitions_of(consumer: Any, topic: str) -> list[TopicPartition]:
