@@ -45,11 +45,9 @@ class Reader:
         return {partition.partition: int(offset) for partition, offset in found.items()}
 
     def topic_id(self, topic: str) -> str | None:
-        """A topic's id as Kafka's tools print it: another one where it was made again. None where
-        the broker has no ids."""
+        """See topic_id_of."""
         partitions_of(self._consumer, topic)  # comes with the ids
-        found = self._consumer._cluster.topic_id(topic)
-        return urlsafe_b64encode(found.bytes).rstrip(b"=").decode() if found else None
+        return topic_id_of(self._consumer, topic)
 
     def since(self, topic: str, when: int) -> dict[int, int]:
         """The first offset written at `when` (milliseconds since the epoch) or later, of each
@@ -190,6 +188,14 @@ def take_added(consumer: Any, topics: Sequence[str]) -> None:
     if added:
         consumer.assign([*known, *added])
         consumer.seek_to_beginning(*added)
+
+
+def topic_id_of(consumer: Any, topic: str) -> str | None:
+    """A topic's id as Kafka's tools print it, as the consumer last heard it: another one where the
+    topic was made again. None where the broker has no ids, or no such topic."""
+    found = consumer._cluster.topic_id(topic)
+    known = found is not None and found.int  # zeros are of a topic that is gone
+    return urlsafe_b64encode(found.bytes).rstrip(b"=").decode() if known else None
 
 
 def partitions_of(consumer: Any, topic: str) -> list[TopicPartition]:

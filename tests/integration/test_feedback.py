@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pyarrow.parquet as pq
 import pytest
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import TopicPartition
 from kafka.admin import NewPartitions, NewTopic
-from kafka.errors import TopicAlreadyExistsError
 from typer.testing import CliRunner
 
 from stream_app.core.errors import BrokerError, ConfigError, SourceError
@@ -37,29 +34,8 @@ class Desk:
         self.topic = f"{stage.name}.feedback"
         stage.sections["feedback"] = {"topic": self.topic}
         stage.create_topics()
-        self.administer(lambda admin: admin.create_topics([self._new(2)]))
-
-    def _new(self, partitions: int) -> NewTopic:
-        return NewTopic(name=self.topic, num_partitions=partitions, replication_factor=1)
-
-    def administer(self, action: Callable[[KafkaAdminClient], Any]) -> Any:
-        admin = KafkaAdminClient(bootstrap_servers=self.stage.address)
-        try:
-            return action(admin)
-        finally:
-            admin.close()
-
-    def delete_topic(self) -> None:
-        self.administer(lambda admin: admin.delete_topics([self.topic]))
-
-    def make_again(self, partitions: int = 2) -> None:
-        """Delete the topic and make it again, as soon as the broker lets us."""
-        self.delete_topic()
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with suppress(TopicAlreadyExistsError):
-                self.administer(lambda admin: admin.create_topics([self._new(partitions)]))
-                return
+        new = NewTopic(name=self.topic, num_partitions=2, replication_factor=1)
+        stage.administer(lambda admin: admin.create_topics([new]))
 
     def mails(self, count: int) -> None:
         """Mails of one partition of the route's input, offsets from 0."""
@@ -179,7 +155,7 @@ def test_another_record_in_the_place_is_not_taken_for_the_one_that_was_meant(
     with desk.stage.producer() as producer:
         in_an_hour = int((time.time() + 3600) * 1000)
         producer.send(desk.mail, b"Subject: new\n\nwords\n", partition=0, timestamp_ms=in_an_hour)
-    [topic] = desk.administer(lambda admin: admin.describe_topics([desk.mail]))
+    [topic] = desk.stage.administer(lambda admin: admin.describe_topics([desk.mail]))
     now = urlsafe_b64encode(UUID(str(topic["topic_id"])).bytes).rstrip(b"=").decode()
     desk.says("spam", id=f"{desk.mail}/0/0", topic_id="A" * 22)
     desk.says("spam", id=f"{desk.mail}/0/1")
@@ -193,7 +169,7 @@ def test_a_record_that_has_expired_is_counted(desk: Desk, tmp_path: Path, broker
     if broker_kind == "tansu":
         pytest.skip("the embedded broker deletes no records")
     desk.mails(6)
-    desk.administer(lambda admin: admin.delete_records({TopicPartition(desk.mail, 0): 4}))
+    desk.stage.administer(lambda admin: admin.delete_records({TopicPartition(desk.mail, 0): 4}))
     for offset in (1, 3, 4):
         desk.says("spam", id=f"{desk.mail}/0/{offset}")
     assert desk.pull(tmp_path / "set")["counts"] == {
@@ -210,7 +186,7 @@ def test_a_topic_that_was_made_again_is_read_from_its_beginning(
     """It may be longer than the one before: its first corrections were passed over in silence."""
     desk.says("spam", text="said before")
     first = desk.pull(tmp_path / "set")
-    desk.make_again()
+    desk.stage.make_again(desk.topic, 2)
     for number in range(3):
         desk.says("ham", text=f"said since, {number}")
     second = desk.pull(tmp_path / "set")
@@ -233,7 +209,7 @@ def test_a_topic_that_was_made_again_is_read_from_its_beginning(
 def test_a_topic_that_was_made_again_with_fewer_partitions(desk: Desk, tmp_path: Path) -> None:
     desk.says("spam", partition=1, text="said before")
     desk.pull(tmp_path / "set")
-    desk.make_again(1)
+    desk.stage.make_again(desk.topic, 1)
     desk.says("ham", text="said since")
     assert desk.pull(tmp_path / "set")["offsets"] == {"0": [0, 1]}
 
@@ -249,7 +225,7 @@ def test_where_the_broker_names_no_topics_a_shorter_one_is_another(
     said_in_02 = json.loads(manifest.read_text())
     del said_in_02["topic_id"], said_in_02["log"]
     manifest.write_text(json.dumps(said_in_02))
-    desk.make_again()
+    desk.stage.make_again(desk.topic, 2)
     desk.says("ham", text="said since")
     assert desk.pull(tmp_path / "set")["counts"]["kept"] == 1
     assert "was made again since the last pull, or lost its end" in caplog.text
@@ -263,10 +239,10 @@ def test_a_deleted_topic_and_one_with_more_partitions(
     desk.says("spam", text="said before")
     desk.pull(tmp_path / "set")
     more = {desk.topic: NewPartitions(3)}
-    desk.administer(lambda admin: admin.create_partitions(more))
+    desk.stage.administer(lambda admin: admin.create_partitions(more))
     desk.says("ham", partition=2, text="said in the new one")
     assert desk.pull(tmp_path / "set")["offsets"] == {"0": [1, 1], "1": [0, 0], "2": [0, 1]}
-    desk.delete_topic()
+    desk.stage.administer(lambda admin: admin.delete_topics([desk.topic]))
     with pytest.raises(BrokerError, match=f"has no topic '{desk.topic}'"):
         desk.pull(tmp_path / "set")
 
@@ -280,7 +256,7 @@ def test_corrections_that_retention_deleted_before_a_pull_are_counted(
     desk.pull(tmp_path / "set")
     for number in range(4):
         desk.says("spam", text=f"words {number}")
-    desk.administer(lambda admin: admin.delete_records({TopicPartition(desk.topic, 0): 4}))
+    desk.stage.administer(lambda admin: admin.delete_records({TopicPartition(desk.topic, 0): 4}))
     assert desk.pull(tmp_path / "set")["counts"] == {
         "missed": 3,
         "read": 1,
