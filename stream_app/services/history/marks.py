@@ -17,7 +17,7 @@ def written(mark: Mark) -> str:
 
 
 def ours(metadata: str | None) -> bool:
-    """Whether a worker wrote an offset's metadata."""
+    """Whether a worker or a sink wrote an offset's metadata."""
     return _WRITTEN.fullmatch(metadata or "") is not None
 
 
