@@ -163,6 +163,11 @@ class Ngrams(BaseModel):
     short_copies: float = Field(
         0, ge=0, le=1, description="share of the texts that it also learns cut short"
     )
+    kinship: bool = Field(
+        False,
+        description="a text counts as a label's the more, the more of its pairs of words that "
+        "label's texts have, see `stream_app.model.kinship`",
+    )
 
 
 class Decide(BaseModel):
