@@ -22,6 +22,8 @@ def from_gaps(gaps: NDArray[np.uint8], buckets: int) -> NDArray[np.bool_]:
     """bool [buckets]. Raises IndexError for gaps that lead too far, ValueError for what is none."""
     if gaps.dtype != np.uint8 or gaps.ndim != 1:
         raise ValueError("gaps are not bytes")
+    if gaps.size > buckets:
+        raise IndexError("more gaps than buckets")
     known = np.zeros(buckets, dtype=bool)
     at = np.cumsum(np.where(gaps == 0, _FAR, gaps), dtype=np.int64) - 1
     known[at[gaps > 0]] = True

@@ -49,11 +49,12 @@ class Features:
     characters: tuple[int, ...] = ()
     bits: int = 18  # there are 2^bits buckets
 
-    def buckets(self, text: str) -> Buckets:
-        """The distinct buckets of a text's n-grams, ascending."""
+    def buckets(self, text: str, hashes: Hashes | None = None) -> Buckets:
+        """The distinct buckets of a text's n-grams, ascending; its `word_hashes`, where known."""
         grams: list[Hashes] = []
         if self.words:
-            grams += runs(word_hashes(text), range(1, self.words + 1))
+            words = word_hashes(text) if hashes is None else hashes
+            grams += runs(words, range(1, self.words + 1))
         if self.characters:
             grams += runs(_characters(text.lower()), self.characters)
         return buckets(np.concatenate(grams), self.bits)
@@ -77,12 +78,13 @@ class NgramHead:
         """float32 [texts, labels], to be added to the engine's; the same for a text every time."""
         out = np.tile(self.bias, (len(texts), 1))
         for row, text in enumerate(texts):
-            found = self.features.buckets(text)
+            hashes = word_hashes(text)
+            found = self.features.buckets(text, hashes)
             if found.size:
                 total = self.weights[found].sum(axis=0, dtype=np.int64)
                 out[row] += self.scale * (total / found.size**self.power).astype(np.float32)
             if self.kin:
-                out[row] += self.kin.logits(pairs(word_hashes(text)))
+                out[row] += self.kin.logits(pairs(hashes))
         return out
 
     def save(self, folder: Path) -> None:

@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from stream_app.core.errors import ModelError
+from stream_app.core.errors import ConfigError, ModelError
 from stream_app.model.artifact import NGRAMS, load_artifact
 from stream_app.model.ngrams import NgramHead, load_head
 from tests.tiny_model import save_tiny_albert
 from training.fitting.moved_head import Taught, moved
 from training.fitting.ngrams import balanced, fit_head
-from training.recipe import Ngrams
+from training.recipe import Ngrams, load_recipe
 
 GOOD = "see you at lunch on friday and bring the minutes of the last meeting with you please"
 SPAM = "buy cheap pills now and save more than half of the price of any shop in your town today"
@@ -68,6 +68,14 @@ def test_its_strength_is_what_helps_on_held_out_texts(head: NgramHead) -> None:
 
 def test_without_a_word_in_the_recipe_there_is_none() -> None:
     assert fit_head([GOOD, SPAM], TRUTH[[0, 3]], Ngrams(bits=12)).kin is None
+
+
+def test_it_is_for_few_labels(tmp_path: Path) -> None:
+    """More would be a model that no worker loads."""
+    labels = "\n".join(f'  "label {n}",' for n in range(17))
+    (tmp_path / "r.toml").write_text(f'extends = "spam"\nlabels = [\n{labels}\n]\n')
+    with pytest.raises(ConfigError, match="kinship is for at most 16 labels"):
+        load_recipe(str(tmp_path / "r.toml"))
 
 
 def test_it_survives_the_file_and_a_move_of_the_head(head: NgramHead, tmp_path: Path) -> None:
