@@ -3,10 +3,10 @@
 A text is measured by k / (n + 20): of its n distinct words and pairs of neighbouring words the
 model's training texts have k, in two of them or more. Two languages may have half of their words in
 common, but hardly a pair. Twenty more that nobody knows make short texts strange to a model of long
-ones. The familiarity is the share of the training texts that measure no more, each by the
-words of the others: a p-value, below which texts of the model's own kinds fall as often as it says.
-No other kind of text is needed to fit it. Vovk, Gammerman, Shafer, "Algorithmic Learning in a
-Random World", 2005, section 2.2.
+ones. The familiarity is the share of the training texts that measure no more, each by the words of
+the others: a p-value, below which texts of the model's own kinds fall as often as it says. No other
+kind of text is needed to fit it. Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World",
+2005, section 2.2.
 
 The file `familiarity.safetensors` holds `gaps` and `pair_gaps` uint8, the distances between the
 buckets of known words and pairs (`stream_app.model.gaps`), and `quantiles` float32 [1001] of the

@@ -60,7 +60,7 @@ def fit_familiarity(texts: Sequence[str], group: Sequence[int] | None = None) ->
 
 
 def _known(groups: Sequence[Sequence[str]], unspaced: bool) -> Callable[[int], Known]:
-    """What is known by so many of the groups of texts, given how many."""
+    """What so many of the groups of texts have, given how many: alike ones count once."""
     words, pairs = np.zeros(1 << WORD_BITS, np.int64), np.zeros(1 << PAIR_BITS, np.int64)
     for texts in groups:
         found = [words_and_pairs(text, unspaced) for text in texts]

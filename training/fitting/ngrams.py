@@ -149,7 +149,7 @@ def balanced(
     """The head as it serves best beside ALBERT: its share in the sum, and how far length counts;
     then how strong kinship is beside both.
 
-    All have the least cross-entropy over `texts` that neither has learnt from, with ALBERT's
+    All have the least cross-entropy over `texts` that none has learnt from, with ALBERT's
     logits `albert` and labels `truth` [texts, labels]; the sum is judged at its own best
     temperature.
     """
