@@ -27,8 +27,7 @@ def rows(file: Path) -> list[dict[str, str]]:
 
 
 TEXTS = rows(ROOT / "tests" / "other_languages.jsonl")
-NEAR_ENGLISH = {"French", "Spanish"}  # so many words in common that long texts are not strange
-NEAR_THE_NINE = {"Dutch", "Japanese", "Polish", "Swedish"}  # likewise, of a few words
+NEAR_THE_NINE = {"Dutch", "Japanese", "Polish", "Swedish"}  # so many words in common with the nine
 
 
 def written(kind: str, language: str) -> list[str]:
@@ -59,11 +58,8 @@ def mailed(folder: Path, bodies: Sequence[str]) -> Path:
 def test_spam_says_that_it_does_not_know_the_language(language: str, tmp_path: Path) -> None:
     found = classified("builtin:spam", mailed(tmp_path, written("mail", language)))
     assert len(found) == 2
-    assert "spam" not in {line["decision"] for line in found}
-    assert max(line["familiarity"] for line in found) < 0.1
-    if language not in NEAR_ENGLISH:
-        assert {line["decision"] for line in found} == {"unsure"}
-        assert all("unfamiliar" in line["marks"] for line in found)
+    assert {line["decision"] for line in found} == {"unsure"}
+    assert all("unfamiliar" in line["marks"] for line in found)
 
 
 def test_sentiment_in_nine_languages_is_labelled() -> None:

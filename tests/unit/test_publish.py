@@ -2,18 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import pytest
-from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, UnknownError
 from prometheus_client import Counter
 
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Partition, Record
 from stream_app.pipeline.dead_letter import dead_letter
 from stream_app.pipeline.outgoing import Outgoing
-from stream_app.pipeline.publisher import FORGOTTEN, Publisher
+from stream_app.pipeline.publisher import FORGOTTEN, KEYLESS, MISSING, Publisher
 from stream_app.services.send import IdempotentSender
 
 
@@ -35,10 +35,22 @@ class Topic:
     stopped: int = 0
 
 
+class Batch(list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]):
+    """Of two records: the broker takes both or neither."""
+
+    def append(self, *, timestamp, key, value, headers) -> object:
+        if len(self) == 2:
+            return None
+        super().append((key, value, headers))
+        return self
+
+
 class Producer:
     def __init__(self, topic: Topic) -> None:
         self.topic = topic
         topic.producers += 1
+
+    create_batch = staticmethod(Batch)
 
     async def start(self) -> None: ...
 
@@ -49,13 +61,17 @@ class Producer:
         return {0, 1}
 
     async def send(self, topic, key, value, headers, partition) -> asyncio.Future[None]:
+        assert not (value is None and key is None), "Need at least one: key or value"  # as aiokafka
+        return await self.send_batch([(key, value, headers)], topic, partition=partition)
+
+    async def send_batch(self, batch, topic, *, partition) -> asyncio.Future[None]:
         future = asyncio.get_running_loop().create_future()
-        error = self.topic.refuse(value)
-        if error is None:
-            self.topic.delivered.append(Delivered(topic, partition, key, value, headers))
-            future.set_result(None)
+        errors = [error for _, value, _ in batch if (error := self.topic.refuse(value))]
+        if errors:
+            future.set_exception(errors[0])
         else:
-            future.set_exception(error)
+            self.topic.delivered += [Delivered(topic, partition, *record) for record in batch]
+            future.set_result(None)
         return future
 
 
@@ -88,9 +104,24 @@ async def test_a_failed_record_is_sent_again_with_all_behind_it(publisher: Publi
     topic.refuse = refuse
     batch = [out(b"a"), out(b"b"), out(b"x", partition=1), out(b"c")]
     assert await publisher.publish(batch)
-    assert [o.value for o in topic.delivered] == [b"a", b"x", b"c", b"b", b"c"]
+    assert [o.value for o in topic.delivered] == [b"x", b"a", b"b", b"c"]
     assert (topic.producers, topic.stopped) == (2, 1), "its sequence was in doubt"
     assert publisher.failing is None
+
+
+async def test_nothing_passes_a_label_that_is_too_large(publisher: Publisher, topic: Topic):
+    """The broker takes what is behind it: readers saw that first, and again in its place."""
+    topic.refuse = lambda v: MessageSizeTooLargeError() if v == b"2" else None
+
+    def label(value: bytes, partition: int = 0) -> Outgoing:
+        letter = replace(out(value, partition), topic="mail.dlq", value=None)
+        return replace(out(value, partition), fallback=lambda: letter)
+
+    batch = [label(b"%d" % n) for n in range(7)]
+    assert await publisher.publish([*batch, label(b"other", partition=1)])
+    found = [o.value for o in topic.delivered if o.partition == 0]
+    assert found == [b"0", b"1", None, b"3", b"4", b"5", b"6"]
+    assert [o.value for o in topic.delivered if o.partition == 1] == [b"other"]
 
 
 async def test_it_says_that_it_fails_while_it_fails(publisher: Publisher, topic: Topic):
@@ -105,6 +136,18 @@ async def test_it_says_that_it_fails_while_it_fails(publisher: Publisher, topic:
     assert said[0] is None
     assert said[1] == said[2] == "topic mail.labels: KafkaTimeoutError"
     assert publisher.failing is None
+
+
+@pytest.mark.parametrize(("key", "told"), [(None, KEYLESS), (b"key", MISSING)])
+async def test_a_label_without_a_key_that_a_topic_refuses_is_told(
+    publisher: Publisher, topic: Topic, caplog: pytest.LogCaptureFixture, key, told: str
+):
+    """A compacted topic takes none; aiokafka has no name for that error."""
+    failures = [UnknownError()]
+    topic.refuse = lambda value: failures.pop() if failures else None
+    assert await publisher.publish([replace(out(b"a"), key=key), out(b"b", partition=1)])
+    assert caplog.messages[0].startswith("route mail: cannot write to topic mail.labels")
+    assert told in caplog.messages[0]
 
 
 async def test_it_stops_trying_when_the_partitions_are_gone(publisher: Publisher, topic: Topic):
@@ -133,9 +176,21 @@ async def test_a_dead_letter_too_large_goes_without_its_value(publisher: Publish
     assert publisher.failing is None
 
 
+async def test_a_dead_letter_may_have_neither_key_nor_value(publisher: Publisher, topic: Topic):
+    """A record without a key whose value is null, or too large: the worker ended with it."""
+    topic.refuse = lambda v: MessageSizeTooLargeError() if v and len(v) > 10 else None
+    for value in (None, b"x" * 99):
+        record = Record(Partition("mail", 0), 8, None, value)
+        error = RecordError("malformed", "why")
+        assert await publisher.publish([dead_letter(record, error, "mail.dlq", "mail", "m/1")])
+    assert [(letter.key, letter.value) for letter in topic.delivered] == [(None, None)] * 2
+
+
 async def test_output_goes_to_the_partition_of_its_input(publisher: Publisher, topic: Topic):
-    await publisher.publish([out(b"a", partition=n) for n in range(5)])
-    assert [o.partition for o in topic.delivered] == [0, 1, 0, 1, 0]
+    await publisher.publish([out(b"%d" % n, partition=n) for n in range(5)])
+    assert {(o.value, o.partition) for o in topic.delivered} == {
+        (b"%d" % n, n % 2) for n in range(5)
+    }
 
 
 async def test_idle_is_awaited(publisher: Publisher, topic: Topic):

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
+from tests.integration.faults.commits import commit_log, group_offsets
+
 COMMITTED, UNCOMMITTED = "read_committed", "read_uncommitted"
 MARGIN = 1e-3  # scores closer than this may change places: far above any engine's tolerance
 
@@ -79,7 +81,9 @@ class Account:
         partitions: int,
         isolation: str,
         knows_ends: bool = True,
+        cluster: bool = False,
     ) -> None:
+        self._cluster = cluster
         self._address, self._topic, self._group = address, topic, group
         self._knows_ends = knows_ends
         self._partitions = partitions  # of the outputs
@@ -130,6 +134,12 @@ class Account:
         """The outputs begin anew: read them from their beginning."""
         self._next.clear()
         self._life += 1
+
+    def begin_again(self) -> None:
+        """What came out so far was asked for once more: it counts no longer."""
+        with self._moved:
+            self.results, self.places = [], set()
+            self.commits.clear()
 
     def lose(self, numbers: set[int]) -> None:
         """The broker lost these records: nobody is owed their results, and their places are free.
@@ -223,10 +233,15 @@ class Account:
         return wrong
 
     def _backwards(self) -> int:
+        """Commits that went back. In a cluster the broker's own log of them says it: who was just
+        elected to tell them may not know the newest yet."""
         highest: dict[int, int] = {}
         wrong = 0
-        for commit in self.commits:
-            for partition, offset in commit.offsets.items():
+        seen = [commit.offsets for commit in self.commits]
+        for offsets in (
+            commit_log(self._address, self._group, self._topic) if self._cluster else seen
+        ):
+            for partition, offset in offsets.items():
                 wrong += offset < highest.get(partition, 0)
                 highest[partition] = max(offset, highest.get(partition, 0))
         return wrong
@@ -260,17 +275,6 @@ class Account:
                 at = after.get(result.place.partition, result.timestamp)
                 after[result.place.partition] = min(at, result.timestamp)
         return max(after.values()) - struck if after else None
-
-
-def group_offsets(admin: KafkaAdminClient, group: str, topic: str) -> dict[int, int]:
-    """The group's committed offset of each partition of a topic."""
-    offsets = admin.list_group_offsets(group)
-    found = offsets.get(group, offsets)
-    return {
-        tp.partition: getattr(meta, "offset", meta)
-        for tp, meta in found.items()
-        if tp.topic == topic and getattr(meta, "offset", meta) >= 0
-    }
 
 
 def _result(record: Any) -> Result:
