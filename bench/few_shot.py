@@ -27,6 +27,7 @@ from bench.few_shot_peers import Drawn, Predict, careful, probe, setfit, tfidf, 
 from stream_app.model.preparation import Preparation, prepare
 from stream_app.model.references import ENCODER
 from training.data.corpus import Example
+from training.examples.found import SOURCE
 from training.judging.metrics import exact_interval
 
 GROUPS = 12  # of 20: the first by name
@@ -102,7 +103,10 @@ def drawn(task: str, data: Path, seed: int, most: int) -> Drawn:
 def _read(data: Path, name: str, wanted: Callable[[str], bool]) -> list[Example]:
     with gzip.open(data / f"{name}.jsonl.gz", "rt") as lines:
         rows = [json.loads(line) for line in lines]
-    found = (Example(prepare("", row["text"], Preparation()), (row["label"],)) for row in rows)
+    found = (
+        Example(prepare("", row["text"], Preparation()), (row["label"],), source=SOURCE)
+        for row in rows
+    )
     return [example for example in found if wanted(example.text)]
 
 
