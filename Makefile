@@ -26,8 +26,8 @@ DATA ?= ../shared/data
 refresh-demo: install  ## drift, feedback, refresh, promotion, roll-back, live on real mail in DATA
 	$(BIN)/python -m bench.refresh_demo --data $(DATA)
 
-test: install  ## the test suite, two files at a time: most of them wait for a broker
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: install  ## the test suite, three files at a time: most of them wait for a broker
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 coverage: install  ## the same, and which lines no test runs; a quarter longer
 	$(BIN)/coverage erase

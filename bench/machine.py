@@ -1,4 +1,4 @@
-"""The machine the figures are of: its name, the versions, and the matrix products it can do."""
+"""The machine the figures are of: its name, versions, matrix products; and what a process used."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ def describe(device: str, packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     if device == "cuda":
         machine["gpu"] = torch.cuda.get_device_name()
     return machine
+
+
+def cpu_seconds(process: int) -> float:
+    """What all threads of a process have used so far; Linux's."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measured_peaks(device: str) -> Mapping[str, float]:

@@ -17,10 +17,10 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from smtplib import SMTP
@@ -28,12 +28,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.machine import describe
+from bench.machine import cpu_seconds, describe
 from bench.mail_peers import PEERS, installed
 from stream_app.core.settings import FilterSettings
 from tests.conftest import apache_kafka, free_port
 from tests.integration.filters import ready_worker, running_filter
-from tests.integration.harness import Stage, mails
+from tests.integration.harness import Stage, distinct, mails, send
 from tests.mail.mail_server import DOMAIN, MailServer, mail_server, someone
 
 LATE_SECONDS = FilterSettings().deadline_seconds + 1
@@ -52,6 +52,7 @@ STREAM_FAULTS = (
     "broker killed, started again",
 )
 PERCENTILES = (50, 99)
+WARM_UP = 64  # mails
 _NEWLINE = re.compile(rb"\r\n|\r|\n")
 
 
@@ -64,6 +65,7 @@ class Flow:
     delivered: int  # different ones
     twice: int
     labelled: int
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)  # of Winnow's processes
 
     def milliseconds(self, percent: float) -> float:
         """A percentile of the deliveries."""
@@ -73,6 +75,15 @@ class Flow:
     def late(self) -> int:
         """Those that waited longer than the deadline and a second."""
         return sum(each > LATE_SECONDS for each in self.seconds)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The processes of a filter on Kafka, by id, and what may happen to them and the broker."""
+
+    filter: int
+    worker: int
+    faults: Mapping[str, Callable[[], object]]
 
 
 class Sender:
@@ -135,13 +146,30 @@ class Bench:
     def costs(self, peers: Sequence[str]) -> Iterator[tuple[str, Flow]]:
         """Each way with its flow, warmed up."""
         yield "unfiltered", self._warm(self._server.unfiltered)
-        with self._in_process():
-            yield "winnow, in process", self._warm(self._server.filtered)
-        with self._through_kafka():
-            yield "winnow, through Kafka", self._warm(self._server.filtered)
+        with self._in_process() as process:
+            yield "winnow, in process", self._warm(self._server.filtered, filter=process)
+        with self._through_kafka() as parts:
+            flow = self._warm(self._server.filtered, filter=parts.filter, worker=parts.worker)
+            yield "winnow, through Kafka", flow
         for peer in peers:
             with PEERS[peer](self._new_folder(), self._server.ports[f"{peer}-milter"]):
                 yield peer, self._warm(self._server.ports[peer])
+
+    def worker_alone(self, batch: Sequence[bytes]) -> float:
+        """Mails a second that a worker labels with neither mail server nor filter beside it."""
+        port, folder = free_port(), self._new_folder()
+        with apache_kafka(folder, port):
+            stage = self._stage(f"127.0.0.1:{port}")
+            stage.create_topics()
+            topic = stage.routes[0]["input_topic"]
+            with ready_worker(stage), stage.producer() as producer:
+                send(producer, topic, batch[:WARM_UP], stage.partitions)
+                stage.collect(topic, distinct(WARM_UP))
+                started = time.perf_counter()
+                send(producer, topic, batch, stage.partitions)
+                producer.flush()
+                stage.collect(topic, distinct(WARM_UP + len(batch)))
+                return len(batch) / (time.perf_counter() - started)
 
     def faults(self) -> Iterator[tuple[str, Flow]]:
         """Each fault with its flow."""
@@ -150,12 +178,15 @@ class Bench:
             with self._in_process() as process:
                 yield name, self._sender.flow(port, partial(os.kill, process, number))
         for name in STREAM_FAULTS:
-            with self._through_kafka() as faults:
-                yield name, self._sender.flow(port, faults[name])
+            with self._through_kafka() as parts:
+                yield name, self._sender.flow(port, parts.faults[name])
 
-    def _warm(self, port: int) -> Flow:
+    def _warm(self, port: int, **processes: int) -> Flow:
         self._sender.flow(port)
-        return self._sender.flow(port)
+        before = {name: cpu_seconds(process) for name, process in processes.items()}
+        flow = self._sender.flow(port)
+        used = {name: cpu_seconds(process) - before[name] for name, process in processes.items()}
+        return replace(flow, cpu_seconds=used)
 
     def _new_folder(self) -> Path:
         folder = Path(tempfile.mkdtemp(dir=self._folder))
@@ -174,7 +205,7 @@ class Bench:
             yield running.process.process.pid
 
     @contextmanager
-    def _through_kafka(self) -> Iterator[dict[str, Callable[[], object]]]:
+    def _through_kafka(self) -> Iterator[Parts]:
         """Everything that it takes, and what may happen to it."""
         port, folder = free_port(), self._new_folder()
         with ExitStack() as stack:
@@ -183,13 +214,13 @@ class Bench:
             stage = self._stage(f"127.0.0.1:{port}")
             stage.create_topics()
             worker = stack.enter_context(ready_worker(stage)).process
-            stack.enter_context(running_filter(stage, self._server.listen))
+            running = stack.enter_context(running_filter(stage, self._server.listen))
 
             def again(process: subprocess.Popen[bytes], start: Callable[[], Any]) -> None:
                 process.kill()
                 stack.enter_context(start())
 
-            yield {
+            faults = {
                 "worker stopped": partial(worker.send_signal, signal.SIGSTOP),
                 "worker killed": worker.kill,
                 "worker killed, started again": lambda: again(worker, partial(ready_worker, stage)),
@@ -199,6 +230,7 @@ class Bench:
                     broker, partial(apache_kafka, folder, port)
                 ),
             }
+            yield Parts(running.process.process.pid, worker.pid, faults)
 
 
 def main() -> None:
@@ -223,15 +255,19 @@ def main() -> None:
         server = MailServer(server.folder, {**server.ports, **ports})
         if given.only != "faults":
             sender = Sender(server, found, given.connections)
-            _print_costs(Bench(server, sender, folder).costs(given.peers))
+            bench = Bench(server, sender, folder)
+            _print_costs(bench.costs(given.peers))
+            print(f"\nA worker alone labels {bench.worker_alone(found):.0f} of them a second.")
         if given.only != "costs":
             sender = Sender(server, found[: given.fault_mails], given.connections)
             _print_faults(Bench(server, sender, folder).faults())
 
 
 def _print_costs(rows: Iterator[tuple[str, Flow]]) -> None:
-    print("| filter | mails/s | labelled | p50 ms | p99 ms | added p50 | added p99 |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| filter | mails/s | labelled | p50 ms | p99 ms | added p50 | added p99 | CPU ms a mail |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     base: Flow | None = None
     for name, flow in rows:
         base = base or flow
@@ -239,6 +275,8 @@ def _print_costs(rows: Iterator[tuple[str, Flow]]) -> None:
         added = [flow.milliseconds(each) - base.milliseconds(each) for each in PERCENTILES]
         rate = len(flow.seconds) / flow.wall_seconds
         cells = [f"{rate:.0f}", f"{flow.labelled}", *(f"{each:.0f}" for each in times + added)]
+        each_mail = {of: cpu / len(flow.seconds) * 1000 for of, cpu in flow.cpu_seconds.items()}
+        cells.append(", ".join(f"{of} {cpu:.1f}" for of, cpu in each_mail.items()) or "-")
         print("|", " | ".join([name, *cells]), "|", flush=True)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import os
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from statistics import median
 import tomli_w
 from delivery import timestamps
 from kafka import KafkaProducer
+from machine import cpu_seconds
 from stream import PARTITIONS, Bench, broker, configuration, route
 
 SHARES = ("off", "0.01", "1")
@@ -106,12 +106,6 @@ def run(
         times = timestamps(address, f"{name}.labels", len(messages))
         seconds = cpu_seconds(worker.pid) - started
     return Cost((len(times) - 1) / (times[-1] - times[0]) * 1000, seconds)
-
-
-def cpu_seconds(process: int) -> float:
-    """Of all its threads so far; Linux's."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from stream_app.services.consumer import GuardedConsumer, guarded_app
 from stream_app.services.consumer_thread import Guards
 from stream_app.services.drift import DriftMonitor
 from stream_app.services.history.marks import Marks
-from stream_app.services.history.report import report_parted
+from stream_app.services.history.report import Report
 from stream_app.services.lag import LagMonitor
 from stream_app.services.records import records
 from stream_app.services.reload import ModelReloader, first_model
@@ -55,6 +55,8 @@ class Worker:
         self._acks = AckTracker()
         self._registry = ConfinedRegistry(settings.registry.uri)
         self._marks = Marks()
+        self._names = {route.input_topic: route.name for route in settings.routes}
+        self._report = Report(self._names, self._metrics)
         self._routes: dict[str, Assembled] = {}
         self._drift = DriftMonitor(settings.drift, self._metrics)
         self._traces = Traces(os.environ)
@@ -197,17 +199,12 @@ class Worker:
             for route in self._settings.routes
             if route.delivery == "effectively_once"
         )
-        routes = {route.input_topic: route.name for route in self._settings.routes}
-        for name in routes.values():  # from 0 on, so that an alert sees the first
-            self._metrics.log_reverted.labels(name)
-            self._metrics.missed.labels(name)
-        parted = partial(report_parted, routes, self._metrics)
         guards = Guards(
             self._acks,
             self._marks,
             self._settle,
             self._forget,
-            parted,
+            self._report,
             transactional,
             self._settings.kafka.auto_offset_reset == "latest",
         )
@@ -222,7 +219,7 @@ class Worker:
         return LagMonitor(
             self._consumer(),
             partial(asyncio.to_thread, ask_broker, self._settings.kafka),
-            {route.input_topic: route.name for route in self._settings.routes},
+            self._names,
             {name: route.publisher for name, route in self._routes.items()},
             self._acks,
             self._metrics,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
-import random
 import shutil
 import signal
 import socket
@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
+from typing import IO
 
 import pytest
 from kafka import KafkaAdminClient
@@ -29,6 +31,7 @@ SHARED = ROOT.parent / "shared"
 FOLDERS = ("deploy", "integration", "browser", "mail", "functional", "property", "helm", "unit")
 KAFKA = SHARED / "kafka" / "kafka.sh"
 LEAST_CLIENT_PORT = 32_768  # on Linux; elsewhere it is above
+LANES = 32
 
 
 def pytest_configure() -> None:
@@ -140,15 +143,25 @@ def wait_for_broker(address: str, process: subprocess.Popen[bytes]) -> str:
     raise AssertionError(f"the broker ended with code {process.returncode}")
 
 
-def _ports() -> Iterator[int]:
-    """Even ports, for ever. Each pytest-xdist worker has its own, so that none is given twice."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 16
-    mine = list(range(10_000 + 2 * worker, LEAST_CLIENT_PORT, 32))
-    at = random.randrange(len(mine))  # other suites run on this machine
-    return itertools.cycle(mine[at:] + mine[:at])
+def _own_lane() -> tuple[int, IO[str]]:
+    """One of LANES that no other process of tests on this machine has; the file is its lock.
+
+    A broker that a test kills leaves its port for seconds: another suite's broker would take it,
+    and answer the first one's worker.
+    """
+    for lane in range(LANES):
+        lock = (Path(gettempdir()) / f"winnow-tests-{os.getuid()}-{lane}.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        return lane, lock
+    raise AssertionError(f"{LANES} suites run on this machine already")
 
 
-PORTS = _ports()
+LANE, _LOCK = _own_lane()
+PORTS = itertools.cycle(range(10_000 + 2 * LANE, LEAST_CLIENT_PORT, 2 * LANES))
 
 
 def free_port() -> int:

@@ -91,11 +91,13 @@ def _kafka() -> Section:
                 (per("route", rate(route("publish_failures_total"))), "{{route}}"),
             ),
             graph(
-                "Records lost by the broker or by retention",
-                "Since the workers started: logs that went back, or too short a retention.",
+                "Records lost or left out",
+                "Since the workers started: logs that went back, too short a retention, or offsets "
+                "that somebody moved.",
                 "short",
                 (per("route", route("log_reverted_total")), "{{route}} logs reverted"),
                 (per("route", route("records_missed_total")), "{{route}} records missed"),
+                (per("route", route("offsets_moved_total")), "{{route}} offsets moved"),
                 limits=(1,),
             ),
         ],

@@ -27,9 +27,10 @@ from stream_app.core.label_record import LabelRecord
 from stream_app.core.messages import UNSURE
 from stream_app.core.settings import KafkaClientSettings
 from stream_app.kafka.connect import connected
-from stream_app.kafka.reading import take
+from stream_app.kafka.reading import LOOK_MS, take, take_added
 from stream_app.kafka.topics import require_topics
 
+POLL_MS = 1000
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 
 
@@ -66,9 +67,13 @@ def _labels(
 ) -> Iterator[Any]:
     """Records of the topics, without end."""
     require_topics(kafka, topics)
-    with connected(KafkaConsumer, kafka, isolation_level="read_committed") as consumer:
+    how = {"isolation_level": "read_committed", "auto_offset_reset": "earliest"}
+    with connected(KafkaConsumer, kafka, metadata_max_age_ms=LOOK_MS, **how) as consumer:
         take(consumer, topics, from_beginning)
-        yield from consumer
+        while True:
+            for records in consumer.poll(POLL_MS).values():
+                yield from records
+            take_added(consumer, topics)
 
 
 def _show_raw(value: bytes | None) -> None:

@@ -81,6 +81,9 @@ class Metrics:
     missed = counter(
         "records_missed", "Offsets that retention deleted before they were read", "route"
     )
+    offsets_moved = counter(
+        "offsets_moved", "Input partitions read on from where no worker left off", "route"
+    )
 
     reloads = counter("reloads", "Models that were to replace one", "route", "outcome")
     shadowed = counter(

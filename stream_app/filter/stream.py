@@ -28,7 +28,7 @@ from stream_app.core.label_record import LabelRecord
 from stream_app.core.messages import Record
 from stream_app.core.settings import KafkaClientSettings, RouteSettings
 from stream_app.kafka.connect import RECONNECT_MAX_MS, connected
-from stream_app.kafka.reading import record, take
+from stream_app.kafka.reading import LOOK_MS, record, take, take_added
 from stream_app.kafka.sending import TOO_LARGE, producing
 from stream_app.kafka.topics import require_topics
 
@@ -163,7 +163,12 @@ class Stream:
         times = {"delivery_timeout_ms": self._confirm_ms, "request_timeout_ms": self._confirm_ms}
         with (
             connected(
-                KafkaConsumer, self._kafka, isolation_level="read_committed", **ours
+                KafkaConsumer,
+                self._kafka,
+                isolation_level="read_committed",
+                auto_offset_reset="earliest",  # of a topic that was made again, or expired
+                metadata_max_age_ms=LOOK_MS,
+                **ours,
             ) as consumer,
             producing(self._kafka, max_block_ms=self._confirm_ms, **times, **ours) as producer,
         ):
@@ -174,6 +179,7 @@ class Stream:
             self._health.unready("broker", None)
             log.info("asking by %s", ", ".join(self._inputs))
             while not self._closing.is_set():
+                take_added(consumer, topics)
                 polled = consumer.poll(timeout_ms=POLL_MS).values()
                 self._hand_over([record(found) for records in polled for found in records])
 

@@ -22,6 +22,7 @@ from stream_app.kafka.topics import require_topics
 Offsets = Mapping[int, int]  # by partition
 Isolation = Literal["read_committed", "read_uncommitted"]
 
+LOOK_MS = 5_000  # between two looks of a reader without end for new partitions
 _POLL_MS = 1_000
 _PATIENCE = 30  # polls without any progress
 _FETCH_BYTES = 64 * 1024 * 1024
@@ -42,6 +43,11 @@ class Reader:
         """The offset of the first record of each partition that is still there."""
         found = self._consumer.beginning_offsets(partitions_of(self._consumer, topic))
         return {partition.partition: int(offset) for partition, offset in found.items()}
+
+    def topic_id(self, topic: str) -> str | None:
+        """See topic_id_of."""
+        partitions_of(self._consumer, topic)  # comes with the ids
+        return topic_id_of(self._consumer, topic)
 
     def since(self, topic: str, when: int) -> dict[int, int]:
         """The first offset written at `when` (milliseconds since the epoch) or later, of each
@@ -106,10 +112,8 @@ class Reader:
         return None
 
     def _marked(self, found: Any) -> Record:
-        topic_id = self._consumer._cluster.topic_id(found.topic)
-        written = topic_id and urlsafe_b64encode(topic_id.bytes).rstrip(b"=").decode()
         epoch = None if found.leader_epoch < 0 else found.leader_epoch
-        return replace(record(found), mark=Mark(written, epoch))
+        return replace(record(found), mark=Mark(self.topic_id(found.topic), epoch))
 
     def _begin(self, partition: TopicPartition, offset: int) -> int:
         """Seek to an offset, or to the first that is left; the one it was."""
@@ -174,6 +178,24 @@ def take(consumer: Any, topics: Sequence[str], from_beginning: bool) -> None:
     partitions = [partition for topic in topics for partition in partitions_of(consumer, topic)]
     consumer.assign(partitions)
     (consumer.seek_to_beginning if from_beginning else consumer.seek_to_end)(*partitions)
+
+
+def take_added(consumer: Any, topics: Sequence[str]) -> None:
+    """Let it also read partitions that its topics got since, from their first record. It hears of
+    them every LOOK_MS, where that is its `metadata_max_age_ms`."""
+    known = consumer.assignment()
+    added = {partition for topic in topics for partition in partitions_of(consumer, topic)} - known
+    if added:
+        consumer.assign([*known, *added])
+        consumer.seek_to_beginning(*added)
+
+
+def topic_id_of(consumer: Any, topic: str) -> str | None:
+    """A topic's id as Kafka's tools print it, as the consumer last heard it: another one where the
+    topic was made again. None where the broker has no ids, or no such topic."""
+    found = consumer._cluster.topic_id(topic)
+    known = found is not None and found.int  # zeros are of a topic that is gone
+    return urlsafe_b64encode(found.bytes).rstrip(b"=").decode() if known else None
 
 
 def partitions_of(consumer: Any, topic: str) -> list[TopicPartition]:

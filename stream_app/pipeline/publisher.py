@@ -19,6 +19,7 @@ from aiokafka.errors import (
     MessageSizeTooLargeError,
     OutOfOrderSequenceNumber,
     ProducerFenced,
+    UnknownError,
     UnknownProducerId,
 )
 from prometheus_client import Counter
@@ -31,6 +32,11 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 MISSING = "If the topic is missing, make it: winnow topics create"
 CLOCK = "This machine's clock is ahead of what the broker takes: set it"
+# aiokafka has no name for what a broker says to a record without a key here
+KEYLESS = (
+    "Is the topic compacted? It takes no label of a record without a key: set its cleanup.policy "
+    "to delete"
+)
 SLOW_SECONDS = 10.0
 # the broker lost what it knew of a producer, or forgot it: a new one begins from nothing
 FORGOTTEN = (
@@ -93,7 +99,7 @@ class Publisher:
             if all(isinstance(error, MessageSizeTooLargeError) for error in failed):
                 pending = await self._one_by_one(pending)
             else:
-                await self._pause(failed[0], pending[0].topic)
+                await self._pause(failed[0], pending)
         self.failing, self._renewed = None, False  # delivered, or no longer ours to deliver
         return not pending
 
@@ -112,13 +118,16 @@ class Publisher:
         for index, out in enumerate(pending):
             while (error := (await self._send([out]))[0]) is not None:
                 if not isinstance(error, MessageSizeTooLargeError) or out.fallback is None:
-                    await self._pause(error, out.topic)
-                    return [out, *pending[index + 1 :]]
+                    left = [out, *pending[index + 1 :]]
+                    await self._pause(error, left)
+                    return left
                 out = out.fallback()
                 await self._sender.close()
         return []
 
-    async def _pause(self, error: BaseException, topic: str) -> None:
+    async def _pause(self, error: BaseException, pending: Sequence[Outgoing]) -> None:
+        """Wait before `pending` is sent again: the first of it met the error."""
+        topic = pending[0].topic
         self._failures.inc()
         if isinstance(error, FORGOTTEN) and not self._renewed:  # no outage
             self._renewed = True
@@ -143,10 +152,20 @@ class Publisher:
                 self._route,
                 topic,
                 type(error).__name__,
-                CLOCK if isinstance(error, InvalidTimestampError) else MISSING,
+                _hint(error, pending),
             )
         await self._sender.close()
         await self._sleep(RETRY_SECONDS)
+
+
+def _hint(error: BaseException, pending: Sequence[Outgoing]) -> str:
+    """What to do about an error that the first of `pending` met."""
+    if isinstance(error, InvalidTimestampError):
+        return CLOCK
+    same_topic = [out for out in pending if out.topic == pending[0].topic]
+    if isinstance(error, UnknownError) and any(out.key is None for out in same_topic):
+        return KEYLESS
+    return MISSING
 
 
 def _again(batch: Sequence[Outgoing], results: Sequence[BaseException | None]) -> list[Outgoing]:

@@ -26,6 +26,7 @@ from stream_app.services.history.beginning import Beginning
 from stream_app.services.history.fetch import GuardedFetch
 from stream_app.services.history.marks import Marks, read, written
 from stream_app.services.history.parting import BrokerLogs, Parted, Topics, ids_of
+from stream_app.services.history.report import Report
 
 FETCH_WAIT_MS = 50
 REQUEST_SECONDS = 20.0  # for one answer of the broker, where the session timeout is not longer
@@ -45,7 +46,7 @@ class Guards:
     marks: Marks
     settle: Callable[[], Awaitable[None]]  # await deliveries under way
     revoked: Callable[[], None]  # drop the other records in flight
-    parted: Callable[[Parted], None]  # say that the log is not the one that was read; any thread
+    report: Report  # of reading that goes on elsewhere
     transactional: frozenset[str] = frozenset()  # topics whose offsets travel with their labels
     begin_late: bool = False  # whether a group that is new to a topic begins at its end
 
@@ -142,6 +143,8 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
             if begun is None:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
+            self._guards.report.moved(committed)
+            self._guards.report.begun(begun)
             committed |= begun
             places = {}
             for tp in assignment.tps:
@@ -187,7 +190,7 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
             return None
         if parted is not None:
             if partition not in self._told:
-                self._guards.parted(parted)
+                self._guards.report.parted(parted)
             if known:
                 self._forget_by_rejoining(partition)
                 return None
@@ -239,7 +242,7 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
         begun = assignment.active and self._guards.marks.knows(partition, assignment)
         if parted is None or not begun:
             return  # the broker has caught up, or a new assignment looks for itself
-        self._guards.parted(parted)
+        self._guards.report.parted(parted)
         if parted.went_back:
             self._forget_by_rejoining(partition)
         else:

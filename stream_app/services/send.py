@@ -79,11 +79,14 @@ async def stopped(producer: AIOKafkaProducer) -> None:
 async def enqueue(producer: AIOKafkaProducer, out: Outgoing) -> Awaitable[object]:
     """Hand one item to a producer: to the partition with its input's number, or modulo that."""
     partitions = await producer.partitions_for(out.topic)
-    delivery: Awaitable[object] = await producer.send(
-        out.topic,
-        key=out.key,
-        value=out.value,
-        headers=list(out.headers),
-        partition=out.source.partition.number % len(partitions),
-    )
+    partition, headers = out.source.partition.number % len(partitions), list(out.headers)
+    delivery: Awaitable[object]
+    if out.key is None and out.value is None:  # Kafka takes it, `send` does not
+        alone = producer.create_batch()
+        alone.append(timestamp=None, key=None, value=None, headers=headers)
+        delivery = await producer.send_batch(alone, out.topic, partition=partition)
+    else:
+        delivery = await producer.send(
+            out.topic, key=out.key, value=out.value, headers=headers, partition=partition
+        )
     return delivery

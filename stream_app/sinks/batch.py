@@ -6,10 +6,14 @@ import logging
 import time
 from typing import Any
 
-from kafka import ConsumerRebalanceListener, TopicPartition
+from kafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
 from kafka.errors import CommitFailedError
 
 from stream_app.core.backoff import Backoff
+from stream_app.core.logs import EACH
+from stream_app.core.messages import Mark
+from stream_app.kafka.reading import topic_id_of
+from stream_app.services.history.marks import ours, read, written
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +23,11 @@ RETRY_SECONDS = 0.25, 60.0  # at first, at the longest
 
 class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has no types
     """Grows while it cannot be written, up to `most` records, and is given up in a rebalance:
-    whoever owns its partitions then reads them from the last commit, in case this member again."""
+    whoever owns its partitions then reads them from the last commit, in case this member again.
+
+    Each commit has the topic's id beside it. A topic that was made again is read from its
+    beginning.
+    """
 
     def __init__(self, consumer: Any, most: int) -> None:
         self._consumer = consumer
@@ -27,6 +35,7 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
         self._backoff = Backoff(*RETRY_SECONDS)
         self._due = 0.0  # when to write it, on the monotonic clock
         self._next: dict[TopicPartition, int] = {}  # the offset expected of each partition
+        self._ids: dict[TopicPartition, str | None] = {}  # of the topic that it is in
         self._ends: dict[TopicPartition, int] = {}  # where partitions ended when it looked first
         self.records: list[Any] = []
         self.joined = False
@@ -37,10 +46,10 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
         wait = min(POLL_SECONDS, max(0.0, self._due - time.monotonic()) if self.records else 1.0)
         if not room:
             self._consumer.pause(*self._consumer.assignment())
+        for partition in [*self._next]:
+            self._look(partition)
         polled = self._consumer.poll(timeout_ms=int(wait * 1000), max_records=max(1, room))
-        missed = sum(self._missed(*found) for found in polled.items())
-        self.records += [record for records in polled.values() for record in records]
-        return missed
+        return sum(self._take(*found) for found in polled.items() if self._resume(found[0]))
 
     @property
     def is_due(self) -> bool:
@@ -60,7 +69,14 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
     def commit(self) -> None:
         """It is written. Raises KafkaError, but not where a rebalance came first."""
         try:
-            self._consumer.commit()
+            reached = self._consumer._subscription.all_consumed_offsets()
+            self._consumer.commit(
+                {
+                    tp: OffsetAndMetadata(at.offset, written(Mark(self._ids[tp])), at.leader_epoch)
+                    for tp, at in reached.items()
+                    if tp in self._next
+                }
+            )
         except CommitFailedError:
             log.info("a rebalance came before the commit: %d records again", len(self.records))
         self._begin()
@@ -105,11 +121,48 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
         self._backoff.succeeded()
         self._consumer.resume(*self._consumer.paused())
 
-    def _missed(self, partition: TopicPartition, records: list[Any]) -> int:
-        """Offsets that were deleted before they were read: kafka-python passes over them."""
+    def _look(self, partition: TopicPartition) -> bool:
+        """Whether the topic is the one that was read; else its partition is read from its start."""
+        topic_id = topic_id_of(self._consumer, partition.topic)
+        if None in (topic_id, self._ids[partition]) or topic_id == self._ids[partition]:
+            return True
+        log.error(
+            "topic %s was made again: partition %d is read from its beginning",
+            partition.topic,
+            partition.partition,
+            extra=EACH,
+        )
+        start = int(self._consumer.beginning_offsets([partition])[partition])
+        self._consumer.seek(partition, start)
+        self._next[partition], self._ids[partition] = start, topic_id
+        return False
+
+    def _resume(self, partition: TopicPartition) -> bool:
+        """Whether what was polled goes on from the last commit, where it is the first."""
+        if partition in self._next:
+            return True
+        self._ids[partition] = topic_id_of(self._consumer, partition.topic)
+        committed = self._consumer.committed(partition, metadata=True)
+        if committed is None:
+            return True
+        self._next[partition] = committed.offset
+        if committed.metadata is not None and not ours(committed.metadata) and committed.offset:
+            log.warning(
+                "topic %s, partition %d goes on at offset %d, which no sink of this version "
+                "committed: what an administrator moved the group over is not written",
+                partition.topic,
+                partition.partition,
+                committed.offset,
+                extra=EACH,
+            )
+        self._ids[partition] = read(committed.metadata).topic_id or self._ids[partition]
+        return self._look(partition)
+
+    def _take(self, partition: TopicPartition, records: list[Any]) -> int:
+        """Add a partition's records; how many offsets before them were deleted before they were
+        read: kafka-python passes over them."""
+        self.records += records
         first, expected = records[0].offset, self._next.get(partition)
-        if expected is None:
-            expected = self._consumer.committed(partition)
         self._next[partition] = records[-1].offset + 1
         if expected is None or first - expected <= 1:  # one may be a transaction's marker
             return 0

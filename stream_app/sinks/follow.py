@@ -26,7 +26,7 @@ from stream_app.core.messages import Headers
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import KafkaSettings, RouteSettings
 from stream_app.kafka.connect import RECONNECT_MAX_MS, connected
-from stream_app.kafka.reading import record, subscribe
+from stream_app.kafka.reading import LOOK_MS, record, subscribe
 from stream_app.kafka.topics import require_topics
 from stream_app.sinks.batch import Batch
 
@@ -151,6 +151,7 @@ class Follower:
             "heartbeat_interval_ms": int(kafka.heartbeat_interval_seconds * 1000),
             "max_poll_interval_ms": MAX_POLL_INTERVAL_MS,
             "reconnect_backoff_max_ms": RECONNECT_MAX_MS,
+            "metadata_max_age_ms": LOOK_MS,
         }
 
     def _write(self, batch: Batch) -> None:

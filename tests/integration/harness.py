@@ -23,6 +23,7 @@ from typing import Any
 import tomli_w
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
+from kafka.errors import KafkaError
 
 from tests.integration.reading import at_end, polled
 
@@ -113,13 +114,30 @@ class Stage:
 
     def create(self, *topics: str, **configs: str) -> None:
         """Make topics, with settings of theirs."""
+        new = [
+            NewTopic(topic, self.partitions, self.replicas, topic_configs=configs)
+            for topic in topics
+        ]
+        self.administer(lambda admin: admin.create_topics(new))
+
+    def make_again(self, topic: str, partitions: int | None = None) -> None:
+        """Delete a topic and make it anew, as soon as the broker lets us."""
+        self.administer(lambda admin: admin.delete_topics([topic]))
+        new = NewTopic(topic, partitions or self.partitions, self.replicas)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.administer(lambda admin: admin.create_topics([new]))
+                return
+            except KafkaError:  # the old one is still there
+                assert time.monotonic() < deadline, "the topic, made again"
+                time.sleep(0.1)
+
+    def administer(self, action: Callable[[KafkaAdminClient], Any]) -> Any:
+        """Have an administrator do something."""
         admin = KafkaAdminClient(bootstrap_servers=self.address)
         try:
-            new = [
-                NewTopic(topic, self.partitions, self.replicas, topic_configs=configs)
-                for topic in topics
-            ]
-            admin.create_topics(new)
+            return action(admin)
         finally:
             admin.close()
 

@@ -11,16 +11,16 @@ from uuid import UUID
 
 import pyarrow.parquet as pq
 import pytest
-from kafka import KafkaAdminClient, TopicPartition
-from kafka.admin import NewTopic
+from kafka import TopicPartition
+from kafka.admin import NewPartitions, NewTopic
 from typer.testing import CliRunner
 
-from stream_app.core.errors import ConfigError, SourceError
+from stream_app.core.errors import BrokerError, ConfigError, SourceError
 from stream_app.model.artifact import load_artifact
 from tests.integration.harness import Stage
 from tests.tiny_model import save_tiny_albert
 from training.__main__ import app
-from training.refreshing.feedback_set import pulls, read_set
+from training.refreshing.feedback_set import pulls, reached, read_set
 
 ROUTE = "mail"
 
@@ -34,9 +34,8 @@ class Desk:
         self.topic = f"{stage.name}.feedback"
         stage.sections["feedback"] = {"topic": self.topic}
         stage.create_topics()
-        admin = KafkaAdminClient(bootstrap_servers=stage.address)
-        admin.create_topics([NewTopic(name=self.topic, num_partitions=2, replication_factor=1)])
-        admin.close()
+        new = NewTopic(name=self.topic, num_partitions=2, replication_factor=1)
+        stage.administer(lambda admin: admin.create_topics([new]))
 
     def mails(self, count: int) -> None:
         """Mails of one partition of the route's input, offsets from 0."""
@@ -156,9 +155,7 @@ def test_another_record_in_the_place_is_not_taken_for_the_one_that_was_meant(
     with desk.stage.producer() as producer:
         in_an_hour = int((time.time() + 3600) * 1000)
         producer.send(desk.mail, b"Subject: new\n\nwords\n", partition=0, timestamp_ms=in_an_hour)
-    admin = KafkaAdminClient(bootstrap_servers=desk.stage.address)
-    [topic] = admin.describe_topics([desk.mail])
-    admin.close()
+    [topic] = desk.stage.administer(lambda admin: admin.describe_topics([desk.mail]))
     now = urlsafe_b64encode(UUID(str(topic["topic_id"])).bytes).rstrip(b"=").decode()
     desk.says("spam", id=f"{desk.mail}/0/0", topic_id="A" * 22)
     desk.says("spam", id=f"{desk.mail}/0/1")
@@ -172,9 +169,7 @@ def test_a_record_that_has_expired_is_counted(desk: Desk, tmp_path: Path, broker
     if broker_kind == "tansu":
         pytest.skip("the embedded broker deletes no records")
     desk.mails(6)
-    admin = KafkaAdminClient(bootstrap_servers=desk.stage.address)
-    admin.delete_records({TopicPartition(desk.mail, 0): 4})
-    admin.close()
+    desk.stage.administer(lambda admin: admin.delete_records({TopicPartition(desk.mail, 0): 4}))
     for offset in (1, 3, 4):
         desk.says("spam", id=f"{desk.mail}/0/{offset}")
     assert desk.pull(tmp_path / "set")["counts"] == {
@@ -183,6 +178,92 @@ def test_a_record_that_has_expired_is_counted(desk: Desk, tmp_path: Path, broker
         "kept": 1,
         "superseded": 0,
     }
+
+
+def test_a_topic_that_was_made_again_is_read_from_its_beginning(
+    desk: Desk, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be longer than the one before: its first corrections were passed over in silence."""
+    desk.says("spam", text="said before")
+    first = desk.pull(tmp_path / "set")
+    desk.stage.make_again(desk.topic, 2)
+    for number in range(3):
+        desk.says("ham", text=f"said since, {number}")
+    second = desk.pull(tmp_path / "set")
+    assert second["counts"] == {"kept": 3, "read": 3, "superseded": 0}
+    assert second["topic_id"] not in (None, first["topic_id"])
+    assert f"topic {desk.topic} was made again" in caplog.text
+    desk.says("ham", partition=1, text="said last")
+    assert desk.pull(tmp_path / "set")["counts"]["read"] == 1
+    found = pulls(tmp_path / "set")
+    assert [each.name for each in found] == ["feedback-0-1", "feedback-2-0-3", "feedback-2-3-4"]
+    assert len(read_set(tmp_path / "set", found).corrections) == 5
+    assert reached(found) == {
+        f"{first['topic_id']}/0": 1,
+        f"{first['topic_id']}/1": 0,
+        f"{second['topic_id']}/0": 3,
+        f"{second['topic_id']}/1": 1,
+    }
+
+
+def test_a_topic_that_was_made_again_with_fewer_partitions(desk: Desk, tmp_path: Path) -> None:
+    desk.says("spam", partition=1, text="said before")
+    desk.pull(tmp_path / "set")
+    desk.stage.make_again(desk.topic, 1)
+    desk.says("ham", text="said since")
+    assert desk.pull(tmp_path / "set")["offsets"] == {"0": [0, 1]}
+
+
+def test_where_the_broker_names_no_topics_a_shorter_one_is_another(
+    desk: Desk, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As manifests of 0.2, which have no id."""
+    for number in range(2):
+        desk.says("spam", text=f"said before, {number}")
+    desk.pull(tmp_path / "set")
+    [manifest] = (tmp_path / "set").glob("*.json")
+    said_in_02 = json.loads(manifest.read_text())
+    del said_in_02["topic_id"], said_in_02["log"]
+    manifest.write_text(json.dumps(said_in_02))
+    desk.stage.make_again(desk.topic, 2)
+    desk.says("ham", text="said since")
+    assert desk.pull(tmp_path / "set")["counts"]["kept"] == 1
+    assert "was made again since the last pull, or lost its end" in caplog.text
+
+
+def test_a_deleted_topic_and_one_with_more_partitions(
+    desk: Desk, tmp_path: Path, broker_kind: str
+) -> None:
+    if broker_kind == "tansu":
+        pytest.skip("the embedded broker adds no partitions")
+    desk.says("spam", text="said before")
+    desk.pull(tmp_path / "set")
+    more = {desk.topic: NewPartitions(3)}
+    desk.stage.administer(lambda admin: admin.create_partitions(more))
+    desk.says("ham", partition=2, text="said in the new one")
+    assert desk.pull(tmp_path / "set")["offsets"] == {"0": [1, 1], "1": [0, 0], "2": [0, 1]}
+    desk.stage.administer(lambda admin: admin.delete_topics([desk.topic]))
+    with pytest.raises(BrokerError, match=f"has no topic '{desk.topic}'"):
+        desk.pull(tmp_path / "set")
+
+
+def test_corrections_that_retention_deleted_before_a_pull_are_counted(
+    desk: Desk, tmp_path: Path, broker_kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    if broker_kind == "tansu":
+        pytest.skip("the embedded broker deletes no records")
+    desk.says("spam", text="pulled")
+    desk.pull(tmp_path / "set")
+    for number in range(4):
+        desk.says("spam", text=f"words {number}")
+    desk.stage.administer(lambda admin: admin.delete_records({TopicPartition(desk.topic, 0): 4}))
+    assert desk.pull(tmp_path / "set")["counts"] == {
+        "missed": 3,
+        "read": 1,
+        "kept": 1,
+        "superseded": 0,
+    }
+    assert "3 offsets of topic" in caplog.text
 
 
 def test_a_pull_ends_before_an_open_transaction_and_goes_on_behind_it(

@@ -9,6 +9,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import NewPartitions
+
 from tests.integration.filters import Filter, ready_worker, running_filter
 from tests.integration.harness import Stage
 
@@ -69,3 +73,29 @@ def test_without_a_worker_the_answer_comes_by_the_deadline(
         assert (status, answer["reason"]) == (503, "late")
         running.process.process.send_signal(signal.SIGINT)
         assert running.process.process.wait(60) == 0
+
+
+def test_labels_on_partitions_that_are_added_are_read(
+    stage: Stage, broker_kind: str, tiny_model: Path
+):
+    """Messages whose labels went there waited for their deadline, each of them."""
+    if broker_kind == "tansu":
+        pytest.skip("the embedded broker adds no partitions")
+    topic = stage.route("one", "text", str(tiny_model))
+    stage.partitions = 1
+    stage.create_topics()
+    _add_a_partition(stage, topic)
+    with running_filter(stage, "", "--deadline=60s") as running:
+        _add_a_partition(stage, f"{topic}.labels", f"{topic}.dlq")
+        with ready_worker(stage):
+            answers = [ask(running, "one", b"a good text") for _ in range(16)]
+    assert {status for status, _ in answers} == {200}
+    assert {answer["source"]["partition"] for _, answer in answers} == {0, 1}
+
+
+def _add_a_partition(stage: Stage, *topics: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=stage.address)
+    try:
+        admin.create_partitions({topic: NewPartitions(2) for topic in topics})
+    finally:
+        admin.close()

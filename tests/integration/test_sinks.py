@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+
 import psycopg
 import pytest
 
 from tests.conftest import free_port
+from tests.integration.faults.scene import until
 from tests.integration.harness import (
     PATIENCE,
     Stage,
@@ -70,3 +73,28 @@ def test_dead_letters_of_a_webhook_are_sent_again_each_once(stage: Stage):
                 assert running.process.wait(PATIENCE) == 0, running.output
             assert receiver.labels.keys() == {label.id for label in labels[:count]}
         assert receiver.taken.total() == 20
+
+
+def test_labels_of_a_topic_that_was_made_again_are_all_written(stage: Stage):
+    """Its first ones lie where the sink has read already."""
+    topic, dead = stage.route("mail", "text", "builtin:spam"), f"{stage.name}.dead"
+    stage.create_topics(more=[dead])
+    before, after = numbered(stage, topic, range(40)), numbered(stage, topic, range(100, 180))
+    with listening(Receiver()) as receiver:
+        stage.sections["webhook"] = {
+            "url": receiver.url,
+            "secret_file": secret_file(stage.folder),
+            "dead_letter_topic": dead,
+        }
+        with sink(stage, "webhook", port=free_port()) as running:
+            url = f"http://127.0.0.1:{running.port}"
+            send_labels(stage, topic, before)
+            wait_for_metric(url, WRITTEN % "webhook", "40.0")
+            running.process.send_signal(signal.SIGSTOP)
+            stage.make_again(f"{topic}.labels")
+            send_labels(stage, topic, after)
+            running.process.send_signal(signal.SIGCONT)
+            running.wait_for_log("was made again: partition 3")
+            wanted = {label.id for label in before + after}
+            until(lambda: receiver.labels.keys() == wanted, PATIENCE, "every label")
+            assert running.stop() == 0

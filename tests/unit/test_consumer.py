@@ -10,7 +10,9 @@ from types import SimpleNamespace
 
 import faust
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
 from stream_app.core.messages import Mark, Partition, Record
@@ -26,6 +28,7 @@ from stream_app.services.consumer import (
 from stream_app.services.consumer_thread import FETCH_WAIT_MS, Guards
 from stream_app.services.history.marks import Marks
 from stream_app.services.history.parting import Parted
+from stream_app.services.history.report import Places
 from stream_app.services.records import records
 
 P0 = Partition("mail", 0)
@@ -55,6 +58,12 @@ class Events:
     def parted(self, parted: Parted) -> None:
         self.seen.append(f"parted at {parted.to}")
 
+    def moved(self, committed: Places) -> None:
+        self.seen += [f"committed {at.offset} {at.metadata!r}" for at in committed.values()]
+
+    def begun(self, ends: Places) -> None:
+        self.seen += [f"begun at {end.offset}" for end in ends.values()]
+
 
 def _fetched(offset: int, timestamp: int = 0) -> SimpleNamespace:
     """A record as aiokafka gives it."""
@@ -77,7 +86,7 @@ def acks() -> AckTracker:
 
 @pytest.fixture
 async def app(acks: AckTracker, events: Events) -> faust.App:
-    guards = Guards(acks, Marks(), events.settle, events.revoked, events.parted)
+    guards = Guards(acks, Marks(), events.settle, events.revoked, events)
     app = guarded_app(Settings(routes={"mail": ROUTE}), guards)
     app.finalize()
     return app
@@ -498,3 +507,34 @@ async def test_a_log_that_went_back_is_not_sought_under_the_assignment_that_read
     assert await thread._place(assignments[1], P0, (230, Mark("old", 0)), None) == 94
     assert done == ["pause", "rejoin", "seek 94"]
     assert events.seen == ["parted at 94"], "it is said once"
+
+
+async def test_where_reading_goes_on_is_told(
+    consumer: GuardedConsumer, events: Events, monkeypatch: pytest.MonkeyPatch
+):
+    """An administrator may have moved the group over records that have no label."""
+    tps = [TopicPartition("mail", number) for number in range(2)]
+    sought: dict[TopicPartition, int] = {}
+
+    async def committed(_: object) -> Places:
+        return {tps[0]: OffsetAndMetadata(7, "")}
+
+    async def begin(*_: object) -> Places:
+        return {tps[1]: OffsetAndMetadata(5, "winnow::")}
+
+    async def nothing(*_: object) -> None: ...
+
+    assignment = SimpleNamespace(active=True, tps=tps)
+    client = SimpleNamespace(
+        _subscription=SimpleNamespace(subscription=SimpleNamespace(assignment=assignment)),
+        _coordinator=SimpleNamespace(fetch_committed_offsets=committed),
+        seek=sought.__setitem__,
+    )
+    thread = consumer._thread
+    monkeypatch.setattr(thread, "_ensure_consumer", lambda: client)
+    monkeypatch.setattr(thread, "_logs", SimpleNamespace(topics=nothing), raising=False)
+    monkeypatch.setattr(thread, "_begin", begin)
+    monkeypatch.setattr(thread, "_parted", nothing)
+    assert await thread._resume({}) == {TP("mail", 0): 7, TP("mail", 1): 5}
+    assert list(sought.values()) == [7, 5]
+    assert events.seen == ["committed 7 ''", "begun at 5"]

@@ -8,13 +8,16 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
+from kafka import TopicPartition
 
 from stream_app.core.errors import BrokerError, ConfigError
 from stream_app.core.health import Health
+from stream_app.core.messages import Partition
 from stream_app.core.settings import Settings
 from stream_app.web.dashboard import api as api_module
 from stream_app.web.dashboard import follow, process
@@ -269,3 +272,25 @@ def test_a_history_that_cannot_be_written_is_said_and_tried_again(
     monkeypatch.setattr(follow, "RETRY_SECONDS", 0)
     follower.run()
     assert "disk is full" in tries[1]
+
+
+def test_labels_that_expired_before_they_were_counted_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    topic = TopicPartition("rl", 0)
+    at: dict[TopicPartition, int] = {}
+    consumer = SimpleNamespace(
+        partitions_for_topic=lambda name: {0} if name == "rl" else set(),
+        assignment=set,
+        assign=lambda partitions: None,
+        beginning_offsets=lambda partitions: dict.fromkeys(partitions, 7),
+        seek=at.__setitem__,
+    )
+    monkeypatch.setattr(follow, "topic_ids", lambda kafka: {"rl": "id"})
+    settings = Settings(routes=ROUTES)
+    with closing(History(tmp_path / "history.db")) as history:
+        history.add([], {Partition("rl id", 0): 3}, 0)
+        how = settings.kafka, settings.routes, history, Health(), lambda _: None
+        Follower(*how)._take_all(consumer)
+    assert at == {topic: 7}
+    assert "offsets 3 to 6 of topic rl, partition 0, were deleted" in caplog.text

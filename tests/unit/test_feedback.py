@@ -12,7 +12,15 @@ from pydantic import ValidationError
 
 from stream_app.core.feedback import Feedback, told
 from stream_app.model.artifact import sha256
-from training.refreshing.feedback_set import Pull, pulls, read_set, write_pull
+from training.refreshing.feedback_set import (
+    Correction,
+    Pull,
+    given_since,
+    pulls,
+    reached,
+    read_set,
+    write_pull,
+)
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "feedback.schema.json"
 GIVEN = {"label": "spam", "route": "mail", "who": "ada", "when": "2026-03-01T10:00:00Z"}
@@ -71,22 +79,40 @@ def test_anything_else_is_refused(wrong: dict[str, Any]) -> None:
         Feedback.model_validate(GIVEN | wrong)
 
 
+def pulled(first: int, end: int, **more: Any) -> Pull:
+    """A manifest of one partition."""
+    given = {"route": "mail", "topic": "feedback", "offsets": {0: (first, end)}}
+    given |= {"counts": {"kept": 1}, "refused": {}, "labels": {"spam": 1}, "sources": {"ada": 1}}
+    return Pull.model_validate(given | {"pulled_at": datetime.now(UTC), "sha256": ""} | more)
+
+
+def test_what_was_given_since_is_told_by_log_and_offset(tmp_path: Path) -> None:
+    """A topic that was made again begins at offset 0: its corrections were taken for old ones."""
+
+    def correction(offset: int, topic_id: str | None) -> Correction:
+        when = datetime.now(UTC)
+        return Correction(None, "", f"{offset}", ("spam",), "ada", when, 0, 0, offset, topic_id)
+
+    for each in (
+        pulled(0, 5),  # of 0.2
+        pulled(5, 9, topic_id="first"),
+        pulled(0, 3, topic_id="second", log=2),
+    ):
+        write_pull(tmp_path, each, [])
+    of_first, every = pulls(tmp_path)[:2], pulls(tmp_path)
+    assert reached(of_first) == {"first/0": 9}
+    old, new = correction(8, "first"), [correction(9, "first"), correction(1, "second")]
+    assert given_since([old, *new], reached(of_first)) == new
+    assert given_since([old, *new[1:]], reached(every)) == []
+    assert given_since([old, new[0]], {"0": 9}) == [new[0]], "of a model of 0.2"
+
+
 def test_a_folder_of_corrections_of_one_label_each_is_read(tmp_path: Path) -> None:
     """As 0.2 wrote it: docs/compatibility.md promises that feedback folders stay readable."""
     row = {"id": "mail/0/1", "title": "", "body": "words", "label": "spam", "who": "ada"}
     row |= {"when": datetime.now(UTC), "logged": 1, "partition": 0, "offset": 0}
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "feedback-0-1.parquet")
-    manifest = Pull(
-        route="mail",
-        topic="feedback",
-        offsets={0: (0, 1)},
-        counts={"kept": 1},
-        refused={},
-        labels={"spam": 1},
-        sources={"ada": 1},
-        pulled_at=datetime.now(UTC),
-        sha256=sha256(tmp_path / "feedback-0-1.parquet"),
-    )
+    manifest = pulled(0, 1, sha256=sha256(tmp_path / "feedback-0-1.parquet"))
     (tmp_path / "feedback-0-1.json").write_text(manifest.model_dump_json())
     [found] = read_set(tmp_path, pulls(tmp_path)).corrections
     assert (found.labels, found.body) == (("spam",), "words")

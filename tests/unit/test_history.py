@@ -7,13 +7,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import LeaderNotAvailableError, UnknownTopicOrPartitionError
 from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v11
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy as Builder
 from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import OffsetAndMetadata
 
 from stream_app.core.messages import UNMARKED, Mark, Partition
+from stream_app.core.metrics import Metrics
 from stream_app.services.header_names import readable
 from stream_app.services.history.fetch import GuardedFetch, _epochs
 from stream_app.services.history.marks import Marks, read, written
@@ -26,6 +29,7 @@ from stream_app.services.history.protocol import (
     MetadataResponseWithIds,
     TopicIds,
 )
+from stream_app.services.history.report import Report
 
 P0 = Partition("mail", 0)
 OLD, NEW = "AAAAAAAAAAAAAAAAAAAAAQ", "AAAAAAAAAAAAAAAAAAAAAg"
@@ -274,3 +278,36 @@ def test_batches_that_can_be_read_stay_as_they_are() -> None:
     assert readable(whole * 2) == whole * 2
     assert readable(b"") == b""
     assert readable(b"\0" * 11) == b""
+
+
+def test_offsets_that_no_worker_committed_are_told_and_counted_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An administrator's move forward would skip records without a word."""
+    metrics = Metrics()
+    report = Report({"mail": "inbox"}, metrics)
+    places = [TopicPartition("mail", number) for number in range(30)]
+    own = written(Mark(None, 3))
+    report.moved({tp: OffsetAndMetadata(7, own) for tp in places})
+    report.moved({tp: OffsetAndMetadata(7, None) for tp in places})  # the embedded broker's
+    report.moved({tp: OffsetAndMetadata(0, "") for tp in places})
+    assert caplog.text == ""
+    for _ in range(2):  # a rebalance finds them again
+        report.moved({tp: OffsetAndMetadata(500 + tp.partition, "") for tp in places})
+    [line] = caplog.messages
+    assert "route inbox, topic mail: the group's offsets were set by an administrator" in line
+    assert "0: 500, 1: 501" in line
+    assert line.endswith("19: 519 and 10 more")
+    name = "winnow_offsets_moved_total"
+    assert metrics.registry.get_sample_value(name, {"route": "inbox"}) == 30
+
+
+def test_a_group_that_begins_at_the_end_says_what_it_leaves_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its offsets may have expired; an empty partition has nothing that it could leave out."""
+    ends = {TopicPartition("mail", n): OffsetAndMetadata(n, written(UNMARKED)) for n in range(2)}
+    Report({"mail": "inbox"}, Metrics()).begun(ends)
+    [line] = caplog.messages
+    assert "they expired" in line
+    assert line.endswith("Partition: offset 1: 1")

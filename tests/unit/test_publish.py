@@ -2,18 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import pytest
-from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, UnknownError
 from prometheus_client import Counter
 
 from stream_app.core.errors import RecordError
 from stream_app.core.messages import Partition, Record
 from stream_app.pipeline.dead_letter import dead_letter
 from stream_app.pipeline.outgoing import Outgoing
-from stream_app.pipeline.publisher import FORGOTTEN, Publisher
+from stream_app.pipeline.publisher import FORGOTTEN, KEYLESS, MISSING, Publisher
 from stream_app.services.send import IdempotentSender
 
 
@@ -35,6 +35,12 @@ class Topic:
     stopped: int = 0
 
 
+class Batch(list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]):
+    def append(self, *, timestamp, key, value, headers) -> object:
+        super().append((key, value, headers))
+        return self
+
+
 class Producer:
     def __init__(self, topic: Topic) -> None:
         self.topic = topic
@@ -48,7 +54,17 @@ class Producer:
     async def partitions_for(self, topic: str) -> set[int]:
         return {0, 1}
 
+    create_batch = staticmethod(Batch)
+
+    async def send_batch(self, batch, topic, *, partition) -> asyncio.Future[None]:
+        [(key, value, headers)] = batch
+        return self._delivery(topic, key, value, headers, partition)
+
     async def send(self, topic, key, value, headers, partition) -> asyncio.Future[None]:
+        assert not (value is None and key is None), "Need at least one: key or value"  # as aiokafka
+        return self._delivery(topic, key, value, headers, partition)
+
+    def _delivery(self, topic, key, value, headers, partition) -> asyncio.Future[None]:
         future = asyncio.get_running_loop().create_future()
         error = self.topic.refuse(value)
         if error is None:
@@ -107,6 +123,18 @@ async def test_it_says_that_it_fails_while_it_fails(publisher: Publisher, topic:
     assert publisher.failing is None
 
 
+@pytest.mark.parametrize(("key", "told"), [(None, KEYLESS), (b"key", MISSING)])
+async def test_a_label_without_a_key_that_a_topic_refuses_is_told(
+    publisher: Publisher, topic: Topic, caplog: pytest.LogCaptureFixture, key, told: str
+):
+    """A compacted topic takes none; aiokafka has no name for that error."""
+    failures = [UnknownError()]
+    topic.refuse = lambda value: failures.pop() if failures else None
+    assert await publisher.publish([replace(out(b"a"), key=key), out(b"b", partition=1)])
+    assert caplog.messages[0].startswith("route mail: cannot write to topic mail.labels")
+    assert told in caplog.messages[0]
+
+
 async def test_it_stops_trying_when_the_partitions_are_gone(publisher: Publisher, topic: Topic):
     topic.refuse = lambda value: KafkaTimeoutError()
     answers = iter([True, True, False])
@@ -131,6 +159,16 @@ async def test_a_dead_letter_too_large_goes_without_its_value(publisher: Publish
     labels = [o.value for o in topic.delivered if o.topic == "mail.labels"]
     assert labels[-1] == b"b", "order is kept"
     assert publisher.failing is None
+
+
+async def test_a_dead_letter_may_have_neither_key_nor_value(publisher: Publisher, topic: Topic):
+    """A record without a key whose value is null, or too large: the worker ended with it."""
+    topic.refuse = lambda v: MessageSizeTooLargeError() if v and len(v) > 10 else None
+    for value in (None, b"x" * 99):
+        record = Record(Partition("mail", 0), 8, None, value)
+        error = RecordError("malformed", "why")
+        assert await publisher.publish([dead_letter(record, error, "mail.dlq", "mail", "m/1")])
+    assert [(letter.key, letter.value) for letter in topic.delivered] == [(None, None)] * 2
 
 
 async def test_output_goes_to_the_partition_of_its_input(publisher: Publisher, topic: Topic):

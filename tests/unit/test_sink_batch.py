@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
-from kafka import TopicPartition
+from kafka import OffsetAndMetadata, TopicPartition
 from kafka.errors import CommitFailedError
 
 from stream_app.sinks import batch as module
 from stream_app.sinks.batch import Batch
 
 TP = TopicPartition("mail.labels", 0)
+OURS = "winnow:AAAAAAAAAAAAAAAAAAAAAQ:"
 
 
 class Consumer:
@@ -20,14 +22,21 @@ class Consumer:
 
     def __init__(self) -> None:
         self.coming: list[int] = []
-        self.committed_at: int | None = None
+        self.committed_at: OffsetAndMetadata | None = None
+        self.topic_id: UUID | None = UUID(int=1)
+        self._cluster = SimpleNamespace(topic_id=lambda topic: self.topic_id)
+        self._subscription = SimpleNamespace(all_consumed_offsets=lambda: {TP: self.reached})
+        self.reached = OffsetAndMetadata(0, "", 3)
+        self.sought: list[int] = []
         self.start = 0
         self.stopped: set[TopicPartition] = set()
-        self.commits = 0
+        self.commits: list[Any] = []
 
     def poll(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Any]]:
         now, self.coming = self.coming[:max_records], self.coming[max_records:]
         records = [SimpleNamespace(offset=n, topic=TP.topic, timestamp=1000) for n in now]
+        if now and not self.stopped:
+            self.reached = OffsetAndMetadata(now[-1] + 1, "", 3)
         return {} if self.stopped or not records else {TP: records}
 
     def assignment(self) -> set[TopicPartition]:
@@ -42,14 +51,18 @@ class Consumer:
     def resume(self, *partitions: TopicPartition) -> None:
         self.stopped -= set(partitions)
 
-    def committed(self, partition: TopicPartition) -> int | None:
+    def committed(self, partition: TopicPartition, metadata: bool) -> OffsetAndMetadata | None:
         return self.committed_at
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.sought.append(offset)
 
     def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
         return dict.fromkeys(partitions, self.start)
 
-    def commit(self) -> None:
-        self.commits += 1
+    def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
+        self.commits.append(offsets)
+        self.committed_at = offsets[TP]
 
 
 @pytest.fixture
@@ -82,7 +95,7 @@ def test_it_grows_up_to_its_size_while_it_waits(consumer: Consumer, clock: Simpl
     assert not batch.is_due
     clock.seconds += 1
     batch.commit()
-    assert (consumer.commits, consumer.stopped, batch.records) == (1, set(), [])
+    assert (len(consumer.commits), consumer.stopped, batch.records) == (1, set(), [])
 
 
 def test_each_failure_doubles_the_wait_up_to_a_minute(consumer: Consumer, clock: SimpleNamespace):
@@ -119,7 +132,7 @@ def test_a_rebalance_gives_it_up(consumer: Consumer, clock: SimpleNamespace):
 def test_a_commit_that_a_rebalance_overtook_is_no_failure(
     consumer: Consumer, monkeypatch: pytest.MonkeyPatch
 ):
-    def commit() -> None:
+    def commit(offsets: object) -> None:
         raise CommitFailedError
 
     monkeypatch.setattr(consumer, "commit", commit)
@@ -144,9 +157,52 @@ def test_a_commit_that_a_rebalance_overtook_is_no_failure(
 def test_what_retention_deleted_unread_is_counted(
     consumer: Consumer, committed: int | None, start: int, first: int, missed: int
 ):
-    consumer.committed_at, consumer.start = committed, start
+    consumer.start = start
+    if committed is not None:
+        consumer.committed_at = OffsetAndMetadata(committed, OURS, -1)
     consumer.coming = [first, first + 1]
     batch = Batch(consumer, most=5)
     assert batch.poll() == missed
     consumer.coming, consumer.start = [first + 2], first + 2
     assert batch.poll() == 0
+
+
+def test_a_topic_that_is_made_again_under_it_is_read_from_its_beginning(
+    consumer: Consumer, caplog: pytest.LogCaptureFixture
+):
+    """Its first labels had offsets that were read of the one before."""
+    batch = Batch(consumer, most=5)
+    consumer.coming = [4, 5]
+    batch.poll()
+    consumer.topic_id = UUID(int=0)  # deleted, and not there yet
+    batch.poll()
+    batch.commit()
+    assert consumer.commits == [{TP: OffsetAndMetadata(6, OURS, 3)}]
+    consumer.topic_id = UUID(int=2)
+    batch.poll()
+    assert consumer.sought == [0]
+    assert "topic mail.labels was made again: partition 0" in caplog.text
+    consumer.coming = [0, 1]
+    assert batch.poll() == 0
+    assert offsets(batch) == [0, 1]
+
+
+def test_a_topic_that_was_made_again_meanwhile_is_read_from_its_beginning(consumer: Consumer):
+    consumer.committed_at = OffsetAndMetadata(6, OURS, -1)
+    consumer.topic_id = UUID(int=2)
+    consumer.coming = [6, 7]
+    batch = Batch(consumer, most=5)
+    batch.poll()
+    assert (batch.records, consumer.sought) == ([], [0])
+
+
+@pytest.mark.parametrize(("metadata", "told"), [("", True), (None, False), (OURS, False)])
+def test_offsets_that_an_administrator_moved_are_told(
+    consumer: Consumer, caplog: pytest.LogCaptureFixture, metadata: str | None, told: bool
+):
+    consumer.committed_at = OffsetAndMetadata(6, metadata, -1)
+    consumer.coming = [6, 7]
+    batch = Batch(consumer, most=5)
+    batch.poll()
+    assert ("goes on at offset 6" in caplog.text) == told
+    assert offsets(batch) == [6, 7]

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from stream_app.codecs import CODECS
-from stream_app.core.errors import ConfigError, RecordError, SourceError
+from stream_app.core.errors import ConfigError, RecordError
 from stream_app.core.feedback import Feedback
 from stream_app.core.messages import Message, Partition, Record
 from stream_app.core.settings import KafkaClientSettings, RouteSettings
@@ -65,7 +65,8 @@ def pull(source: FeedbackSource, folder: Path) -> Pull | None:
     Unusable feedback is counted by reason and named in the manifest, and does not end the pull:
     `malformed`, `unknown_label`, `not_one_label`, `foreign_id` (no record of the route's input),
     `expired` or `absent` (the record is not there any more, or never was), `other_log` (another
-    record has its place), `unreadable` (it has no text).
+    record has its place), `unreadable` (it has no text). `missed` are offsets that were deleted
+    before a pull read them. A topic that was made again is read from its beginning.
     Raises ConfigError for a folder of other feedback, BrokerError and SourceError.
     """
     before = pulls(folder)
@@ -73,10 +74,12 @@ def pull(source: FeedbackSource, folder: Path) -> Pull | None:
     outcomes = _Outcomes()
     require_topics(source.kafka, [source.topic])
     with reading(source.kafka) as records:
-        starts, ends = next_offsets(before), records.ends(source.topic)
-        _check_grown(source.topic, starts, ends)
+        ends, topic_id = records.ends(source.topic), records.topic_id(source.topic)
+        log, starts = _goes_on(source.topic, topic_id, before, ends)
         if all(starts.get(number, 0) == end for number, end in ends.items()):
             return None
+        if missed := _missed(source.topic, starts, records.begins(source.topic)):
+            outcomes.counts["missed"] = missed
         said = _understood(records.between(source.topic, starts, ends), source, outcomes)
         corrections = list(_with_words(said, source.route, records, outcomes))
     kept = last_of_each(corrections)
@@ -85,6 +88,8 @@ def pull(source: FeedbackSource, folder: Path) -> Pull | None:
     manifest = Pull(
         route=source.route.name,
         topic=source.topic,
+        topic_id=topic_id,
+        log=log,
         offsets={number: (starts.get(number, 0), end) for number, end in ends.items()},
         counts=dict(sorted(outcomes.counts.items())),
         refused=dict(sorted(outcomes.refused.items())),
@@ -201,10 +206,32 @@ def _check(source: FeedbackSource, before: Sequence[Pull], folder: Path) -> None
             )
 
 
-def _check_grown(topic: str, starts: Offsets, ends: Offsets) -> None:
-    for number, start in starts.items():
-        if ends.get(number, 0) < start:
-            raise SourceError(
-                f"{topic}/{number} ends at {ends.get(number, 0)}, but was read up to {start}: it "
-                "was recreated. Give another folder; this one keeps its corrections"
-            )
+def _goes_on(
+    topic: str, topic_id: str | None, before: Sequence[Pull], ends: Offsets
+) -> tuple[int, Offsets]:
+    """Which log of the topic this is, counted from 1, and where reading it goes on."""
+    if not before:
+        return 1, {}
+    last, starts = before[-1], next_offsets(before)
+    another = None not in (topic_id, last.topic_id) and topic_id != last.topic_id
+    if not another and all(ends.get(number, 0) >= start for number, start in starts.items()):
+        return last.log, starts
+    _log.warning(
+        "topic %s was made again since the last pull, or lost its end: it is read from its "
+        "beginning. What was pulled before stays",
+        topic,
+    )
+    return last.log + 1, {}
+
+
+def _missed(topic: str, starts: Offsets, begins: Offsets) -> int:
+    """How many offsets were deleted before they were read."""
+    missed = sum(max(0, begins.get(number, 0) - start) for number, start in starts.items())
+    if missed:
+        _log.warning(
+            "%d offsets of topic %s were deleted before they were pulled: pull more often, or set "
+            "its retention.ms higher",
+            missed,
+            topic,
+        )
+    return missed

@@ -1,7 +1,8 @@
 """Feedback as it lies on disk: for each pull a Parquet file that never changes, and its manifest.
 
-A pull is named by the offsets it read, summed over partitions, as in `feedback-120-340`; its
-manifest is written last, and a Parquet file without one does not count.
+A pull is named by the offsets it read, summed over partitions, as in `feedback-120-340`. Where the
+topic was made again they start anew, and `feedback-2-0-34` is of its second log. The manifest is
+written last, and a Parquet file without one does not count.
 """
 
 from __future__ import annotations
@@ -52,6 +53,12 @@ class Correction:
     logged: int
     partition: int
     offset: int
+    topic_id: str | None = None  # of the feedback topic: another where it was made again
+
+    @property
+    def place(self) -> str:
+        """The log that it is in, for `reached`."""
+        return _place(self.topic_id, self.partition)
 
     @property
     def about(self) -> str:
@@ -72,6 +79,8 @@ class Pull(BaseModel):
 
     route: str
     topic: str
+    topic_id: str | None = None  # where the broker says it; another where the topic was made again
+    log: int = 1  # of those that the topic had since the first pull
     offsets: dict[int, tuple[int, int]]  # by partition: the first that was read, the next to read
     counts: dict[str, int]  # outcome -> records
     refused: dict[str, list[str]]  # outcome -> the first few, as topic/partition/offset
@@ -83,8 +92,16 @@ class Pull(BaseModel):
     @property
     def name(self) -> str:
         """Of its files, without their endings."""
-        first, end = (sum(span[n] for span in self.offsets.values()) for n in (0, 1))
-        return f"feedback-{first}-{end}"
+        log = "" if self.log == 1 else f"{self.log}-"
+        return f"feedback-{log}{self._sum(0)}-{self._sum(1)}"
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Of several pulls, as they were made."""
+        return self.log, self._sum(1)
+
+    def _sum(self, which: int) -> int:
+        return sum(span[which] for span in self.offsets.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +126,33 @@ def pulls(folder: Path) -> list[Pull]:
             raise SourceError(
                 f"{file} is no manifest of a pull: restore it, or pull again"
             ) from None
-    return sorted(found, key=lambda pull: sum(end for _, end in pull.offsets.values()))
+    ids = {pull.log: pull.topic_id for pull in found if pull.topic_id}  # those of 0.2 have none
+    named = [pull.model_copy(update={"topic_id": ids.get(pull.log)}) for pull in found]
+    return sorted(named, key=lambda pull: pull.order)
 
 
 def next_offsets(before: Sequence[Pull]) -> Offsets:
-    """Where the next pull starts."""
-    return {number: end for pull in before for number, (_, end) in pull.offsets.items()}
+    """Where the next pull starts, of the log that was read last."""
+    same = [pull for pull in before if pull.log == before[-1].log]
+    return {number: end for pull in same for number, (_, end) in pull.offsets.items()}
+
+
+def reached(of: Sequence[Pull]) -> Mapping[str, int]:
+    """How far pulls have read each log: place -> the offset behind."""
+    return {
+        _place(pull.topic_id, number): end
+        for pull in of
+        for number, (_, end) in pull.offsets.items()
+    }
+
+
+def given_since(corrections: Iterable[Correction], seen: Mapping[str, int]) -> list[Correction]:
+    """Those behind what `reached` said then; a model of 0.2 says it by partition alone."""
+    return [
+        each
+        for each in corrections
+        if each.offset >= seen.get(each.place, seen.get(str(each.partition), 0))
+    ]
 
 
 def write_pull(folder: Path, pull: Pull, corrections: Sequence[Correction]) -> Pull:
@@ -138,7 +176,8 @@ def read_set(folder: Path, of: Iterable[Pull]) -> FeedbackSet:
         file = folder / f"{pull.name}.parquet"
         if not file.is_file() or sha256(file) != pull.sha256:
             raise SourceError(f"{file} is missing or was changed: restore it, or pull again")
-        every.extend(map(_correction, pq.read_table(file).to_pylist()))
+        rows = pq.read_table(file).to_pylist()
+        every.extend(_correction(row, pull.topic_id) for row in rows)
     kept = last_of_each(every)
     return FeedbackSet(kept, len(every) - len(kept), _contradicted(every))
 
@@ -158,10 +197,14 @@ def tally(corrections: Iterable[Correction]) -> dict[str, Mapping[str, int]]:
     }
 
 
-def _correction(row: dict[str, Any]) -> Correction:
+def _place(topic_id: str | None, partition: int) -> str:
+    return str(partition) if topic_id is None else f"{topic_id}/{partition}"
+
+
+def _correction(row: dict[str, Any], topic_id: str | None) -> Correction:
     """A row of the table; those of 0.2 have one label."""
     labels = (row.pop("label"),) if "label" in row else tuple(row.pop("labels"))
-    return Correction(**row, labels=labels)
+    return Correction(**row, labels=labels, topic_id=topic_id)
 
 
 def _contradicted(corrections: Iterable[Correction]) -> int:

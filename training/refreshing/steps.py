@@ -31,7 +31,14 @@ from training.refreshing.champion.invented import INVENTED, invented
 from training.refreshing.champion.texts import scored
 from training.refreshing.compare import candidates, compare, joined
 from training.refreshing.feedback_pull import FeedbackSource, pull
-from training.refreshing.feedback_set import Correction, FeedbackSet, next_offsets, pulls, read_set
+from training.refreshing.feedback_set import (
+    Correction,
+    FeedbackSet,
+    given_since,
+    pulls,
+    reached,
+    read_set,
+)
 from training.refreshing.gates import Evidence, judge, shifts
 from training.refreshing.job import RefreshJob
 from training.refreshing.making import FromChampion, FromRecipe, Making
@@ -105,7 +112,7 @@ class Steps:
             counts.update(each.counts)
         found: dict[str, Any] = {
             "pulls": [each.name for each in every],
-            "offsets": {str(number): end for number, end in next_offsets(every).items()},
+            "offsets": reached(every),
             "counts": dict(sorted(counts.items())),
         }
         count = len(self._new(read_set(self._feedback, every).corrections))
@@ -223,7 +230,7 @@ class Steps:
     def _new(self, corrections: Iterable[Correction]) -> list[Correction]:
         """Those that were given since the champion."""
         seen: Mapping[str, int] = self._champion.card.training.get("refresh", {}).get("offsets", {})
-        return [each for each in corrections if each.offset >= seen.get(str(each.partition), 0)]
+        return given_since(corrections, seen)
 
     @property
     def _feedback(self) -> Path:

@@ -16,6 +16,11 @@ def written(mark: Mark) -> str:
     return f"winnow:{mark.topic_id or ''}:{epoch}"
 
 
+def ours(metadata: str | None) -> bool:
+    """Whether a worker or a sink wrote an offset's metadata."""
+    return _WRITTEN.fullmatch(metadata or "") is not None
+
+
 def read(metadata: str | None) -> Mark:
     """The mark in an offset's metadata; nobody else's metadata means anything."""
     found = _WRITTEN.fullmatch(metadata or "")

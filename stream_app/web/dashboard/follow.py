@@ -18,6 +18,7 @@ from kafka import KafkaConsumer
 
 from stream_app.core.errors import BrokerError
 from stream_app.core.health import Health
+from stream_app.core.logs import EACH
 from stream_app.core.messages import Partition, Record
 from stream_app.core.settings import KafkaSettings, RouteSettings
 from stream_app.kafka.broker import topic_ids
@@ -119,7 +120,18 @@ class Follower:
         positions = self._history.positions()
         for partition in found:
             first = consumer.beginning_offsets([partition])[partition]
-            consumer.seek(partition, max(first, positions.get(self._log(partition), 0)))
+            reached = positions.get(self._log(partition))
+            if reached is not None and reached < first:
+                log.warning(
+                    "offsets %d to %d of topic %s, partition %d, were deleted before they were "
+                    "counted",
+                    reached,
+                    first - 1,
+                    partition.topic,
+                    partition.partition,
+                    extra=EACH,
+                )
+            consumer.seek(partition, max(first, reached or 0))
 
     def _log(self, partition: Any) -> Partition:
         """A partition of a topic as it is now, by which the history knows it."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import struct
 import threading
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -15,6 +16,10 @@ from typing import Any, NamedTuple
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
+from stream_app.kafka.reading import take
+from tests.integration.reading import at_end, polled
+
+OFFSETS, OF_GROUPS = "__consumer_offsets", b"\0\2"  # versions 0 and 1 of a key are of offsets
 COMMITTED, UNCOMMITTED = "read_committed", "read_uncommitted"
 MARGIN = 1e-3  # scores closer than this may change places: far above any engine's tolerance
 
@@ -79,7 +84,9 @@ class Account:
         partitions: int,
         isolation: str,
         knows_ends: bool = True,
+        cluster: bool = False,
     ) -> None:
+        self._cluster = cluster
         self._address, self._topic, self._group = address, topic, group
         self._knows_ends = knows_ends
         self._partitions = partitions  # of the outputs
@@ -130,6 +137,12 @@ class Account:
         """The outputs begin anew: read them from their beginning."""
         self._next.clear()
         self._life += 1
+
+    def begin_again(self) -> None:
+        """What came out so far was asked for once more: it counts no longer."""
+        with self._moved:
+            self.results, self.places = [], set()
+            self.commits.clear()
 
     def lose(self, numbers: set[int]) -> None:
         """The broker lost these records: nobody is owed their results, and their places are free.
@@ -223,10 +236,15 @@ class Account:
         return wrong
 
     def _backwards(self) -> int:
+        """Commits that went back. In a cluster the broker's own log of them says it: who was just
+        elected to tell them may not know the newest yet."""
         highest: dict[int, int] = {}
         wrong = 0
-        for commit in self.commits:
-            for partition, offset in commit.offsets.items():
+        seen = [commit.offsets for commit in self.commits]
+        for offsets in (
+            commit_log(self._address, self._group, self._topic) if self._cluster else seen
+        ):
+            for partition, offset in offsets.items():
                 wrong += offset < highest.get(partition, 0)
                 highest[partition] = max(offset, highest.get(partition, 0))
         return wrong
@@ -271,6 +289,27 @@ def group_offsets(admin: KafkaAdminClient, group: str, topic: str) -> dict[int, 
         for tp, meta in found.items()
         if tp.topic == topic and getattr(meta, "offset", meta) >= 0
     }
+
+
+def commit_log(address: str, group: str, topic: str) -> Iterator[Mapping[int, int]]:
+    """Each offset of a partition that the group committed, in order, from Apache Kafka's topic of
+    them. Its records' keys begin with the group, the topic and the partition, their values with the
+    offset, each after a version."""
+    consumer = KafkaConsumer(bootstrap_servers=address, isolation_level=COMMITTED)
+    wanted = b"".join(struct.pack(">h", len(name)) + name.encode() for name in (group, topic))
+    try:
+        take(consumer, [OFFSETS], from_beginning=True)
+        while not at_end(consumer):
+            for record in polled(consumer, 500):
+                key = record.key or b""
+                if key[2:-4] == wanted and key[:2] < OF_GROUPS and record.value is not None:
+                    yield {
+                        struct.unpack(">i", key[-4:])[0]: struct.unpack_from(">q", record.value, 2)[
+                            0
+                        ]
+                    }
+    finally:
+        consumer.close()
 
 
 def _result(record: Any) -> Result:

@@ -10,12 +10,13 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import TopicAuthorizationFailedError
+from kafka import KafkaAdminClient
 from kafka.admin import ACLOperation, ResourceType
 
 from tests.integration.faults.on_logs import half
 from tests.integration.faults.on_settings import LIMITS, RIGHTS, add_partitions, without
 from tests.integration.faults.registry import BOTH, fault
-from tests.integration.faults.scene import FAST_GROUP, Scene, until
+from tests.integration.faults.scene import FAST_GROUP, Scene, gauge, until
 from tests.integration.harness import Stage, distinct
 
 NO_END = {"tansu": "the embedded broker says of a log's end only where its last batch begins"}
@@ -174,6 +175,25 @@ def late_group_with_nobody_there(scene: Scene) -> None:
     _begun_late(scene)
     scene.produce(half(scene, 4, 20))
     scene.finish(scene.start())
+
+
+@fault(modes=BOTH, share=0.3, apart=NO_END, duplicates=False)
+def late_group_whose_offsets_are_gone(scene: Scene) -> None:
+    """As after a week without workers: the group begins at the end once more, and says so."""
+    scene.stage.sections["kafka"]["auto_offset_reset"] = "latest"
+    worker = scene.start()
+    scene.produce(half(scene, 0, 4))
+    scene.finish(worker)
+    scene.produce(half(scene, 4, 8))
+    admin = KafkaAdminClient(bootstrap_servers=scene.stage.address)
+    admin.delete_groups([scene.stage.group])
+    admin.close()
+    scene.forget()
+    worker = scene.start()
+    assert "the group has no offsets, or they expired" in worker.output
+    assert gauge(worker, "winnow_offsets_moved_total") == scene.stage.partitions
+    scene.produce(half(scene, 8, 20))
+    scene.finish(worker)
 
 
 @fault(modes=BOTH, share=0.3, apart=LIMITS, duplicates=False)

@@ -41,11 +41,12 @@ def bad_records_mixed_in(scene: Scene) -> None:
     assert scene.totals().errors == wanted
 
 
-@fault(share=0.5, duplicates=False)
+@fault(share=0.5, duplicates=False, modes=BOTH)
 def null_keys_and_odd_headers(scene: Scene) -> None:
-    """No key, an empty key, a null header, one name twice."""
+    """No key, an empty key, a null header, one name twice; and nothing but headers."""
     asyncio.run(_with_odd_headers(scene))
     scene.finish(scene.start())
+    assert scene.totals().errors == {"null_value": scene.stage.partitions}
 
 
 async def _with_odd_headers(scene: Scene) -> None:
@@ -63,6 +64,11 @@ async def _with_odd_headers(scene: Scene) -> None:
         ]
         for number, meta in enumerate(await asyncio.gather(*sent)):
             scene.sent[Place(meta.partition, meta.offset)] = number
+        for partition in range(scene.stage.partitions):
+            nothing = producer.create_batch()  # `send` refuses it, as few other clients do
+            nothing.append(timestamp=None, key=None, value=None)
+            meta = await (await producer.send_batch(nothing, scene.topic, partition=partition))
+            scene.sent[Place(meta.partition, meta.offset)] = len(scene.messages) + partition
 
 
 @fault(share=0.5, duplicates=False)

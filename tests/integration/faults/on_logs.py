@@ -9,11 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
-from kafka.admin import NewTopic
-from kafka.errors import KafkaError
 
 from tests.integration.faults.registry import BOTH, NO_DISK, ONCE, TWICE, fault
-from tests.integration.faults.scene import Scene, gauge, until
+from tests.integration.faults.scene import Scene, gauge
 
 DISK = {"tansu": NO_DISK}
 PARTED = "went back or was made anew"
@@ -118,22 +116,8 @@ def data_directory_wiped(scene: Scene) -> None:
 
 def _make_again(scene: Scene, partitions: int | None = None) -> None:
     """Delete the input topic and make it again."""
-    admin = KafkaAdminClient(bootstrap_servers=scene.stage.address)
-    try:
-        admin.delete_topics([scene.topic])
-        topic = NewTopic(scene.topic, partitions or scene.stage.partitions, 1)
-        until(lambda: _done(lambda: admin.create_topics([topic])), 60, "the topic, made again")
-    finally:
-        admin.close()
+    scene.stage.make_again(scene.topic, partitions)
     scene.lose(dict.fromkeys(range(scene.stage.partitions), 0))
-
-
-def _done(action: Callable[[], object]) -> bool:
-    try:
-        action()
-    except KafkaError:
-        return False
-    return True
 
 
 @another_log()

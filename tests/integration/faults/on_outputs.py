@@ -73,6 +73,20 @@ def output_topic_too_small(scene: Scene) -> None:
     assert scene.totals().errors == {"label_too_large": len(scene.messages)}
 
 
+@fault(share=0.1, apart=LIMITS, modes=BOTH)
+def output_topic_compacted_and_no_keys(scene: Scene) -> None:
+    """The broker refuses labels of records without a key, until it compacts the topic no more."""
+    topic = f"{scene.topic}.labels"
+    configure(scene, topic, {"cleanup.policy": "compact"})
+    scene.put([(number, message, None) for number, message in enumerate(scene.messages)])
+    worker = scene.start()
+    worker.wait_for_log("Is the topic compacted?")
+    assert f"route mail: cannot write to topic {topic}" in worker.output
+    _fails_to_publish(worker)
+    configure(scene, topic, {"cleanup.policy": "delete"})
+    scene.finish(worker)
+
+
 @fault(share=0.3, apart=MAKES_TOPICS, modes=BOTH)
 def dead_letter_topic_missing(scene: Scene) -> None:
     """The first bad record finds no dead-letter topic: nothing behind it is acked (ADR 5)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -91,24 +91,46 @@ def deleted_under_a_worker(scene: Scene) -> None:
     scene.finish(worker)
 
 
-@fault(share=0.3, apart=LIMITS, goes_back=True)
+def _moved(scene: Scene, offsets: Mapping[int, int]) -> bool:
+    """Whether the broker let an administrator set the group's offsets."""
+    to = {
+        TopicPartition(scene.topic, p): OffsetAndMetadata(at, "", -1) for p, at in offsets.items()
+    }
+    answers = _admin(scene, lambda admin: admin.alter_group_offsets(scene.stage.group, to))
+    return set(answers.values()) == {NoError}
+
+
+@fault(modes=BOTH, share=0.3, apart=LIMITS, duplicates=False, goes_back=True)
 def offsets_moved_back(scene: Scene) -> None:
-    """An administrator sends the group back to the start: refused while a worker runs."""
+    """An administrator sends the group back: refused while a worker runs; then all comes again."""
     scene.produce()
     worker = scene.start()
     scene.wait(lambda: scene.complete)
-    start = {TopicPartition(scene.topic, p): OffsetAndMetadata(0, "", -1) for p in range(4)}
-
-    def moved() -> bool:
-        answers = _admin(scene, lambda admin: admin.alter_group_offsets(scene.stage.group, start))
-        return set(answers.values()) == {NoError}
-
-    assert not moved()
+    back = dict.fromkeys(range(scene.stage.partitions), 0)
+    assert not _moved(scene, back)
     scene.finish(worker)
-    assert moved()
-    again = scene.start()
-    scene.wait(lambda: len(scene.account.results) >= 2 * len(scene.sent))
-    scene.finish(again)
+    assert _moved(scene, back)
+    scene.account.begin_again()
+    scene.finish(scene.start())
+
+
+@fault(modes=BOTH, share=0.3, apart=LIMITS, duplicates=False)
+def offsets_moved_forward(scene: Scene) -> None:
+    """An administrator sends the stopped group over records that nobody labelled: the worker says
+    where it goes on, and counts it."""
+    first, second = half(scene, 0, 10), half(scene, 10, 20)
+    scene.produce(first)
+    scene.finish(scene.start())
+    scene.produce(second)
+    over = len(first) // scene.stage.partitions + 50
+    assert _moved(scene, dict.fromkeys(range(scene.stage.partitions), over))
+    scene.sent = {p: n for p, n in scene.sent.items() if n in first or p.offset >= over}
+    worker = scene.start()
+    scene.wait(lambda: scene.complete)
+    assert "were set by an administrator" in worker.output
+    assert f"Partition: offset 0: {over}, 1: {over}" in worker.output
+    assert gauge(worker, "winnow_offsets_moved_total") == scene.stage.partitions
+    scene.finish(worker)
 
 
 @fault(modes=BOTH, share=0.3, apart=LIMITS, duplicates=False)

@@ -194,7 +194,8 @@ def scene_on(
     stage.create_topics()
     once = route.get("delivery") == "effectively_once"
     isolation = COMMITTED if once else UNCOMMITTED
-    with Account(address, topic, stage.group, partitions, isolation, knows_ends) as account:
+    how = partitions, isolation, knows_ends, bool(cluster)
+    with Account(address, topic, stage.group, *how) as account:
         scene = Scene(stage, topic, messages, account, expected, broker, folder, cluster)
         try:
             yield scene
