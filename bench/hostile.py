@@ -1,9 +1,9 @@
 """The dearest records of up to 10 MiB, found by search: what one costs a worker that it reaches.
 
 `python -m bench.hostile [CODEC …]`. Each goes the whole way of the host thread: codec, preparation,
-tokenizer, n-grams. A first look at all kinds finds the dearest, a closer one the size and mixture
-of each that costs most. Told are CPU seconds of the thread, the longest time that it held the
-interpreter lock, and MiB beyond the record.
+tokenizer, n-grams, familiarity. A first look at all kinds finds the dearest, a closer one the size
+and mixture of each that costs most. Told are CPU seconds of the thread, the longest time that it
+held the interpreter lock, and MiB beyond the record.
 
 The lock is watched by a second thread that asks for it all the time: the CPU time that passes
 between two of its turns is time in which nobody else got it, but for 0.1 ms. Each figure is the
@@ -29,6 +29,7 @@ from stream_app.core.errors import RecordError
 from stream_app.core.messages import ParseSpec
 from stream_app.core.settings import load_registry
 from stream_app.model.encoder import Encoder
+from stream_app.model.familiarity import load_familiarity
 from stream_app.model.ngrams import load_head
 from stream_app.model.references import resolve
 from stream_app.model.tokenizer import Tokenizer
@@ -109,7 +110,8 @@ class Host:
         self._parse = CODECS[codec]
         artifact = resolve(MODELS[codec], load_registry(None))
         how = artifact.card.preparation
-        self._encoder = Encoder(Tokenizer(artifact), how, load_head(artifact))
+        familiarity = load_familiarity(artifact)
+        self._encoder = Encoder(Tokenizer(artifact), how, load_head(artifact), familiarity)
 
     def cost(self, value: bytes, runs: int = 1) -> Cost:
         """The least of so many runs."""
@@ -129,8 +131,9 @@ class Host:
             text = self._encoder.text(self._parse(value, SPEC))
         except RecordError as error:
             return error.code
-        self._encoder([text])
+        tokens = self._encoder([text])
         self._encoder.priors([text])
+        self._encoder.familiarities([text], tokens)
         return "labelled"
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import Problem, Truncation
+from stream_app.model.kinship import MOST_LABELS
 from stream_app.model.preparation import Preparation
 
 Stored = Literal["float16", "float8"]
@@ -163,6 +164,11 @@ class Ngrams(BaseModel):
     short_copies: float = Field(
         0, ge=0, le=1, description="share of the texts that it also learns cut short"
     )
+    kinship: bool = Field(
+        False,
+        description="a text counts as a label's the more, the more of its pairs of words that "
+        "label's texts have, see `stream_app.model.kinship`",
+    )
 
 
 class Decide(BaseModel):
@@ -276,6 +282,12 @@ class Recipe(BaseModel):
     refresh: Refresh = Refresh()
     gates: Gates = Gates()
     sources: tuple[Source, ...]  # none where a model goes on from another alone
+
+    @model_validator(mode="after")
+    def _few_labels_have_kin(self) -> Recipe:
+        if self.ngrams and self.ngrams.kinship and len(self.labels) > MOST_LABELS:
+            raise ValueError(f"kinship is for at most {MOST_LABELS} labels: it takes 4 MB each")
+        return self
 
 
 def shipped() -> list[str]:

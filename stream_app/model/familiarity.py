@@ -1,22 +1,24 @@
 """How familiar a text is: whether its words are ones that the model learnt from.
 
-A text is measured by k / (n + 20): of its n distinct words the model's training texts have k, in
-two of them or more. Twenty words more that nobody knows make short texts strange to a model of long
-ones. Its familiarity is the share of the training texts that measure no more, each by the words of
+A text is measured by k / (n + 20): of its n distinct words and pairs of neighbouring words the
+model's training texts have k, in two of them or more. Two languages may have half of their words in
+common, but hardly a pair. Twenty more that nobody knows make short texts strange to a model of long
+ones. The familiarity is the share of the training texts that measure no more, each by the words of
 the others: a p-value, below which texts of the model's own kinds fall as often as it says. No other
 kind of text is needed to fit it. Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World",
 2005, section 2.2.
 
-The file `familiarity.safetensors` holds `gaps` uint8, the distances between the buckets of known
-words, 0 for 255 further with no word; `quantiles` float32 [1001] of the training texts' measure;
-and, where it counts pairs of letters as words (see `distinct_words`), `pairs` of any content.
+The file `familiarity.safetensors` holds `gaps` and `pair_gaps` uint8, the distances between the
+buckets of known words and pairs (`stream_app.model.gaps`), and `quantiles` float32 [1001] of the
+training texts' measure. A measure of before has words alone. One that counts two letters as a word
+(see `words_of`) has `pairs` of any content.
 """
 
 from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -29,45 +31,65 @@ from safetensors.numpy import load_file, save_file
 
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import FAMILIARITY, Artifact
+from stream_app.model.gaps import from_gaps, to_gaps
+from stream_app.model.hashing import SPREAD, Buckets, buckets, runs
 
 _WORD = re.compile(r"[^\W\d_]+")
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"  # Thai to Han
-_PAIR = re.compile(f"[{_UNSPACED}]{{2}}")
-_WORD_OR_PAIR = re.compile(  # a letter of those scripts, and the one behind it; the last has none
+_TWO = re.compile(f"[{_UNSPACED}]{{2}}")
+_WORD_OR_TWO = re.compile(  # a letter of those scripts, and the one behind it; the last has none
     rf"[{_UNSPACED}](?:(?=([{_UNSPACED}]))|(?<![{_UNSPACED}].))|[^\W\d_{_UNSPACED}]+"
 )
 _MOST_WORDS = 200  # of a text: more say nothing more of its language
-_STRANGE_WORDS = 20
-_BITS = 20  # of a word's hash: with 40,000 words known, 4 % of all others seem to be
+_STRANGE = 20  # words or pairs
+WORD_BITS = 20  # of a hash: with 40,000 words known, 4 % of all others seem to be
+PAIR_BITS = 22  # with 200,000 known, 5 %
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known. `words` bool [2^20] and `pairs` bool [2^22], by the hashes; a measure of
+    before has no pairs. `unspaced`: see `words_of`."""
+
+    words: NDArray[np.bool_]
+    pairs: NDArray[np.bool_] | None = None
+    unspaced: bool = False
+
+    def measure(self, text: str) -> float:
+        """In [0, 1): how much of a text, and of twenty words more, is known."""
+        words, pairs = words_and_pairs(text, self.unspaced)
+        known, of = int(self.words[words].sum()), len(words) + _STRANGE
+        if self.pairs is not None:
+            known, of = known + int(self.pairs[pairs].sum()), of + len(pairs)
+        return known / of
 
 
 @dataclass(frozen=True, slots=True)
 class Familiarity:
-    """A loaded measure. `known` bool [2^20], by a word's hash; `quantiles` float32, ascending;
-    `pairs`: see `distinct_words`.
+    """A loaded measure. `quantiles` float32, ascending.
 
-    Several threads may call it. A text of 200 words takes 50 to 100 µs.
+    Several threads may call it. A text of 200 words takes 100 to 200 µs.
     """
 
-    known: NDArray[np.bool_]
+    known: Known
     quantiles: NDArray[np.float32]
-    pairs: bool = False
 
     def scores(self, texts: Sequence[str], tokens: Sequence[Sequence[int]]) -> list[float]:
         """In [0, 1], one a text; `tokens` are its ids, which this measure does not need."""
-        found = np.array(
-            [measure(text, self.known, self.pairs) for text in texts], dtype=np.float32
-        )
+        found = np.array([self.known.measure(text) for text in texts], dtype=np.float32)
         no_more = np.searchsorted(self.quantiles, found, side="right")
         return [float(count) for count in no_more / len(self.quantiles)]
 
     def save(self, folder: Path) -> None:
         """Write the file beside the weights of the model in `folder`."""
+        known = self.known
         tensors: dict[str, NDArray[Any]] = {
-            "gaps": _gaps(self.known),
+            "gaps": to_gaps(known.words),
             "quantiles": self.quantiles,
         }
-        if self.pairs:
+        if known.pairs is not None:
+            tensors["pair_gaps"] = to_gaps(known.pairs)
+        if known.unspaced:
             tensors["pairs"] = np.ones(1, np.uint8)
         save_file(tensors, folder / FAMILIARITY)
         (folder / FAMILIARITY).chmod(0o644)  # safetensors writes for its owner only
@@ -80,63 +102,41 @@ def load_familiarity(artifact: Artifact) -> Familiarity | None:
         return None
     try:
         tensors = load_file(file)
-        gaps, quantiles = tensors["gaps"], tensors["quantiles"]
-        if gaps.dtype != np.uint8 or gaps.ndim != 1:
-            raise ValueError("gaps are not bytes")
+        quantiles, pairs = tensors["quantiles"], tensors.get("pair_gaps")
         if quantiles.dtype != np.float32 or quantiles.ndim != 1 or not quantiles.size:
             raise ValueError("quantiles are not a row of float32")
         if not np.isfinite(quantiles).all() or (np.diff(quantiles) < 0).any():
             raise ValueError("quantiles are not ascending numbers")
-        return Familiarity(_known(gaps), quantiles, "pairs" in tensors)
+        known = Known(
+            from_gaps(tensors["gaps"], 1 << WORD_BITS),
+            None if pairs is None else from_gaps(pairs, 1 << PAIR_BITS),
+            "pairs" in tensors,
+        )
+        return Familiarity(known, quantiles)
     except (OSError, SafetensorError, KeyError, IndexError, ValueError) as error:
         why = str(error) if isinstance(error, ValueError) else type(error).__name__
         raise ModelError(f"{file} measures no familiarity: {why}") from None
 
 
-def has_pairs(text: str) -> bool:
+def is_unspaced(text: str) -> bool:
     """Whether words of it stand side by side without spaces, as in Chinese, Japanese or Thai."""
-    return _PAIR.search(text) is not None
+    return _TWO.search(text) is not None
 
 
-def distinct_words(text: str, pairs: bool = False) -> set[str]:
-    """Those of its first words, in lower case; digits and signs are none.
+def words_of(text: str, unspaced: bool = False) -> list[str]:
+    """Its first words, in lower case; digits and signs are none.
 
-    With `pairs`, two letters side by side are a word where no spaces part them: hardly a sentence
-    of Chinese comes twice, and beside sentences that are all strange every language is familiar.
+    With `unspaced`, two letters side by side are a word where no spaces part them: hardly a
+    sentence of Chinese comes twice, and beside sentences that are all strange every language is
+    familiar.
     """
-    found = islice((_WORD_OR_PAIR if pairs else _WORD).finditer(text), _MOST_WORDS)
-    return {"".join((match[0], *match.groups(""))).lower() for match in found}
+    found = islice((_WORD_OR_TWO if unspaced else _WORD).finditer(text), _MOST_WORDS)
+    return ["".join((match[0], *match.groups(""))).lower() for match in found]
 
 
-def table(words: Iterable[str]) -> NDArray[np.bool_]:
-    """bool [2^20], true where the hash of one of the words points."""
-    known = np.zeros(1 << _BITS, dtype=bool)
-    known[[_bucket(word) for word in words]] = True
-    return known
-
-
-def measure(text: str, known: NDArray[np.bool_], pairs: bool = False) -> float:
-    """In [0, 1): how much of a text, and of twenty words more, is known."""
-    buckets = [_bucket(word) for word in distinct_words(text, pairs)]
-    return int(known[buckets].sum()) / (len(buckets) + _STRANGE_WORDS) if buckets else 0.0
-
-
-def _gaps(known: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """A third of the bytes that a bit a bucket takes, with 40,000 words known."""
-    steps = np.diff(np.flatnonzero(known), prepend=-1)
-    ends = np.cumsum(1 + (steps - 1) // 255)
-    gaps = np.zeros(ends[-1] if len(ends) else 0, dtype=np.uint8)
-    gaps[ends - 1] = (steps - 1) % 255 + 1
-    return gaps
-
-
-def _known(gaps: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Raises IndexError for gaps that lead too far."""
-    known = np.zeros(1 << _BITS, dtype=bool)
-    at = np.cumsum(np.where(gaps == 0, 255, gaps), dtype=np.int64) - 1
-    known[at[gaps > 0]] = True
-    return known
-
-
-def _bucket(word: str) -> int:
-    return zlib.crc32(word.encode("utf-8", "surrogatepass")) >> (32 - _BITS)
+def words_and_pairs(text: str, unspaced: bool = False) -> tuple[Buckets, Buckets]:
+    """The distinct buckets of its words, and of its pairs of them."""
+    words = words_of(text, unspaced)
+    crcs = np.array([zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in words], np.int64)
+    side_by_side = runs(crcs.astype(np.uint64) * SPREAD, (2,))[0]
+    return np.unique(crcs >> (32 - WORD_BITS)), buckets(side_by_side, PAIR_BITS)

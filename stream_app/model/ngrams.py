@@ -7,15 +7,15 @@ al., "Feature Hashing for Large Scale Multitask Learning", 2009; Wang and Mannin
 Bigrams", 2012.
 
 The file `ngrams.safetensors` holds `weights` int8 [buckets, labels], `scale` and `bias` float32
-[labels]; its metadata says which n-grams, and the power. Hashes are crc32 and 64-bit integer
-arithmetic, the same on every machine.
+[labels]; its metadata says which n-grams, and the power. A head with kinship has uint8 `kin.0` to
+`kin.N` too, the gaps between the pairs that each label knows, and its strength in the metadata.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,17 +29,16 @@ from safetensors.numpy import save
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import NGRAMS, Artifact
 from stream_app.model.checks.files import MIB, read_header
+from stream_app.model.gaps import from_gaps, to_gaps
+from stream_app.model.hashing import MIX, SPREAD, Buckets, Hashes, buckets, hashed, runs
+from stream_app.model.kinship import BITS, MOST_LABELS, Kinship, pairs
 
-Hashes = NDArray[np.uint64]
 Logits = NDArray[np.float32]
 
 NGRAMS_BYTES = 1024 * MIB
 LONGEST_RUN, MOST_BITS = 16, 24
 
 _WORD = re.compile(r"\w+|[^\w\s]")
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying loses nothing
-_MIX = np.uint64(0xC2B2AE3D27D4EB4F)
-_HALF, _SHIFT = np.uint64(32), np.uint64(29)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +49,15 @@ class Features:
     characters: tuple[int, ...] = ()
     bits: int = 18  # there are 2^bits buckets
 
-    def buckets(self, text: str) -> NDArray[np.int64]:
-        """The distinct buckets of a text's n-grams, ascending."""
-        lower = text.lower()
+    def buckets(self, text: str, hashes: Hashes | None = None) -> Buckets:
+        """The distinct buckets of a text's n-grams, ascending; its `word_hashes`, where known."""
         grams: list[Hashes] = []
         if self.words:
-            grams += _runs(_words(lower), range(1, self.words + 1))
+            words = word_hashes(text) if hashes is None else hashes
+            grams += runs(words, range(1, self.words + 1))
         if self.characters:
-            grams += _runs(_characters(lower), self.characters)
-        hashed = np.concatenate(grams)
-        hashed = (hashed ^ (hashed >> _HALF)) * _MIX
-        return np.unique((hashed >> np.uint64(64 - self.bits)).astype(np.int64))
+            grams += runs(_characters(text.lower()), self.characters)
+        return buckets(np.concatenate(grams), self.bits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +72,19 @@ class NgramHead:
     scale: Logits
     bias: Logits
     power: float = 0.5
+    kin: Kinship | None = None
 
     def logits(self, texts: Sequence[str]) -> Logits:
         """float32 [texts, labels], to be added to the engine's; the same for a text every time."""
         out = np.tile(self.bias, (len(texts), 1))
         for row, text in enumerate(texts):
-            buckets = self.features.buckets(text)
-            if buckets.size:
-                total = self.weights[buckets].sum(axis=0, dtype=np.int64)
-                out[row] += self.scale * (total / buckets.size**self.power).astype(np.float32)
+            hashes = word_hashes(text)
+            found = self.features.buckets(text, hashes)
+            if found.size:
+                total = self.weights[found].sum(axis=0, dtype=np.int64)
+                out[row] += self.scale * (total / found.size**self.power).astype(np.float32)
+            if self.kin:
+                out[row] += self.kin.logits(pairs(hashes))
         return out
 
     def save(self, folder: Path) -> None:
@@ -95,6 +96,9 @@ class NgramHead:
             "scale": self.scale,
             "bias": self.bias,
         }
+        if self.kin:
+            described["kinship"] = str(self.kin.strength)
+            tensors |= {_kin(label): to_gaps(known) for label, known in enumerate(self.kin.known)}
         (folder / NGRAMS).write_bytes(_in_order(save(tensors, metadata=described)))
 
 
@@ -108,17 +112,24 @@ def load_head(artifact: Artifact) -> NgramHead | None:
         with safe_open(file, "numpy") as opened:
             said = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in ("weights", "scale", "bias")}
+            gaps = [opened.get_tensor(_kin(label)) for label in range(labels) if "kinship" in said]
         features = Features(int(said["words"]), _numbers(said["characters"]), int(said["bits"]))
         power = float(said["power"])
         _check(features, power)
-    except (SafetensorError, KeyError, ValueError) as error:
+        kin = _kinship(gaps, float(said["kinship"])) if gaps else None
+    except (SafetensorError, KeyError, IndexError, ValueError) as error:
         raise ModelError(f"{file} is not an n-gram head: {type(error).__name__}") from None
     shapes = [tensors[name].shape for name in ("weights", "scale", "bias")]
     if shapes != [(1 << features.bits, labels), (labels,), (labels,)]:
         raise ModelError(f"{file} does not fit the {labels} labels of {artifact.card.name}")
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise ModelError(f"{file} has values that are not finite: fit the head again")
-    return NgramHead(features, tensors["weights"], tensors["scale"], tensors["bias"], power)
+    return NgramHead(features, tensors["weights"], tensors["scale"], tensors["bias"], power, kin)
+
+
+def word_hashes(text: str) -> Hashes:
+    """One for each word and sign of a text, in order."""
+    return hashed(_WORD.findall(text.lower()))
 
 
 def _check(features: Features, power: float) -> None:
@@ -131,26 +142,20 @@ def _check(features: Features, power: float) -> None:
         raise ValueError("bits or power")
 
 
-def _words(text: str) -> Hashes:
-    words = _WORD.findall(text)
-    hashes = (zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in words)
-    return np.fromiter(hashes, np.uint64, len(words)) * _SPREAD
+def _kin(label: int) -> str:
+    return f"kin.{label}"
+
+
+def _kinship(gaps: Sequence[NDArray[np.uint8]], strength: float) -> Kinship:
+    """Raises IndexError or ValueError for what is none."""
+    if not math.isfinite(strength) or len(gaps) > MOST_LABELS:
+        raise ValueError("kinship")
+    return Kinship(np.stack([from_gaps(each, 1 << BITS) for each in gaps]), strength)
 
 
 def _characters(text: str) -> Hashes:
     points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    return (points.astype(np.uint64) + _SPREAD) * _MIX
-
-
-def _runs(units: Hashes, lengths: Sequence[int]) -> list[Hashes]:
-    """One hash for every run of each of the `lengths`."""
-    out, run = [], units
-    for length in range(1, max(lengths) + 1):
-        if length > 1:
-            run = (run[:-1] ^ (run[:-1] >> _SHIFT)) * _MIX + units[length - 1 :]
-        if length in lengths:
-            out.append(run + np.uint64(length))
-    return out
+    return (points.astype(np.uint64) + SPREAD) * MIX
 
 
 def _in_order(file: bytes) -> bytes:

@@ -20,7 +20,6 @@ TEXTS = [
     json.loads(line)
     for line in (Path(__file__).parent.parent / "other_languages.jsonl").read_text().splitlines()
 ]
-NEAR_ENGLISH = {"French", "Spanish"}  # so many words in common that long texts are not strange
 
 
 def written(kind: str, language: str) -> list[str]:
@@ -51,8 +50,5 @@ def mailed(folder: Path, bodies: Sequence[str]) -> Path:
 def test_spam_says_that_it_does_not_know_the_language(language: str, tmp_path: Path) -> None:
     found = classified("builtin:spam", mailed(tmp_path, written("mail", language)))
     assert len(found) == 2
-    assert "spam" not in {line["decision"] for line in found}
-    assert max(line["familiarity"] for line in found) < 0.1
-    if language not in NEAR_ENGLISH:
-        assert {line["decision"] for line in found} == {"unsure"}
-        assert all("unfamiliar" in line["marks"] for line in found)
+    assert {line["decision"] for line in found} == {"unsure"}
+    assert all("unfamiliar" in line["marks"] for line in found)

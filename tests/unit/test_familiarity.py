@@ -12,10 +12,12 @@ from safetensors.numpy import save_file
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import FAMILIARITY, Artifact, load_artifact, write_card
 from stream_app.model.familiarity import (
+    PAIR_BITS,
+    WORD_BITS,
     Familiarity,
-    distinct_words,
+    Known,
     load_familiarity,
-    measure,
+    words_of,
 )
 from tests.tiny_model import save_tiny_albert
 from training.data.corpus import Corpus, Example
@@ -85,8 +87,16 @@ def test_repeating_a_word_makes_no_evidence(familiarity: Familiarity) -> None:
 
 def test_a_word_is_known_that_two_training_texts_have() -> None:
     found = fit_familiarity(["Good morning all", "good night", "Good Night!"])
-    assert measure("GOOD night", found.known) == pytest.approx(2 / 22)
-    assert measure("morning", found.known) == 0
+    assert found.known.measure("GOOD night") == pytest.approx(3 / 23)  # and the pair of them
+    assert found.known.measure("Night, good") == pytest.approx(2 / 23)
+    assert found.known.measure("morning") == 0
+
+
+def test_another_language_of_the_same_words_is_told_by_its_pairs(familiarity: Familiarity) -> None:
+    """Half of the words of Spanish are words that English mail has, too."""
+    near = fit_familiarity([*["la de no en el"] * 2, *["go to the city of a hotel"] * 100])
+    assert near.known.measure("the city") > near.known.measure("no la")
+    assert score(familiarity, OWN) > score(familiarity, " zz ".join(KNOWN[:40]))
 
 
 def test_a_training_text_counts_by_the_words_of_the_others() -> None:
@@ -99,36 +109,36 @@ def test_a_training_text_counts_by_the_words_of_the_others() -> None:
 def test_near_duplicates_know_no_more_than_one_text_does() -> None:
     """Else fifty copies of a form would make every other text strange."""
     found = fit_familiarity([OWN] * 50 + ["good night", "good morning"], [1] * 50 + [2, 3])
-    assert measure("good", found.known) == pytest.approx(1 / 21)
-    assert measure(OWN, found.known) == 0
+    assert found.known.measure("good") == pytest.approx(1 / 21)
+    assert found.known.measure(OWN) == 0
     assert found.quantiles.max() == 0
 
 
 def test_digits_and_signs_are_no_words_and_long_texts_are_cut() -> None:
-    assert distinct_words("Ab ab_c 12 d3 ü") == {"ab", "c", "d", "ü"}
-    assert len(distinct_words(" ".join(KNOWN * 10))) <= 200
+    assert words_of("Ab ab_c 12 d3 ü") == ["ab", "ab", "c", "d", "ü"]
+    assert len(words_of(" ".join(KNOWN * 10))) == 200
 
 
 def test_where_words_have_no_spaces_between_them_pairs_of_letters_are_words() -> None:
     """A sentence of Chinese was one word, which no other text has: all languages were familiar."""
-    words = {"房间", "间很", "很好", "ipad", "好", "大"}
-    assert distinct_words("房间很好, iPad好 大", pairs=True) == words
-    assert distinct_words("ですよ", pairs=True) == {"です", "すよ"}
-    assert len(distinct_words("".join(map(chr, range(0x4E00, 0x9000))), pairs=True)) == 200
-    assert distinct_words("房间很好, iPad好 大") == {"房间很好", "ipad好", "大"}
+    words = ["房间", "间很", "很好", "ipad", "好", "大"]
+    assert words_of("房间很好, iPad好 大", unspaced=True) == words
+    assert words_of("ですよ", unspaced=True) == ["です", "すよ"]
+    assert len(words_of("".join(map(chr, range(0x4E00, 0x9000))), unspaced=True)) == 200
+    assert words_of("房间很好, iPad好 大") == ["房间很好", "ipad好", "大"]
 
 
 def test_pairs_are_learnt_where_one_training_text_of_a_hundred_has_them(tmp_path: Path) -> None:
     chinese = [f"房间{first}{second}很好" for first in "大小新旧" for second in "又也更还"]
-    assert not fit_familiarity([*texts(2_000, seed=1), *chinese]).pairs
+    assert not fit_familiarity([*texts(2_000, seed=1), *chinese]).known.unspaced
     both = fit_familiarity([*texts(400, seed=1), *chinese])
     folder = save_tiny_albert(tmp_path)
     both.save(folder)
     loaded = load_familiarity(load_artifact(folder))
     assert loaded is not None
-    assert loaded.pairs
-    assert measure("这个房间真的很好", loaded.known, pairs=True) == pytest.approx(2 / 27)
-    assert measure("これは日本語の文章です", loaded.known, pairs=True) == 0
+    assert loaded.known.unspaced
+    assert loaded.known.measure("这个房间真的很好") == pytest.approx(2 / (7 + 6 + 20))
+    assert loaded.known.measure("これは日本語の文章です") == 0
 
 
 @pytest.fixture
@@ -145,7 +155,7 @@ def test_the_file_comes_back_as_it_was_and_the_digest_covers_it(artifact: Artifa
     assert loaded is not None
     assert FAMILIARITY in artifact.card.files
     assert score(loaded, OWN) > score(loaded, "unfamiliar words")
-    dataclasses.replace(loaded, known=~loaded.known).save(artifact.path)
+    dataclasses.replace(loaded, known=Known(~loaded.known.words)).save(artifact.path)
     with pytest.raises(ModelError, match="does not match its digest"):
         load_artifact(artifact.path)
 
@@ -159,10 +169,11 @@ def test_a_file_that_is_no_measure_is_refused(artifact: Artifact) -> None:
     (artifact.path / FAMILIARITY).write_bytes(b"no safetensors")
     with pytest.raises(ModelError, match="measures no familiarity"):
         load_familiarity(artifact)
-    far = Familiarity(np.ones(1 << 21, dtype=bool), np.zeros(3, np.float32))
-    far.save(artifact.path)
-    with pytest.raises(ModelError, match="measures no familiarity"):
-        load_familiarity(artifact)
+    words, pairs = np.ones(1 << WORD_BITS + 1, dtype=bool), np.ones(1 << PAIR_BITS + 1, dtype=bool)
+    for far in (Known(words), Known(words[:5], pairs)):
+        Familiarity(far, np.zeros(3, np.float32)).save(artifact.path)
+        with pytest.raises(ModelError, match="measures no familiarity"):
+            load_familiarity(artifact)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +189,7 @@ def test_a_file_that_is_no_measure_is_refused(artifact: Artifact) -> None:
 def test_quantiles_that_are_none_are_refused(
     quantiles: np.ndarray, why: str, artifact: Artifact
 ) -> None:
-    Familiarity(np.ones(1 << 20, dtype=bool), quantiles).save(artifact.path)
+    Familiarity(Known(np.ones(5, dtype=bool)), quantiles).save(artifact.path)
     with pytest.raises(ModelError, match=why):
         load_familiarity(artifact)
 
@@ -190,12 +201,13 @@ def test_gaps_of_another_type_are_refused(artifact: Artifact) -> None:
         load_familiarity(artifact)
 
 
-@pytest.mark.parametrize("at", [[], [0], [0, 1], [254], [255], [256, 1_000], [7, 1 << 19]])
-def test_what_is_known_survives_the_file(at: list[int], tmp_path: Path) -> None:
-    known = np.zeros(1 << 20, dtype=bool)
-    known[at] = True
+def test_a_measure_of_before_counts_words_alone(tmp_path: Path) -> None:
+    words = np.zeros(1 << WORD_BITS, dtype=bool)
+    words[7] = True
     folder = save_tiny_albert(tmp_path)
-    Familiarity(known, np.zeros(3, np.float32)).save(folder)
+    Familiarity(Known(words), np.zeros(3, np.float32)).save(folder)
     loaded = load_familiarity(load_artifact(folder))
     assert loaded is not None
-    assert (loaded.known == known).all()
+    assert (loaded.known.words == words).all()
+    assert loaded.known.pairs is None
+    assert dataclasses.replace(loaded.known, words=~words).measure("one two") == 2 / 22

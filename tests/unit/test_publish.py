@@ -36,7 +36,11 @@ class Topic:
 
 
 class Batch(list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]):
+    """Of two records: the broker takes both or neither."""
+
     def append(self, *, timestamp, key, value, headers) -> object:
+        if len(self) == 2:
+            return None
         super().append((key, value, headers))
         return self
 
@@ -46,6 +50,8 @@ class Producer:
         self.topic = topic
         topic.producers += 1
 
+    create_batch = staticmethod(Batch)
+
     async def start(self) -> None: ...
 
     async def stop(self) -> None:
@@ -54,24 +60,18 @@ class Producer:
     async def partitions_for(self, topic: str) -> set[int]:
         return {0, 1}
 
-    create_batch = staticmethod(Batch)
-
-    async def send_batch(self, batch, topic, *, partition) -> asyncio.Future[None]:
-        [(key, value, headers)] = batch
-        return self._delivery(topic, key, value, headers, partition)
-
     async def send(self, topic, key, value, headers, partition) -> asyncio.Future[None]:
         assert not (value is None and key is None), "Need at least one: key or value"  # as aiokafka
-        return self._delivery(topic, key, value, headers, partition)
+        return await self.send_batch([(key, value, headers)], topic, partition=partition)
 
-    def _delivery(self, topic, key, value, headers, partition) -> asyncio.Future[None]:
+    async def send_batch(self, batch, topic, *, partition) -> asyncio.Future[None]:
         future = asyncio.get_running_loop().create_future()
-        error = self.topic.refuse(value)
-        if error is None:
-            self.topic.delivered.append(Delivered(topic, partition, key, value, headers))
-            future.set_result(None)
+        errors = [error for _, value, _ in batch if (error := self.topic.refuse(value))]
+        if errors:
+            future.set_exception(errors[0])
         else:
-            future.set_exception(error)
+            self.topic.delivered += [Delivered(topic, partition, *record) for record in batch]
+            future.set_result(None)
         return future
 
 
@@ -104,9 +104,24 @@ async def test_a_failed_record_is_sent_again_with_all_behind_it(publisher: Publi
     topic.refuse = refuse
     batch = [out(b"a"), out(b"b"), out(b"x", partition=1), out(b"c")]
     assert await publisher.publish(batch)
-    assert [o.value for o in topic.delivered] == [b"a", b"x", b"c", b"b", b"c"]
+    assert [o.value for o in topic.delivered] == [b"x", b"a", b"b", b"c"]
     assert (topic.producers, topic.stopped) == (2, 1), "its sequence was in doubt"
     assert publisher.failing is None
+
+
+async def test_nothing_passes_a_label_that_is_too_large(publisher: Publisher, topic: Topic):
+    """The broker takes what is behind it: readers saw that first, and again in its place."""
+    topic.refuse = lambda v: MessageSizeTooLargeError() if v == b"2" else None
+
+    def label(value: bytes, partition: int = 0) -> Outgoing:
+        letter = replace(out(value, partition), topic="mail.dlq", value=None)
+        return replace(out(value, partition), fallback=lambda: letter)
+
+    batch = [label(b"%d" % n) for n in range(7)]
+    assert await publisher.publish([*batch, label(b"other", partition=1)])
+    found = [o.value for o in topic.delivered if o.partition == 0]
+    assert found == [b"0", b"1", None, b"3", b"4", b"5", b"6"]
+    assert [o.value for o in topic.delivered if o.partition == 1] == [b"other"]
 
 
 async def test_it_says_that_it_fails_while_it_fails(publisher: Publisher, topic: Topic):
@@ -172,8 +187,10 @@ async def test_a_dead_letter_may_have_neither_key_nor_value(publisher: Publisher
 
 
 async def test_output_goes_to_the_partition_of_its_input(publisher: Publisher, topic: Topic):
-    await publisher.publish([out(b"a", partition=n) for n in range(5)])
-    assert [o.partition for o in topic.delivered] == [0, 1, 0, 1, 0]
+    await publisher.publish([out(b"%d" % n, partition=n) for n in range(5)])
+    assert {(o.value, o.partition) for o in topic.delivered} == {
+        (b"%d" % n, n % 2) for n in range(5)
+    }
 
 
 async def test_idle_is_awaited(publisher: Publisher, topic: Topic):

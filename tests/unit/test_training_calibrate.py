@@ -38,7 +38,7 @@ def test_the_evidence_undoes_the_confidence_of_short_texts(evidence: float) -> N
     short = lengths < 100
     whole = Outcomes(every.logits[~short], lengths[~short], truth[~short])
     cut = Outcomes(every.logits[short], lengths[short], truth[short])
-    divisor, found = temperature_and_evidence(whole, [cut])
+    divisor, found = temperature_and_evidence([whole, cut])
     assert found == pytest.approx(evidence, rel=0.5)
     assert divisor == pytest.approx(2, rel=0.15)
 
@@ -49,14 +49,21 @@ def test_a_small_source_counts_as_much_as_a_large_one() -> None:
     sure = Outcomes(logits, lengths, truth)
     wrong = Outcomes(np.full((100, 3), [5, 0, 0], np.float32), lengths[:100], truth[:100])
     whole = Outcomes(logits, np.full(12_000, 1_000), truth)
-    assert temperature_and_evidence(whole, [sure])[1] == 0
-    assert temperature_and_evidence(whole, [sure, wrong])[1] > 0
+    assert temperature_and_evidence([whole, sure])[1] == 0
+    assert temperature_and_evidence([whole, sure, wrong])[1] > 0
 
 
-def test_without_short_texts_length_does_not_count() -> None:
-    logits, truth = drawn(2_000, 2)
-    whole = Outcomes(logits, np.full(2_000, 7), truth)
-    assert temperature_and_evidence(whole, []) == (temperature(logits, truth), 0.0)
+def test_short_texts_that_are_too_sure_at_any_evidence_raise_the_temperature() -> None:
+    """Else it is what fits whole texts alone, and a text of ten words is too sure with it."""
+    logits, truth = drawn(4_000, 2)
+    over, wrong = drawn(4_000, 4)
+    whole = Outcomes(logits, np.full(4_000, 40), truth)
+    cut = Outcomes(over, np.full(4_000, 40), wrong)
+    assert temperature_and_evidence([whole])[0] < 2.2 < temperature_and_evidence([whole, cut])[0]
+
+
+def test_without_texts_nothing_is_calibrated() -> None:
+    assert temperature_and_evidence([]) == (1.0, 0.0)
 
 
 def test_without_rows_nothing_is_scaled() -> None:

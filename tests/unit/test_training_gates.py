@@ -151,6 +151,16 @@ def test_a_slice_that_loses_many_of_its_texts_has_collapsed() -> None:
     assert failed(frozen(flipped(TRUTH, fallen), length=few)) == []
 
 
+@pytest.mark.parametrize(("rows", "expected"), [(599, ["not worse on frozen test"]), (600, [])])
+def test_of_few_frozen_texts_one_that_is_lost_is_too_many(rows: int, expected: list[str]) -> None:
+    truth = [0] * rows
+    calm = {"max_calibration_error": 1.0, "false_positives": {}}
+    same = evidence(frozen=compared(truth, truth, truth))
+    assert failed(same, Gates(**calm)) == []
+    lost = evidence(frozen=compared(truth, truth, flipped(truth, [0])))
+    assert failed(lost, Gates(**calm)) == expected
+
+
 def test_confidence_that_is_worth_less_than_it_was_fails() -> None:
     pair = compared(TRUTH, flipped(TRUTH, WRONG), flipped(TRUTH, WRONG))
     sure = replace(pair, challenger=opinion(flipped(TRUTH, WRONG), 0.999))

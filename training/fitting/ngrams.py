@@ -4,7 +4,7 @@ The head is a logistic regression over hashed n-grams. Those count more that are
 document frequency) and, where the recipe says so, that one label has more often than the others
 (the naive Bayes ratio of Wang and Manning, "Baselines and Bigrams", 2012, section 2.3). It learns
 from its own sources, which may be far more text than ALBERT has time for; how much it counts beside
-ALBERT is fitted on validation texts that neither has learnt from.
+ALBERT, and kinship beside both, is fitted on validation texts that none has learnt from.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from sklearn.linear_model import LogisticRegression
 
 from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import Artifact, Problem
-from stream_app.model.ngrams import Features, Logits, NgramHead
+from stream_app.model.hashing import Buckets
+from stream_app.model.kinship import Kinship, known_pairs, pairs
+from stream_app.model.ngrams import Features, Logits, NgramHead, word_hashes
 from training.data.augment import shortened
 from training.data.corpus import Corpus
 from training.judging.calibrate import as_choices, cross_entropy
@@ -32,6 +34,7 @@ from training.recipe import Ngrams
 _log = logging.getLogger(__name__)
 _POWERS = (0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
 _SHARES = np.concatenate([[0.0], np.geomspace(0.05, 20, 79)])  # each about 8 % above the last
+_STRENGTHS = np.concatenate([[0.0], np.geomspace(5, 640, 15)])  # of kinship: 41 % above the last
 _LEAST_TEXTS = 2  # a bucket that fewer texts have says nothing of others
 _ITERATIONS = 100
 _SEED = 1
@@ -60,7 +63,8 @@ def add_head(artifact: Artifact, corpus: Corpus, how: Ngrams, engine: str) -> di
         told = (("albert", albert), ("ngrams", alone))
         parts[name] = {by: _brief(measure(scored, card)) for by, scored in told}
     served.save(artifact.path)
-    return {**how.model_dump(), "power": served.power, "texts": len(learnt), "alone": parts}
+    fitted = {"power": served.power, "strength_of_kinship": served.kin and served.kin.strength}
+    return {**how.model_dump(), **fitted, "texts": len(learnt), "alone": parts}
 
 
 def fit_head(texts: Sequence[str], truth: NDArray[np.bool_], how: Ngrams) -> NgramHead:
@@ -95,7 +99,10 @@ def fit_head(texts: Sequence[str], truth: NDArray[np.bool_], how: Ngrams) -> Ngr
         first, second = present
         weights[:, second], bias[second] = weights[:, second] / 2, bias[second] / 2
         weights[:, first], bias[first] = -weights[:, second], -bias[second]
-    return rounded(features, weights, np.where(np.isinf(bias), bias.min(), bias))
+    head = rounded(features, weights, np.where(np.isinf(bias), bias.min(), bias))
+    if not how.kinship:
+        return head
+    return replace(head, kin=Kinship(known_pairs([_pairs(text) for text in texts], truth), 1.0))
 
 
 def matrix(texts: Sequence[str], features: Features) -> csr_matrix:
@@ -139,24 +146,50 @@ def balanced(
     truth: NDArray[np.bool_],
     problem: Problem,
 ) -> NgramHead:
-    """The head as it serves best beside ALBERT: its share in the sum, and how far length counts.
+    """The head as it serves best beside ALBERT: its share in the sum, and how far length counts;
+    then how strong kinship is beside both.
 
-    Both have the least cross-entropy over `texts` that neither has learnt from, with ALBERT's
+    All have the least cross-entropy over `texts` that none has learnt from, with ALBERT's
     logits `albert` and labels `truth` [texts, labels]; the sum is judged at its own best
     temperature.
     """
     found: list[tuple[float, NgramHead]] = []
     sizes = np.array([max(1, len(head.features.buckets(text))) for text in texts])
-    sums = head.logits(texts) - head.bias  # at power 0.5
+    alone = replace(head, kin=None)
+    sums = alone.logits(texts) - head.bias  # at power 0.5
     for power in _POWERS:
         typical = float(np.median(sizes)) ** (power - 0.5)  # a text of median length stays as it is
         stretch = (sizes ** (0.5 - power) * typical).astype(np.float32)
         for part in _SHARES:
             logits = albert + part * (sums * stretch[:, None] + head.bias)
             scale, bias = head.scale * np.float32(part * typical), head.bias * np.float32(part)
-            fitted = NgramHead(head.features, head.weights, scale, bias, power)
+            fitted = replace(alone, scale=scale, bias=bias, power=power)
             found.append((cross_entropy(*as_choices(logits, truth, problem)), fitted))
-    return min(found, key=lambda entry: entry[0])[1]
+    best = min(found, key=lambda entry: entry[0])[1]
+    if head.kin is None:
+        return best
+    return replace(best, kin=_strong(head.kin, texts, albert + best.logits(texts), truth, problem))
+
+
+def _strong(
+    kin: Kinship,
+    texts: Sequence[str],
+    said: Logits,
+    truth: NDArray[np.bool_],
+    problem: Problem,
+) -> Kinship | None:
+    """Kinship as strong as it serves best beside all that is `said` [texts, labels] without it."""
+    one = np.stack([replace(kin, strength=1.0).logits(_pairs(text)) for text in texts])
+    losses = [
+        cross_entropy(*as_choices(said + strength * one, truth, problem))
+        for strength in _STRENGTHS.astype(np.float32)
+    ]
+    strength = float(_STRENGTHS[np.argmin(losses)])
+    return replace(kin, strength=strength) if strength else None
+
+
+def _pairs(text: str) -> Buckets:
+    return pairs(word_hashes(text))
 
 
 def rounded(

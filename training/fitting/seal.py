@@ -78,10 +78,10 @@ def without_exits(out: Path, card: ModelCard) -> ModelCard:
 
 
 def calibrated(card: ModelCard, whole: Scored, short: Scored) -> ModelCard:
-    """The card with the temperature that fits `whole` texts, and the evidence, and for multi-label
-    the thresholds, that fit those and `short` ones."""
+    """The card with the temperature and evidence, and for multi-label the thresholds, that fit
+    `whole` texts and `short` ones."""
     kinds = [_outcomes(kind, card) for scored in (whole, short) for kind in _by_source(scored)]
-    divisor, evidence = temperature_and_evidence(_outcomes(whole, card), kinds)
+    divisor, evidence = temperature_and_evidence(kinds)
     card = card.model_copy(update={"temperature": divisor, "evidence": evidence})
     return card if card.problem == "single_label" else with_thresholds(card, (whole, short))
 

@@ -41,21 +41,17 @@ def as_choices(
     return pairs, truth.ravel().astype(np.int64)
 
 
-def temperature_and_evidence(whole: Outcomes, kinds: Sequence[Outcomes]) -> tuple[float, float]:
+def temperature_and_evidence(kinds: Sequence[Outcomes]) -> tuple[float, float]:
     """What the logits are divided by, and the tokens at which they count half.
 
-    Each evidence has the temperature that fits `whole` texts; of these pairs the one is taken that
-    has the least negative log-likelihood on the mean of the `kinds`, such as a source's texts and
-    its texts cut short: each counts the same, however many it has. Evidence is 0 without those.
+    The pair with the least negative log-likelihood on the mean of the `kinds`, such as a source's
+    texts and its texts cut short: each counts the same, however many it has. One and none without.
     """
     if not kinds:
-        return temperature(whole.logits, whole.truth), 0.0
-    pairs = [(temperature(whole.at(each), whole.truth), each) for each in _EVIDENCES]
-    losses = [
-        np.mean([_loss(of.at(each).astype(np.float64) / divisor, of.truth) for of in kinds])
-        for divisor, each in pairs
-    ]
-    return pairs[int(np.argmin(losses))]
+        return 1.0, 0.0
+    fits = [_best([(of.at(each), of.truth) for of in kinds]) for each in _EVIDENCES]
+    least = int(np.argmin([loss for _, loss in fits]))
+    return round(fits[least][0], 4), _EVIDENCES[least]
 
 
 def temperature(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
@@ -66,12 +62,12 @@ def temperature(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
     """
     if not len(truth):
         return 1.0
-    return round(float(_best(logits, truth)[0]), 4)
+    return round(_best([(logits, truth)])[0], 4)
 
 
 def cross_entropy(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
     """The mean negative log-likelihood of `truth` [rows] under `logits` at their best divisor."""
-    return _best(logits, truth)[1]
+    return _best([(logits, truth)])[1]
 
 
 def calibration_error(
@@ -99,16 +95,20 @@ def _bins(confidence: NDArray[np.float32], bins: int) -> NDArray[np.int64]:
     return np.minimum((confidence * bins).astype(np.int64), bins - 1)
 
 
-def _best(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> tuple[float, float]:
-    """The best candidate and its loss, which is convex in the divisor's inverse: it falls, then
-    rises, and half of the interval can be ruled out at each step."""
-    exact = logits.astype(np.float64)
+def _best(kinds: Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]]) -> tuple[float, float]:
+    """The best candidate and its loss, the mean of the `kinds` of logits and truth. It is convex in
+    the divisor's inverse: it falls, then rises, and half of the interval can be ruled out at each
+    step."""
+    exact = [(logits.astype(np.float64), truth) for logits, truth in kinds]
+
+    def loss(at: int) -> float:
+        return float(np.mean([_loss(each / _CANDIDATES[at], truth) for each, truth in exact]))
+
     low, high = 0, len(_CANDIDATES) - 1
     while low < high:
         middle = (low + high) // 2
-        here, next_one = (_loss(exact / _CANDIDATES[at], truth) for at in (middle, middle + 1))
-        low, high = (low, middle) if here <= next_one else (middle + 1, high)
-    return _CANDIDATES[low], _loss(exact / _CANDIDATES[low], truth)
+        low, high = (low, middle) if loss(middle) <= loss(middle + 1) else (middle + 1, high)
+    return float(_CANDIDATES[low]), loss(low)
 
 
 def _loss(scaled: NDArray[np.float64], truth: NDArray[np.int64]) -> float:

@@ -15,7 +15,7 @@ MIB = 2**20
 CONFIG_BYTES = MIB
 CARD_BYTES = 16 * MIB
 TOKENIZER_BYTES = 32 * MIB  # a vocabulary of a quarter of a million pieces has 17
-FAMILIARITY_BYTES = 4 * MIB  # a built-in model's has 40 kB
+FAMILIARITY_BYTES = 8 * MIB  # a built-in model's has 250 kB, and all words and pairs are 5 MB
 HEADER_BYTES = MIB  # ALBERT's has 5 kB
 WEIGHTS_BYTES = 4096 * MIB  # albert-xxlarge has 900 in float32
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import struct
 import threading
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -16,10 +15,8 @@ from typing import Any, NamedTuple
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
-from stream_app.kafka.reading import take
-from tests.integration.reading import at_end, polled
+from tests.integration.faults.commits import commit_log, group_offsets
 
-OFFSETS, OF_GROUPS = "__consumer_offsets", b"\0\2"  # versions 0 and 1 of a key are of offsets
 COMMITTED, UNCOMMITTED = "read_committed", "read_uncommitted"
 MARGIN = 1e-3  # scores closer than this may change places: far above any engine's tolerance
 
@@ -278,38 +275,6 @@ class Account:
                 at = after.get(result.place.partition, result.timestamp)
                 after[result.place.partition] = min(at, result.timestamp)
         return max(after.values()) - struck if after else None
-
-
-def group_offsets(admin: KafkaAdminClient, group: str, topic: str) -> dict[int, int]:
-    """The group's committed offset of each partition of a topic."""
-    offsets = admin.list_group_offsets(group)
-    found = offsets.get(group, offsets)
-    return {
-        tp.partition: getattr(meta, "offset", meta)
-        for tp, meta in found.items()
-        if tp.topic == topic and getattr(meta, "offset", meta) >= 0
-    }
-
-
-def commit_log(address: str, group: str, topic: str) -> Iterator[Mapping[int, int]]:
-    """Each offset of a partition that the group committed, in order, from Apache Kafka's topic of
-    them. Its records' keys begin with the group, the topic and the partition, their values with the
-    offset, each after a version."""
-    consumer = KafkaConsumer(bootstrap_servers=address, isolation_level=COMMITTED)
-    wanted = b"".join(struct.pack(">h", len(name)) + name.encode() for name in (group, topic))
-    try:
-        take(consumer, [OFFSETS], from_beginning=True)
-        while not at_end(consumer):
-            for record in polled(consumer, 500):
-                key = record.key or b""
-                if key[2:-4] == wanted and key[:2] < OF_GROUPS and record.value is not None:
-                    yield {
-                        struct.unpack(">i", key[-4:])[0]: struct.unpack_from(">q", record.value, 2)[
-                            0
-                        ]
-                    }
-    finally:
-        consumer.close()
 
 
 def _result(record: Any) -> Result:

@@ -25,7 +25,7 @@ from kafka.errors import NoError
 
 from tests.conftest import KAFKA
 from tests.integration.faults.on_logs import MISSED, half
-from tests.integration.faults.registry import BOTH, NO_LIMITS, ONCE, fault
+from tests.integration.faults.registry import BOTH, NO_LIMITS, fault
 from tests.integration.faults.scene import Scene, configure, gauge, until
 
 LIMITS = {"tansu": NO_LIMITS}
@@ -199,7 +199,7 @@ def _allow(scene: Scene, rate: int) -> None:
     subprocess.run([*tool, *what], check=True, capture_output=True)
 
 
-@fault(modes=(ONCE,), share=0.2, apart=LIMITS, own_broker=True)
+@fault(modes=BOTH, share=0.2, apart=LIMITS, own_broker=True)
 def record_limit_lowered(scene: Scene) -> None:
     """message.max.bytes of the broker is lowered under a worker, below its batches, and raised."""
     scene.produce()

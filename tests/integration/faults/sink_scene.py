@@ -15,8 +15,9 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError
 
-from tests.integration.faults.account import Totals, group_offsets
+from tests.integration.faults.account import Totals
 from tests.integration.faults.brokers import Broker
+from tests.integration.faults.commits import group_offsets
 from tests.integration.faults.scene import FAST_GROUP, FINISH_SECONDS, RUN_SECONDS, until
 from tests.integration.harness import Stage, Worker
 from tests.integration.sinks import numbered, send_labels, sink
