@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from functools import cache
 
@@ -12,7 +11,6 @@ from stop_words import LANGUAGE_MAPPING, get_stop_words
 from stream_app.model.visible import stream_safe, visible
 
 _AROUND = ".,;:!?()\"'"  # a word may be written with
-_EMOJI = re.compile("([\u2600-\u27bf\u2b00-\u2bff\U0001f300-\U0001faff])\u200d?")
 
 
 class Preparation(BaseModel):
@@ -26,9 +24,6 @@ class Preparation(BaseModel):
     )
     stop_words: str = Field(
         "", description="language, such as en, whose commonest words are left out; '' keeps them"
-    )
-    name_emoji: bool = Field(
-        False, description="a picture is read by its name in Unicode, which a vocabulary has"
     )
 
     @field_validator("stop_words")
@@ -45,24 +40,9 @@ def prepare(title: str, body: str, how: Preparation) -> str:
     What no reader sees is gone before the text is cut: padding pushes nothing out of it.
     """
     parts = [_clean(part, how.max_chars) for part in (title, body)]
-    if how.name_emoji:
-        parts = [_with_names(part) for part in parts]
     if how.stop_words:
         parts = [_without_stop_words(part, how.stop_words) for part in parts]
     return how.separator.join(part for part in parts if part)[: how.max_chars]
-
-
-def _with_names(text: str) -> str:
-    """👍 -> thumbs up sign. A text of nothing but signs without a name stays as it is."""
-    if not _EMOJI.search(text):
-        return text
-    return " ".join(_EMOJI.sub(lambda found: f" {_name(found[1])} ", text).split()) or text
-
-
-@cache
-def _name(sign: str) -> str:
-    """In small letters; '' of one that is newer than this Python, and of a tone of skin."""
-    return unicodedata.name(sign, "").lower() if unicodedata.category(sign) == "So" else ""
 
 
 def _without_stop_words(text: str, language: str) -> str:

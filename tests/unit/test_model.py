@@ -40,22 +40,7 @@ def test_preparation(title: str, body: str, expected: str):
     assert prepare(title, body, Preparation()) == expected
 
 
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        ("love it👍🏽", "love it thumbs up sign"),
-        ("😡😡", "pouting face pouting face"),
-        ("🤷\u200d♀️ ok", "shrug female sign ok"),
-        ("5 °C ™", "5 °C TM"),
-        ("\U0001fadf", "\U0001fadf"),  # newer than Python: the text is not without words
-    ],
-)
-def test_emoji_are_read_by_name_where_the_model_says_so(body: str, expected: str):
-    assert prepare("", body, Preparation(name_emoji=True)) == expected
-
-
 def test_preparation_is_bounded():
-    assert len(prepare("", "👍" * 99, Preparation(max_chars=50, name_emoji=True))) == 50
     assert len(prepare("t" * 99, "b" * 10**6, Preparation(max_chars=50))) == 50
 
 

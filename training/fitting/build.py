@@ -101,6 +101,7 @@ def add_ngrams(model: Artifact, recipe: Recipe, data: Path) -> Artifact:
         update={
             "version": recipe.version,
             "description": recipe.description,
+            "preparation": recipe.preparation,
             "parent": model.card.parent if refit else f"{model.card.name} {model.card.version}",
             "training": model.card.training | ({} if refit else {"encoder_data": model.card.data}),
             "data": corpus.lineage,
@@ -117,7 +118,12 @@ def add_decisions(model: Artifact, recipe: Recipe, data: Path) -> Artifact:
     if recipe.labels != model.card.labels:
         raise ConfigError(f"recipe {recipe.name} is not for the labels {model.card.labels}")
     corpus = load_corpus(recipe, data)
-    known = {"version": recipe.version, "description": recipe.description, "data": corpus.lineage}
+    known = {
+        "version": recipe.version,
+        "description": recipe.description,
+        "preparation": recipe.preparation,  # its texts are measured as it will read them
+        "data": corpus.lineage,
+    }
     return seal(model.path, model.card.model_copy(update=known), corpus, recipe)
 
 
