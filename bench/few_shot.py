@@ -27,6 +27,7 @@ from bench.few_shot_peers import Drawn, Predict, careful, probe, setfit, tfidf, 
 from stream_app.model.preparation import Preparation, prepare
 from stream_app.model.references import ENCODER
 from training.data.corpus import Example
+from training.examples.found import SOURCE
 from training.judging.metrics import exact_interval
 
 GROUPS = 12  # of 20: the first by name
@@ -102,7 +103,10 @@ def drawn(task: str, data: Path, seed: int, most: int) -> Drawn:
 def _read(data: Path, name: str, wanted: Callable[[str], bool]) -> list[Example]:
     with gzip.open(data / f"{name}.jsonl.gz", "rt") as lines:
         rows = [json.loads(line) for line in lines]
-    found = (Example(prepare("", row["text"], Preparation()), (row["label"],)) for row in rows)
+    found = (
+        Example(prepare("", row["text"], Preparation()), (row["label"],), source=SOURCE)
+        for row in rows
+    )
     return [example for example in found if wanted(example.text)]
 
 
@@ -162,7 +166,7 @@ def _peers(given: argparse.Namespace) -> Iterator[Peer]:
         yield Peer("LP-FT", careful(ENCODER), 1)
     if given.setfit:
         python, _, folder = given.setfit.partition("=")
-        yield Peer(f"SetFit, {given.steps} steps", setfit(python, folder, given.steps), 1)
+        yield Peer(f"SetFit, up to {given.steps} steps", setfit(python, folder, given.steps), 1)
 
 
 def main() -> None:
@@ -171,7 +175,7 @@ def main() -> None:
     parser.add_argument("--encoder", action="append", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--lp-ft", action="store_true")
     parser.add_argument("--setfit", metavar="PYTHON=FOLDER", help="of an environment with SetFit")
-    parser.add_argument("--steps", type=int, default=100, help="of SetFit, 16 pairs each")
+    parser.add_argument("--steps", type=int, default=100, help="of SetFit at most, 16 pairs each")
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--most", type=int, default=1_500, help="test texts")
     parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)

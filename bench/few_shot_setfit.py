@@ -4,14 +4,16 @@
 
 Tunstall et al., "Efficient Few-Shot Learning Without Prompts", 2022: pairs of texts teach a
 sentence encoder which are of one label, then a logistic regression learns its vectors. Most is
-SetFit's own default; but so many steps are the most, as each takes seconds on a CPU, and products
-of matrices are bfloat16, which halves that.
+SetFit's own default, one epoch of its pairs; but so many steps are the most, as each takes seconds
+on a CPU, and products of matrices are bfloat16, which halves that.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,7 +29,7 @@ PAIRS = 16  # in a step
 
 
 def main() -> None:
-    encoder, steps = sys.argv[1], int(sys.argv[2])
+    encoder, most = sys.argv[1], int(sys.argv[2])
     given = json.load(sys.stdin)
     answer, sys.stdout = sys.stdout, sys.stderr  # where its progress goes
     torch.set_num_threads(1)
@@ -37,7 +39,8 @@ def main() -> None:
     body = SentenceTransformer(modules=[words, pooling, Normalize()], device="cpu")
     model = SetFitModel(model_body=body, model_head=LogisticRegression(max_iter=300))
     with TemporaryDirectory() as scratch:
-        how = TrainingArguments(scratch, batch_size=PAIRS, num_epochs=1, max_steps=steps)
+        steps = min(most, epoch(given["labels"]))
+        how = TrainingArguments(scratch, batch_size=PAIRS, max_steps=steps)
         how.report_to, how.save_strategy = "none", "no"
         learnt = Dataset.from_dict({"text": given["texts"], "label": given["labels"]})
         Trainer(model=model, args=how, train_dataset=learnt).train()
@@ -45,6 +48,13 @@ def main() -> None:
         size = sum(file.stat().st_size for file in Path(scratch).rglob("*") if file.is_file())
     labels = [int(label) for label in model.predict(given["test"])]
     json.dump({"labels": labels, "size": size}, answer)
+
+
+def epoch(labels: Sequence[int]) -> int:
+    """The steps of one: all pairs of different labels, or of one, and as many of the other kind."""
+    alike = sum(count * (count + 1) // 2 for count in Counter(labels).values())
+    pairs = len(labels) * (len(labels) + 1) // 2
+    return -(-2 * max(alike, pairs - alike) // PAIRS)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from stream_app.core.settings import RegistrySettings
 from stream_app.model.artifact import Artifact, load_artifact
 from stream_app.model.confined.registry import FETCH_BYTES, ConfinedRegistry
 
-BUILTIN = ("spam", "reviews", "news")
+BUILTIN = ("spam", "reviews", "news", "sentiment-multilingual")
 ENCODER = "builtin:encoder"  # what models are made from: it labels nothing
 HUB_FILES = 200
 _REGISTERED = re.compile(

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from stream_app.model.references import BUILTIN
+
 ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.parametrize(
     ("what", "rows"),
     [
-        pytest.param(["parity"], ["spam", "reviews", "news"], marks=pytest.mark.slow),
+        pytest.param(["parity"], list(BUILTIN), marks=pytest.mark.slow),
         (["curve", "--seconds", "0"], ["float32"] * 6),
         (["processes", "--processes", "2", "--seconds", "0"], ["2"]),
     ],

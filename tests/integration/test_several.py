@@ -105,8 +105,8 @@ def review(stage: Stage, first: Sequence[str]) -> None:
     shown = run(winnow, "review", *given, stdin="9\n1, 3\n0\nq\n")
     assert "1 politics  2 sports  3 weather  0 none" in shown.stdout
     said = [json.loads(record.value) for record in stage.records(f"{stage.name}.feedback")]
-    told_of = [(each["id"], each["labels"]) for each in said]
-    assert told_of == list(zip(first, (["politics", "weather"], []), strict=True))
+    told_of = {each["id"]: each["labels"] for each in said}
+    assert told_of == dict(zip(first, (["politics", "weather"], []), strict=True))
 
 
 def right(label: dict[str, Any], about: list[str]) -> bool:

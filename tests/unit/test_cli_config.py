@@ -65,7 +65,8 @@ def test_check_says_of_each_route_whether_its_model_is_usable(file: Path, tmp_pa
     assert result.exit_code == 1
     assert good.startswith("mail: ok")
     assert "ham, spam" in good
-    assert bad == "reviews: builtin:nothing does not exist; there are: spam, reviews, news"
+    there = "there are: spam, reviews, news, sentiment-multilingual"
+    assert bad == f"reviews: builtin:nothing does not exist; {there}"
     as_json = CliRunner().invoke(app, ["config", "check", "--config", str(file), "--json"])
     one, other = map(json.loads, as_json.output.splitlines())
     assert one["ok"]

@@ -17,7 +17,7 @@ from pydantic import BaseModel, SecretStr
 from stream_app.__main__ import app
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import Settings
-from stream_app.model.references import resolve
+from stream_app.model.references import BUILTIN, resolve
 from tests.integration.faults.table import read_rows, summary
 from tests.markdown import Page, read_page
 from training.__main__ import app as train
@@ -250,7 +250,7 @@ class TestArchitecture:
 
 
 class TestLicences:
-    @pytest.mark.parametrize("name", ["spam", "reviews", "news"])
+    @pytest.mark.parametrize("name", BUILTIN)
     def test_what_a_built_in_learnt_from_is_there_with_its_terms(self, name: str):
         page = read_page(ROOT / "docs" / "licences.md").text
         rows = page.split(f"| `builtin:{name}` |")[1].split("| `builtin:")[0].split("\n\n")[0]
