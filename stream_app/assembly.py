@@ -21,17 +21,17 @@ from stream_app.pipeline.publish import Publish
 from stream_app.pipeline.publisher import Publisher
 from stream_app.pipeline.route import Route, new_route
 from stream_app.pipeline.threads import Threads
-from stream_app.services.delivery import (
-    idempotent_sender,
-    new_client,
-    new_producer,
-    new_sender,
-)
 from stream_app.services.drift import DriftMonitor
 from stream_app.services.model_source import ModelSource
 from stream_app.services.recall import Recall
 from stream_app.services.reload import Watch
 from stream_app.services.review_copier import ReviewCopier
+from stream_app.services.sending.delivery import (
+    idempotent_sender,
+    new_client,
+    new_producer,
+    new_sender,
+)
 from stream_app.services.shadow import Shadow
 from stream_app.services.traces import Traces
 from stream_app.serving.models import Models

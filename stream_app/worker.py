@@ -25,14 +25,14 @@ from stream_app.core.settings import Settings
 from stream_app.kafka.broker import ask_broker
 from stream_app.model.confined.registry import ConfinedRegistry
 from stream_app.pipeline.ack import AckTracker
-from stream_app.services.broker import RETRY_SECONDS, await_broker
-from stream_app.services.consumer import GuardedConsumer, guarded_app
-from stream_app.services.consumer_thread import Guards
 from stream_app.services.drift import DriftMonitor
 from stream_app.services.history.marks import Marks
 from stream_app.services.history.report import Report
 from stream_app.services.lag import LagMonitor
-from stream_app.services.records import records
+from stream_app.services.reading.broker import RETRY_SECONDS, await_broker
+from stream_app.services.reading.consumer import GuardedConsumer, guarded_app
+from stream_app.services.reading.consumer_thread import Guards
+from stream_app.services.reading.records import records
 from stream_app.services.reload import ModelReloader, first_model
 from stream_app.services.traces import Traces
 from stream_app.web.process import stop_on_signals

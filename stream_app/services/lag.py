@@ -14,7 +14,7 @@ from stream_app.core.messages import Partition, Record
 from stream_app.core.metrics import Metrics
 from stream_app.pipeline.ack import AckTracker
 from stream_app.pipeline.publisher import Publisher
-from stream_app.services.consumer import GuardedConsumer
+from stream_app.services.reading.consumer import GuardedConsumer
 
 EVERY_SECONDS = 2.0
 PATIENCE_SECONDS = 10.0  # for the broker's answer

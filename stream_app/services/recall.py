@@ -37,7 +37,7 @@ from stream_app.dead_letters.letters import (
 )
 from stream_app.pipeline.work import Past, Work
 from stream_app.services.history.parting import BrokerLogs
-from stream_app.services.send import FAILURES
+from stream_app.services.sending.send import FAILURES
 
 log = logging.getLogger(__name__)
 

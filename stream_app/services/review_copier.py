@@ -29,7 +29,7 @@ from stream_app.core.messages import UNSURE, Headers, Prediction, Record
 from stream_app.core.metrics import Metrics
 from stream_app.core.settings import RouteSettings
 from stream_app.pipeline.work import Work
-from stream_app.services.send import FAILURES, started, stopped
+from stream_app.services.sending.send import FAILURES, started, stopped
 
 log = logging.getLogger(__name__)
 

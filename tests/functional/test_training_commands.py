@@ -33,9 +33,9 @@ def train(*arguments: str | Path) -> Any:
     return reported(app, *arguments)
 
 
-def fit(folder: Path, out: Path, *more: str) -> Any:
-    recipe, encoder = folder / "tiny.toml", folder / "encoder"
-    given = ("--recipe", recipe, "--data", folder, "--encoder", encoder, "--out", out)
+def fit(folder: Path, out: Path, *more: str, encoder: Path | None = None) -> Any:
+    given = ("--recipe", folder / "tiny.toml", "--data", folder, "--out", out)
+    given += ("--encoder", encoder or folder / "encoder")
     return train("fit", *given, *more)
 
 
@@ -118,6 +118,8 @@ def test_models_can_share_a_tokenizer(folder: Path, tmp_path: Path) -> None:
         assert not (artifact.path / "tokenizer.json").exists()
         assert artifact.tokenizer == (tmp_path / "tokenizer").resolve()
         assert "../tokenizer/tokenizer.json" in artifact.card.files
+    fit(folder, tmp_path / "goes on", "--steps", "1", encoder=tmp_path / "two")
+    assert load_artifact(tmp_path / "goes on").card.tokenizer == "."
 
 
 def test_evaluate_by_recipe_finds_what_fit_found(folder: Path, model: Artifact) -> None:

@@ -133,12 +133,14 @@ def test_a_model_from_before_is_given_bars_and_familiarity(folder: Path, tmp_pat
     write_card(model, fitted.card.model_copy(update=older))
     assert load_familiarity(load_artifact(model)) is None
     recipe = tmp_path / "bars.toml"
-    decide = "\n[decide]\nfalse_positives = { spam = 0.1 }\nunfamiliar = 0.02\n"
-    recipe.write_text((folder / "tiny.toml").read_text() + decide)
+    more = "\n[decide]\nfalse_positives = { spam = 0.1 }\nunfamiliar = 0.02\n"
+    more += "[preparation]\nmax_chars = 999\n"
+    recipe.write_text((folder / "tiny.toml").read_text() + more)
     told = train("add", "decisions", model, "--recipe", recipe, "--data", folder)
     after = load_artifact(model)
     assert load_familiarity(after) is not None
     assert (set(after.card.decide_at), after.card.familiar_at) == ({"spam"}, 0.02)
+    assert after.card.preparation.max_chars == 999, "it reads texts as they were read to measure it"
     assert (after.card.temperature, after.card.evidence) == (
         fitted.card.temperature,
         fitted.card.evidence,

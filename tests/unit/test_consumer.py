@@ -1,6 +1,6 @@
 """The guarded consumer: each of Faust's dangerous habits, and the rule that replaces it.
 
-Every test here fails when its guard is removed from services/consumer.py.
+Every test here fails when its guard is removed from services/reading/consumer.py.
 """
 
 import asyncio
@@ -18,18 +18,18 @@ from faust.types import TP
 from stream_app.core.messages import Mark, Partition, Record
 from stream_app.core.settings import Settings
 from stream_app.pipeline.ack import AckTracker
-from stream_app.services.commit import commit_now
-from stream_app.services.consumer import (
+from stream_app.services.history.marks import Marks
+from stream_app.services.history.parting import Parted
+from stream_app.services.history.report import Places
+from stream_app.services.reading.commit import commit_now
+from stream_app.services.reading.consumer import (
     METADATA_MS,
     NEVER,
     GuardedConsumer,
     guarded_app,
 )
-from stream_app.services.consumer_thread import FETCH_WAIT_MS, Guards
-from stream_app.services.history.marks import Marks
-from stream_app.services.history.parting import Parted
-from stream_app.services.history.report import Places
-from stream_app.services.records import records
+from stream_app.services.reading.consumer_thread import FETCH_WAIT_MS, Guards
+from stream_app.services.reading.records import records
 
 P0 = Partition("mail", 0)
 TP0 = TP("mail", 0)

@@ -17,8 +17,6 @@ from aiokafka.structs import OffsetAndMetadata
 
 from stream_app.core.messages import UNMARKED, Mark, Partition
 from stream_app.core.metrics import Metrics
-from stream_app.services.header_names import readable
-from stream_app.services.history.fetch import GuardedFetch, _epochs
 from stream_app.services.history.marks import Marks, read, written
 from stream_app.services.history.parting import BrokerLogs, Parted
 from stream_app.services.history.protocol import (
@@ -30,6 +28,8 @@ from stream_app.services.history.protocol import (
     TopicIds,
 )
 from stream_app.services.history.report import Report
+from stream_app.services.reading.fetch import GuardedFetch, _epochs
+from stream_app.services.reading.header_names import readable
 
 P0 = Partition("mail", 0)
 OLD, NEW = "AAAAAAAAAAAAAAAAAAAAAQ", "AAAAAAAAAAAAAAAAAAAAAg"

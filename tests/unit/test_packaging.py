@@ -12,7 +12,7 @@ import pytest
 
 import stream_app
 from stream_app.core.settings import KafkaSettings, RouteSettings
-from stream_app.services.delivery import new_producer
+from stream_app.services.sending.delivery import new_producer
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

@@ -14,7 +14,7 @@ from stream_app.core.messages import Partition, Record
 from stream_app.pipeline.dead_letter import dead_letter
 from stream_app.pipeline.outgoing import Outgoing
 from stream_app.pipeline.publisher import FORGOTTEN, KEYLESS, MISSING, Publisher
-from stream_app.services.send import IdempotentSender
+from stream_app.services.sending.send import IdempotentSender
 
 
 class Delivered(NamedTuple):

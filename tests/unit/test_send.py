@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from stream_app.services import send
+from stream_app.services.sending import send
 
 
 class Hung:

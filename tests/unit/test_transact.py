@@ -14,9 +14,9 @@ from stream_app.core.messages import Partition, Record
 from stream_app.core.settings import KafkaSettings, RouteSettings
 from stream_app.pipeline.outgoing import Outgoing
 from stream_app.pipeline.publisher import Publisher
-from stream_app.services.broker import Committed
-from stream_app.services.delivery import new_sender
-from stream_app.services.transact import TransactionalSender
+from stream_app.services.reading.broker import Committed
+from stream_app.services.sending.delivery import new_sender
+from stream_app.services.sending.transact import TransactionalSender
 
 P0, P1 = Partition("mail", 0), Partition("mail", 1)
 

@@ -20,11 +20,13 @@ from transformers import AlbertForSequenceClassification, TrainerCallback
 from stream_app.core.errors import ConfigError, ModelError
 from stream_app.engine.pooled import PooledAlbert
 from stream_app.model.artifact import (
+    CARD,
     NGRAMS,
     TOKENIZER,
     WEIGHTS,
     Artifact,
     ModelCard,
+    load_artifact,
     sha256,
 )
 from stream_app.model.checks.config import positions
@@ -99,6 +101,7 @@ def add_ngrams(model: Artifact, recipe: Recipe, data: Path) -> Artifact:
         update={
             "version": recipe.version,
             "description": recipe.description,
+            "preparation": recipe.preparation,
             "parent": model.card.parent if refit else f"{model.card.name} {model.card.version}",
             "training": model.card.training | ({} if refit else {"encoder_data": model.card.data}),
             "data": corpus.lineage,
@@ -115,7 +118,12 @@ def add_decisions(model: Artifact, recipe: Recipe, data: Path) -> Artifact:
     if recipe.labels != model.card.labels:
         raise ConfigError(f"recipe {recipe.name} is not for the labels {model.card.labels}")
     corpus = load_corpus(recipe, data)
-    known = {"version": recipe.version, "description": recipe.description, "data": corpus.lineage}
+    known = {
+        "version": recipe.version,
+        "description": recipe.description,
+        "preparation": recipe.preparation,  # its texts are measured as it will read them
+        "data": corpus.lineage,
+    }
     return seal(model.path, model.card.model_copy(update=known), corpus, recipe)
 
 
@@ -180,18 +188,23 @@ def _targets(job: FitJob, encoder: Artifact, train: Sequence[Example], corpus: C
 
 
 def load_encoder(recipe: Recipe, reference: str | None) -> Artifact:
-    """The encoder as an artifact with the card the model is going to have. Raises WinnowError."""
+    """The encoder as an artifact with the card the model is going to have. Raises WinnowError.
+
+    A model that was made before is an encoder too, which goes on from what it knows.
+    """
     reference = reference or (recipe.encoder.reference if recipe.encoder else None)
     if reference is None:
         raise ConfigError(f"recipe {recipe.name} names no encoder to fetch: give --encoder")
     folder = resolve_folder(reference)
-    require_encoder(folder)
+    tokenizer = load_artifact(folder).card.tokenizer if (folder / CARD).exists() else "."
+    require_encoder(folder, tokenizer)
     if recipe.max_tokens > (most := positions(folder)):
         raise ConfigError(
             f"recipe {recipe.name} has max_tokens = {recipe.max_tokens}, but encoder {folder} has "
             f"only {most} positions: lower it, or give an encoder that reads more"
         )
-    return Artifact(folder, empty_card(recipe), sha256(folder / WEIGHTS))
+    card = empty_card(recipe).model_copy(update={"tokenizer": tokenizer})
+    return Artifact(folder, card, sha256(folder / WEIGHTS))
 
 
 def empty_card(recipe: Recipe) -> ModelCard:

@@ -11,11 +11,13 @@ from stream_app.model.artifact import TOKENIZER, WEIGHTS, Artifact, ModelCard
 _TOKENIZER_FILES = (TOKENIZER, "tokenizer_config.json")
 
 
-def require_encoder(folder: Path) -> None:
-    """Raises ModelError when a folder lacks a file that an ALBERT encoder has."""
-    for name in ("config.json", WEIGHTS, TOKENIZER):
+def require_encoder(folder: Path, tokenizer: str = ".") -> None:
+    """Raises ModelError when a folder lacks a file that an ALBERT encoder has, or `tokenizer`, a
+    folder relative to it, has none."""
+    for name in ("config.json", WEIGHTS, f"{tokenizer}/{TOKENIZER}"):
         if not (folder / name).is_file():
-            raise ModelError(f"encoder {folder} has no {name}: give an ALBERT folder")
+            missing = name.removeprefix("./")
+            raise ModelError(f"encoder {folder} has no {missing}: give an ALBERT folder")
 
 
 def unsealed(folder: Path, card: ModelCard) -> Artifact:

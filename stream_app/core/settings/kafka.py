@@ -1,7 +1,7 @@
 """`[kafka]`: the broker, how to get in, the consumer group.
 
 `client_arguments()` is the one place that turns settings into arguments of a client: aiokafka and
-kafka-python take the same. Faust's credentials are made of them in `services/consumer.py`.
+kafka-python take the same. Faust's credentials are made of them in `services/reading/consumer.py`.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ from stream_app.core.settings import Settings
 from stream_app.engine.protocol import Prior, TokenIds
 from stream_app.model.artifact import Artifact
 from stream_app.model.tokenizer import Tokenizer
-from stream_app.services import consumer
-from stream_app.services.consumer_thread import GuardedThread
+from stream_app.services.reading import consumer
+from stream_app.services.reading.consumer_thread import GuardedThread
 from stream_app.serving import served
 from stream_app.serving.served import CANARY
 

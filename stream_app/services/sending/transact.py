@@ -19,9 +19,9 @@ from aiokafka.structs import OffsetAndMetadata
 from stream_app.core.errors import BrokerError
 from stream_app.core.messages import Partition
 from stream_app.pipeline.outgoing import Outgoing
-from stream_app.services.broker import Committed
 from stream_app.services.history.marks import written
-from stream_app.services.send import FAILURES, enqueue, started, stopped
+from stream_app.services.reading.broker import Committed
+from stream_app.services.sending.send import FAILURES, enqueue, started, stopped
 
 TRANSACTION_TIMEOUT_MS = 15_000  # the broker aborts a transaction that its producer left open
 PATIENCE_SECONDS = 30.0  # longer than that: by then the transaction is over, one way or the other

@@ -20,9 +20,9 @@ from aiokafka.protocol.api import Request
 from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v11
 
 from stream_app.core.messages import Partition
-from stream_app.services.header_names import readable
 from stream_app.services.history.marks import Marks
 from stream_app.services.history.protocol import EPOCH_API, NONE, TAGS, FetchRequestById
+from stream_app.services.reading.header_names import readable
 
 OUT_OF_RANGE, UNKNOWN_TOPIC, UNKNOWN_TOPIC_ID, OTHER_TOPIC_ID = 1, 3, 100, 103  # error codes
 WAIT_SECONDS = 0.05  # before the next fetch, where this one cannot bring anything

@@ -8,8 +8,8 @@ from typing import Any
 from faust import Stream
 
 from stream_app.core.messages import Headers, Partition, Record
-from stream_app.services.consumer import GuardedConsumer
 from stream_app.services.history.marks import Marks
+from stream_app.services.reading.consumer import GuardedConsumer
 
 
 async def records(

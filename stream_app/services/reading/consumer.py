@@ -44,7 +44,7 @@ from yarl import URL
 
 from stream_app.core.messages import Mark, Partition
 from stream_app.core.settings import KafkaClientSettings, Settings
-from stream_app.services.consumer_thread import GuardedThread, Guards
+from stream_app.services.reading.consumer_thread import GuardedThread, Guards
 
 NEVER = 100_000_000.0  # seconds; Faust takes 0 literally
 POLL_INTERVAL = NEVER  # a consumer that polls less often leaves its group, and never comes back

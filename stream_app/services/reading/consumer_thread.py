@@ -21,12 +21,12 @@ from faust.types import TP
 from stream_app.core.errors import BrokerError
 from stream_app.core.messages import UNMARKED, Mark, Partition
 from stream_app.pipeline.ack import AckTracker
-from stream_app.services.commit import RETRY_SECONDS, commit_now
 from stream_app.services.history.beginning import Beginning
-from stream_app.services.history.fetch import GuardedFetch
 from stream_app.services.history.marks import Marks, read, written
 from stream_app.services.history.parting import BrokerLogs, Parted, Topics, ids_of
 from stream_app.services.history.report import Report
+from stream_app.services.reading.commit import RETRY_SECONDS, commit_now
+from stream_app.services.reading.fetch import GuardedFetch
 
 FETCH_WAIT_MS = 50
 REQUEST_SECONDS = 20.0  # for one answer of the broker, where the session timeout is not longer

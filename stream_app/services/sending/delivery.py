@@ -12,9 +12,9 @@ from stream_app.core.errors import BrokerError
 from stream_app.core.messages import Partition
 from stream_app.core.settings import KafkaSettings, RouteSettings
 from stream_app.pipeline.outgoing import Sender
-from stream_app.services.broker import committed_offset
-from stream_app.services.send import IdempotentSender
-from stream_app.services.transact import TRANSACTION_TIMEOUT_MS, TransactionalSender
+from stream_app.services.reading.broker import committed_offset
+from stream_app.services.sending.send import IdempotentSender
+from stream_app.services.sending.transact import TRANSACTION_TIMEOUT_MS, TransactionalSender
 
 ENVELOPE_BYTES = 1024 * 1024  # room for headers and key around the largest value
 

@@ -1,0 +1,1 @@
+"""Sending: the producers behind a route's guarantee, idempotent or transactional."""
