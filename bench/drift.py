@@ -19,7 +19,7 @@ from training.data.corpus import load_corpus
 from training.fitting.drift_reference import labelled, reference
 from training.judging.evaluate import score
 from training.judging.metrics import exact_interval
-from training.recipe import load_recipe
+from training.recipes import load_recipe
 from training.refreshing.drift_watch import WINDOWS
 
 WINDOW = 1000

@@ -19,7 +19,8 @@ from training.fitting.drift_reference import labelled
 from training.fitting.ngrams import balanced, fit_head
 from training.judging.calibrate import temperature
 from training.judging.evaluate import score
-from training.recipe import Ngrams, load_recipe
+from training.recipe import Ngrams
+from training.recipes import load_recipe
 
 HOW = Ngrams(words=2, bits=18, strength=10)
 LABELS = ("ham", "spam")

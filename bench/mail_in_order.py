@@ -27,7 +27,8 @@ from training.data.augment import obfuscated
 from training.data.corpus import Example
 from training.data.readers import Raw, read_source
 from training.fitting.build import FitJob, build
-from training.recipe import Source, load_recipe
+from training.recipe import Source
+from training.recipes import load_recipe
 
 BASE = 6_000  # of Enron's mails, the oldest: what the first model learns from
 ENRON = 6_000  # of the mails that follow

@@ -32,7 +32,7 @@ from stream_app.model.references import resolve
 from training.data.corpus import Example, read_test
 from training.judging.decisions import acted_on
 from training.judging.evaluate import score
-from training.recipe import load_recipe
+from training.recipes import load_recipe
 
 SENT, JUDGED, CAMPAIGN, CORRECTED = 1_500, 2_500, 250, 100  # mails
 WAYS = {"head alone": ("--head-only",), "whole": ("--minutes", "3")}

@@ -32,7 +32,7 @@ from bench.refresh_demo_plot import draw
 from stream_app.core.feedback import Feedback
 from stream_app.kafka.embedded_broker import EmbeddedBroker, usable_port
 from training.data.corpus import Example, read_test
-from training.recipe import load_recipe
+from training.recipes import load_recipe
 
 PARTITIONS = 2
 ARCHIVE = "spam/spamassassin.tar.gz"

@@ -29,7 +29,7 @@ from kafka.errors import KafkaError
 
 from stream_app.kafka.embedded_broker import EmbeddedBroker, usable_port
 from training.data.corpus import held_out_messages
-from training.recipe import load_recipe
+from training.recipes import load_recipe
 
 WINNOW = [sys.executable, "-m", "stream_app"]
 ARCHIVE = "spam/spamassassin.tar.gz"

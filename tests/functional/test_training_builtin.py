@@ -18,7 +18,7 @@ from stream_app.model.references import BUILTIN, ENCODER, resolve, resolve_folde
 from training.data.corpus import Example, read_file, read_test
 from training.judging.evaluate import score
 from training.judging.figures import measure
-from training.recipe import load_recipe
+from training.recipes import load_recipe
 
 MOST_BYTES = 12 * 2**20  # of ALBERT's weights
 MOST_BYTES_IN_ALL = 70 * 2**20

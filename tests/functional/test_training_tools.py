@@ -23,7 +23,7 @@ from tests.tiny_model import save_tiny_albert
 from tests.training_data import words, write_data, write_rows
 from training.__main__ import app
 from training.improving import advise as advising
-from training.recipe import load_recipe
+from training.recipes import load_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -128,7 +128,7 @@ def test_too_few_and_spam_alone_are_refused_with_the_number(
 
 def test_a_card_is_a_recipe(champion: Artifact) -> None:
     from stream_app.model.references import resolve
-    from training.recipe import load_recipe
+    from training.recipes import load_recipe
 
     shipped, found = load_recipe("spam"), recipe_of(resolve("builtin:spam").card)
     for part in ("labels", "max_tokens", "truncation", "preparation", "ngrams", "decide", "hyper"):

@@ -16,7 +16,8 @@ from stream_app.model.ngrams import NgramHead, load_head
 from tests.tiny_model import save_tiny_albert
 from training.fitting.moved_head import Taught, moved
 from training.fitting.ngrams import balanced, fit_head
-from training.recipe import Ngrams, load_recipe
+from training.recipe import Ngrams
+from training.recipes import load_recipe
 
 GOOD = "see you at lunch on friday and bring the minutes of the last meeting with you please"
 SPAM = "buy cheap pills now and save more than half of the price of any shop in your town today"

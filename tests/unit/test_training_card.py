@@ -9,7 +9,7 @@ import pytest
 from stream_app.model.artifact import ModelCard
 from stream_app.model.references import BUILTIN, resolve
 from training.judging.card import write_readme
-from training.recipe import load_recipe
+from training.recipes import load_recipe
 
 
 def test_it_says_where_the_model_falls_short(tmp_path: Path) -> None:

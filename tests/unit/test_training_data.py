@@ -10,7 +10,8 @@ from stream_app.core.errors import ConfigError, SourceError
 from stream_app.model.artifact import sha256
 from tests.training_data import RECIPE, write_data, write_mail, write_rows
 from training.data.corpus import held_out_messages, load_corpus, read_file, read_test
-from training.recipe import Recipe, load_recipe, shipped
+from training.recipe import Recipe
+from training.recipes import load_recipe, shipped
 
 
 @pytest.fixture

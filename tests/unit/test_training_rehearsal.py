@@ -10,7 +10,8 @@ import pytest
 
 from tests.training_data import RECIPE, words, write_data, write_rows
 from training.data.corpus import Corpus, Example
-from training.recipe import Recipe, load_recipe
+from training.recipe import Recipe
+from training.recipes import load_recipe
 from training.refreshing.feedback_set import Correction
 from training.refreshing.rehearsal import FEEDBACK, base_set, merge
 

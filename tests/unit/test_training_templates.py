@@ -10,7 +10,8 @@ from stream_app.core.errors import SourceError
 from training.data.corpus import read_file
 from training.data.readers import read_source
 from training.data.templates import draw
-from training.recipe import Source, load_recipe
+from training.recipe import Source
+from training.recipes import load_recipe
 
 TEMPLATES = """
 copies = 3

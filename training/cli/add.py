@@ -38,7 +38,7 @@ def add(
     from training.fitting.drift_reference import add_reference
     from training.fitting.seal import ENGINE
     from training.improving.exits import add_exits
-    from training.recipe import load_recipe
+    from training.recipes import load_recipe
 
     fitted, made_by = load_artifact(model), load_recipe(recipe)
     if part == "ngrams":

@@ -50,7 +50,7 @@ def evaluate(
     from stream_app.model.references import resolve
     from training.data.corpus import held_out_messages, read_file, read_test
     from training.judging.evaluate import score
-    from training.recipe import load_recipe
+    from training.recipes import load_recipe
 
     if names:
         if recipe is None:

@@ -130,7 +130,7 @@ def fit(
         raise ConfigError("--false-positives is for --examples: a recipe says it in [decide]")
     from training.fitting.build import FitJob, build
     from training.fitting.progress import tensorboard_callback
-    from training.recipe import load_recipe
+    from training.recipes import load_recipe
 
     job = FitJob(
         recipe=load_recipe(recipe),

@@ -52,7 +52,7 @@ def vocab(
     """Build a vocabulary for a language or domain from its texts."""
     from training.data.corpus import load_corpus
     from training.improving import vocab as vocabulary
-    from training.recipe import load_recipe
+    from training.recipes import load_recipe
 
     corpora = [load_corpus(load_recipe(name), data) for name in recipe]
     texts = [example.text for corpus in corpora for example in corpus.train]
@@ -93,7 +93,7 @@ def distil(
     from training.data.corpus import load_corpus
     from training.improving.distil import Distillation
     from training.improving.distil import distil as run
-    from training.recipe import load_recipe
+    from training.recipes import load_recipe
 
     if student and layers:
         raise ConfigError("a --student has its own number of layers: leave out --layers")
@@ -120,7 +120,7 @@ def teach(
     """Fine-tune a teacher of any size and kind: MPNet, BERT, RoBERTa, …"""
     from training.improving.teach import Lesson
     from training.improving.teach import teach as run
-    from training.recipe import load_recipe
+    from training.recipes import load_recipe
 
     lesson = Lesson(load_recipe(recipe), data, encoder, out, steps, checkpoints)
     tell(run(lesson), report)
@@ -147,7 +147,7 @@ def search(
     """Search for better hyper-parameters with Optuna; bad trials are stopped early."""
     from training.fitting.build import FitJob
     from training.improving.search import search as run
-    from training.recipe import load_recipe
+    from training.recipes import load_recipe
 
     job = FitJob(load_recipe(recipe), data, encoder, out, steps=steps)
     tell(run(job, trials, study), report)
@@ -167,7 +167,7 @@ def average(
     """
     from stream_app.model.references import resolve
     from training.improving.average import average as run
-    from training.recipe import load_recipe
+    from training.recipes import load_recipe
 
     artifact = run([resolve(model) for model in models], load_recipe(recipe), data, out)
     tell({**artifact.card.evaluation, **artifact.card.training}, report)
@@ -198,7 +198,7 @@ def cross_validate(
     from training.fitting.build import FitJob, empty_card, load_encoder
     from training.fitting.seal import ENGINE
     from training.improving.cross_validate import add_to_card, cross_corpus, model_of, out_of_fold
-    from training.recipe import load_recipe
+    from training.recipes import load_recipe
 
     job = FitJob(load_recipe(recipe), data, encoder, out=Path(), steps=steps)
     if model:

@@ -74,7 +74,7 @@ def refresh(
     a kill the same command resumes. With --on-drift, --every and --cron set when it starts to wait
     for drift.
     """
-    from training.recipe import load_recipe
+    from training.recipes import load_recipe
     from training.refreshing.drift_watch import THRESHOLD, wait_for_drift
     from training.refreshing.job import RefreshJob
     from training.refreshing.refresh import refresh as run
