@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CoordinatorNotAvailableError
+from aiokafka.structs import OffsetAndMetadata
 
 from stream_app.core.errors import BrokerError, BrokerUnreachable
 from stream_app.core.health import Health
@@ -16,7 +17,8 @@ from stream_app.core.messages import Partition
 from stream_app.core.settings import KafkaClientSettings, Settings
 from stream_app.kafka.broker import Broker, ask_broker
 from stream_app.services.history.marks import read
-from stream_app.services.history.parting import BrokerLogs
+from stream_app.services.history.parting import LACKING, BrokerLogs
+from stream_app.services.reading.stable_offset import stable_offset
 
 log = logging.getLogger(__name__)
 
@@ -77,16 +79,28 @@ async def committed_offset(
 ) -> Committed:
     """What the group has to read next, in the log that is there now. Raises KafkaError."""
     admin = AIOKafkaAdminClient(**kafka.client_arguments())
-    tp = TopicPartition(*partition)
     try:
         await admin.start()
-        found = await admin.list_consumer_group_offsets(group, partitions=[tp])
-        if tp not in found:  # the client overlooks a coordinator's refusal: the list is empty
-            raise CoordinatorNotAvailableError
-        if (offset := int(found[tp].offset)) < 0:
+        coordinator = await admin.find_coordinator(group)
+        found = await _found(admin, coordinator, group, partition)
+        if found.offset < 0:
             return Committed(0)
-        mark = read(found[tp].metadata)
-        parted = await BrokerLogs(admin._client).parted(partition, offset, mark)
+        logs = BrokerLogs(admin._client)
+        parted = await logs.parted(partition, found.offset, read(found.metadata))
     finally:
         await admin.close()
-    return Committed(offset) if parted is None else Committed(parted.to, parted.went_back)
+    return Committed(found.offset) if parted is None else Committed(parted.to, parted.went_back)
+
+
+async def _found(
+    admin: AIOKafkaAdminClient, coordinator: int, group: str, partition: Partition
+) -> OffsetAndMetadata:
+    """See stable_offset; of a broker that cannot be asked so, what it tells."""
+    try:
+        return await stable_offset(admin._client, coordinator, group, partition)
+    except LACKING:
+        tp = TopicPartition(*partition)
+        told = await admin.list_consumer_group_offsets(group, coordinator, [tp])
+        if tp not in told:  # the client overlooks a coordinator's refusal: the list is empty
+            raise CoordinatorNotAvailableError from None
+        return told[tp]
