@@ -173,7 +173,7 @@ def test_a_recipe_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         'sources = [{ file = "a.csv", use = "test", terms = "ours" }]\n'
     )
     (tmp_path / "a.csv").write_text("text,label\na text,ham\n")
-    monkeypatch.setattr("training.recipe._SHIPPED", tmp_path)  # the folder with its file
+    monkeypatch.setattr("training.recipes._SHIPPED", tmp_path)  # the folder with its file
     options = ("--list", "--recipe", "mine", "--data", str(tmp_path))
     named = CliRunner().invoke(app, ["evaluate", *options], catch_exceptions=False)
     assert list(json.loads(named.stdout)["a.csv"].values()) == ["ham"]
