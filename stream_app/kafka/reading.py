@@ -113,7 +113,7 @@ class Reader:
 
     def _marked(self, found: Any) -> Record:
         epoch = None if found.leader_epoch < 0 else found.leader_epoch
-        return replace(record(found), mark=Mark(self.topic_id(found.topic), epoch))
+        return replace(record(found), mark=Mark(topic_id_of(self._consumer, found.topic), epoch))
 
     def _begin(self, partition: TopicPartition, offset: int) -> int:
         """Seek to an offset, or to the first that is left; the one it was."""

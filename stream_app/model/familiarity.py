@@ -17,7 +17,6 @@ training texts' measure. A measure of before has words alone. One that counts tw
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -32,7 +31,7 @@ from safetensors.numpy import load_file, save_file
 from stream_app.core.errors import ModelError
 from stream_app.model.artifact import FAMILIARITY, Artifact
 from stream_app.model.gaps import from_gaps, to_gaps
-from stream_app.model.hashing import SPREAD, Buckets, buckets, runs
+from stream_app.model.hashing import SPREAD, Buckets, buckets, crcs, runs
 
 _WORD = re.compile(r"[^\W\d_]+")
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"  # Thai to Han
@@ -136,7 +135,7 @@ def words_of(text: str, unspaced: bool = False) -> list[str]:
 
 def words_and_pairs(text: str, unspaced: bool = False) -> tuple[Buckets, Buckets]:
     """The distinct buckets of its words, and of its pairs of them."""
-    words = words_of(text, unspaced)
-    crcs = np.array([zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in words], np.int64)
-    side_by_side = runs(crcs.astype(np.uint64) * SPREAD, (2,))[0]
-    return np.unique(crcs >> (32 - WORD_BITS)), buckets(side_by_side, PAIR_BITS)
+    words = crcs(words_of(text, unspaced))
+    side_by_side = runs(words * SPREAD, (2,))[0]
+    known = np.unique(words >> np.uint64(32 - WORD_BITS)).astype(np.int64)
+    return known, buckets(side_by_side, PAIR_BITS)

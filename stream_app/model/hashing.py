@@ -17,10 +17,15 @@ MIX = np.uint64(0xC2B2AE3D27D4EB4F)
 _HALF, _SHIFT = np.uint64(32), np.uint64(29)
 
 
+def crcs(words: Sequence[str]) -> Hashes:
+    """The crc32 of each word."""
+    found = (zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in words)
+    return np.fromiter(found, np.uint64, len(words))
+
+
 def hashed(words: Sequence[str]) -> Hashes:
     """One hash a word."""
-    hashes = (zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in words)
-    return np.fromiter(hashes, np.uint64, len(words)) * SPREAD
+    return crcs(words) * SPREAD
 
 
 def runs(units: Hashes, lengths: Sequence[int]) -> list[Hashes]:

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaError
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import NewTopic
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
 from stream_app.core.messages import Partition
 from stream_app.core.settings import KafkaSettings
 from stream_app.services.reading.broker import Committed, committed_offset
-from tests.integration.harness import PATIENCE
+from tests.integration.harness import PATIENCE, Stage, send
 
 
-def new_topic(address: str) -> str:
+def new_topic(address: str, folder: Path) -> str:
     """A topic with ten records."""
-    name = f"t{uuid.uuid4().hex[:10]}"
-    admin = KafkaAdminClient(bootstrap_servers=address)
-    admin.create_topics([NewTopic(name=name, num_partitions=1, replication_factor=1)])
-    admin.close()
-    with KafkaProducer(bootstrap_servers=address) as producer:
-        for _ in range(10):
-            producer.send(name, b"text", partition=0)
+    stage, name = Stage(address, folder, partitions=1), f"t{uuid.uuid4().hex[:10]}"
+    stage.create(name)
+    with stage.producer() as producer:
+        send(producer, name, [b"text"] * 10, stage.partitions)
     return name
 
 
@@ -45,8 +42,8 @@ def question(address: str, topic: str) -> tuple[KafkaSettings, str, Partition]:
     return KafkaSettings(bootstrap_servers=address), topic, Partition(topic, 0)
 
 
-async def test_it_is_where_the_group_goes_on(broker_address: str):
-    topic = new_topic(broker_address)
+async def test_it_is_where_the_group_goes_on(broker_address: str, tmp_path: Path):
+    topic = new_topic(broker_address, tmp_path)
     asked = question(broker_address, topic)
     assert await told(*asked) == Committed(0), "none yet"
     with KafkaConsumer(bootstrap_servers=broker_address, group_id=topic) as consumer:
@@ -54,9 +51,9 @@ async def test_it_is_where_the_group_goes_on(broker_address: str):
     assert await told(*asked) == Committed(7)
 
 
-async def test_what_may_still_change_is_not_told(apache: str):
+async def test_what_may_still_change_is_not_told(apache: str, tmp_path: Path):
     """An ordinary question is answered with the offset before it."""
-    topic = new_topic(apache)
+    topic = new_topic(apache, tmp_path)
     asked = question(apache, topic)
     assert await told(*asked) == Committed(0)
     with KafkaProducer(bootstrap_servers=apache, transactional_id=topic) as producer:

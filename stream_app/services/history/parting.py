@@ -123,13 +123,13 @@ class BrokerLogs:
     async def _epoch_end(self, partition: Partition, epoch: int, leader: int) -> int | None:
         """Where an epoch ended; None for one that this log never had."""
         error, _, found, end = await self._ask(leader, EpochEnd(*partition, epoch))
-        _check(error)
+        check(error)
         return None if NONE in (found, end) else int(end)
 
     async def _offset(self, partition: Partition, which: int, leader: int) -> int:
         topics = [(partition.topic, [(partition.number, which)])]
         _, error, *rest = await self._ask(leader, OffsetRequest(NONE, 0, topics))
-        _check(error)
+        check(error)
         return int(rest[-1])
 
     async def _ask(self, leader: int, request: Request[Any]) -> Any:
@@ -143,6 +143,7 @@ def ids_of(topics: Topics | None) -> dict[str, str]:
     return {name: topic.topic_id for name, topic in (topics or {}).items()}
 
 
-def _check(code: int) -> None:
+def check(code: int) -> None:
+    """Raises the KafkaError that a broker's code stands for, but for 0."""
     if code:
         raise for_code(code)

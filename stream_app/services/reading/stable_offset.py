@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     Boolean,
@@ -25,6 +24,7 @@ from aiokafka.protocol.types import (
 from aiokafka.structs import OffsetAndMetadata
 
 from stream_app.core.messages import Partition
+from stream_app.services.history.parting import check
 from stream_app.services.history.protocol import TAGS
 
 _API = 9  # OffsetFetch
@@ -101,9 +101,7 @@ async def stable_offset(
     """The next offset to read, -1 where the group committed none. Raises KafkaError, and one of
     LACKING where the broker cannot be asked so: Apache Kafka before 2.5."""
     answer = await client.send(coordinator, StableOffset(group, partition))
-    if answer.error_code:
-        raise for_code(answer.error_code)
+    check(answer.error_code)
     [(_, [(_, offset, _, metadata, error, _)], _)] = answer.topics
-    if error:
-        raise for_code(error)
+    check(error)
     return OffsetAndMetadata(offset, metadata)
