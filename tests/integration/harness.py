@@ -15,7 +15,7 @@ import urllib.request
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 import tomli_w
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from tests.integration.reading import at_end, polled
 
@@ -121,8 +121,9 @@ class Stage:
         self.administer(lambda admin: admin.create_topics(new))
 
     def make_again(self, topic: str, partitions: int | None = None) -> None:
-        """Delete a topic and make it anew, as soon as the broker lets us."""
-        self.administer(lambda admin: admin.delete_topics([topic]))
+        """Delete a topic, where it still is, and make it anew as soon as the broker lets us."""
+        with suppress(UnknownTopicOrPartitionError):
+            self.delete(topic)
         new = NewTopic(topic, partitions or self.partitions, self.replicas)
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -132,6 +133,10 @@ class Stage:
             except KafkaError:  # the old one is still there
                 assert time.monotonic() < deadline, "the topic, made again"
                 time.sleep(0.1)
+
+    def delete(self, topic: str) -> None:
+        """Delete a topic."""
+        self.administer(lambda admin: admin.delete_topics([topic]))
 
     def administer(self, action: Callable[[KafkaAdminClient], Any]) -> Any:
         """Have an administrator do something."""

@@ -242,7 +242,7 @@ def test_a_deleted_topic_and_one_with_more_partitions(
     desk.stage.administer(lambda admin: admin.create_partitions(more))
     desk.says("ham", partition=2, text="said in the new one")
     assert desk.pull(tmp_path / "set")["offsets"] == {"0": [1, 1], "1": [0, 0], "2": [0, 1]}
-    desk.stage.administer(lambda admin: admin.delete_topics([desk.topic]))
+    desk.stage.delete(desk.topic)
     with pytest.raises(BrokerError, match=f"has no topic '{desk.topic}'"):
         desk.pull(tmp_path / "set")
 

@@ -75,8 +75,14 @@ def test_dead_letters_of_a_webhook_are_sent_again_each_once(stage: Stage):
         assert receiver.taken.total() == 20
 
 
-def test_labels_of_a_topic_that_was_made_again_are_all_written(stage: Stage):
-    """Its first ones lie where the sink has read already."""
+@pytest.mark.parametrize("heard", [False, True], ids=["unheard", "heard-gone"])
+def test_labels_of_a_topic_that_was_made_again_are_all_written(
+    stage: Stage, broker_kind: str, heard: bool
+):
+    """Its first ones lie where the sink has read already. One that hears in between that the topic
+    is gone gives its partitions up, and an Apache broker forgets what it committed."""
+    if heard and broker_kind == "tansu":
+        pytest.skip("the embedded broker makes a topic that it is asked for")
     topic, dead = stage.route("mail", "text", "builtin:spam"), f"{stage.name}.dead"
     stage.create_topics(more=[dead])
     before, after = numbered(stage, topic, range(40)), numbered(stage, topic, range(100, 180))
@@ -90,11 +96,13 @@ def test_labels_of_a_topic_that_was_made_again_are_all_written(stage: Stage):
             url = f"http://127.0.0.1:{running.port}"
             send_labels(stage, topic, before)
             wait_for_metric(url, WRITTEN % "webhook", "40.0")
+            if heard:
+                stage.delete(f"{topic}.labels")
+                running.wait_for_log("not found in cluster metadata")
             running.process.send_signal(signal.SIGSTOP)
             stage.make_again(f"{topic}.labels")
             send_labels(stage, topic, after)
             running.process.send_signal(signal.SIGCONT)
-            running.wait_for_log("was made again: partition 3")
             wanted = {label.id for label in before + after}
             until(lambda: receiver.labels.keys() == wanted, PATIENCE, "every label")
             assert running.stop() == 0
