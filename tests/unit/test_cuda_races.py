@@ -165,8 +165,8 @@ def test_batches_that_are_launched_without_the_lock_meet(artifact: Artifact):
 
         engine._graphs[shape] = packed_cuda.Graph(replay, graph.logits)
     found = at_once(engine, gpu, [ONE, OTHER])
-    apart = [np.abs(a - b).max() for a, b in zip(found, alone, strict=True)]
-    assert max(apart) > 1e-3
+    # what a race leaves may be no number at all, which is greater than nothing
+    assert not all(np.allclose(a, b, atol=1e-3) for a, b in zip(found, alone, strict=True))
 
 
 @contextmanager
