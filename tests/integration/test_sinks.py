@@ -20,6 +20,7 @@ from tests.integration.harness import (
 from tests.integration.sinks import numbered, said, send_labels, sink
 from tests.receiver import Receiver, listening, secret_file
 
+GONE, MADE_AGAIN = "not found in cluster metadata", "was made again: partition 3"
 WRITTEN = 'winnow_sink_records_total{outcome="written",sink="%s"}'
 
 
@@ -98,11 +99,12 @@ def test_labels_of_a_topic_that_was_made_again_are_all_written(
             wait_for_metric(url, WRITTEN % "webhook", "40.0")
             if heard:
                 stage.delete(f"{topic}.labels")
-                running.wait_for_log("not found in cluster metadata")
+                running.wait_for_log(GONE)
             running.process.send_signal(signal.SIGSTOP)
             stage.make_again(f"{topic}.labels")
             send_labels(stage, topic, after)
             running.process.send_signal(signal.SIGCONT)
             wanted = {label.id for label in before + after}
             until(lambda: receiver.labels.keys() == wanted, PATIENCE, "every label")
+            assert any(line in running.output for line in (MADE_AGAIN, GONE))
             assert running.stop() == 0
