@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import time
 
-from kafka import KafkaAdminClient
-from kafka.admin import NewTopic
-
 from tests.integration.faults.registry import BOTH, NO_LIMITS, fault
 from tests.integration.faults.scene import Scene, configure, gauge, health, order, until
 from tests.integration.harness import Worker
@@ -14,22 +11,6 @@ from tests.integration.harness import Worker
 MAKES_TOPICS = {"tansu": "the embedded broker takes records for a topic that was deleted"}
 LIMITS = {"tansu": NO_LIMITS}
 BAD = b"\xff\xfe\x00 no text at all \x00"
-
-
-def _delete(scene: Scene, topic: str) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=scene.stage.address)
-    try:
-        admin.delete_topics([topic])
-    finally:
-        admin.close()
-
-
-def _create(scene: Scene, topic: str) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=scene.stage.address)
-    try:
-        admin.create_topics([NewTopic(topic, scene.stage.partitions, 1)])
-    finally:
-        admin.close()
 
 
 def _fails_to_publish(worker: Worker) -> None:
@@ -42,11 +23,11 @@ def output_topic_missing(scene: Scene) -> None:
     """Deleted under an idle worker, and made again a while later."""
     topic = f"{scene.topic}.labels"
     worker = scene.start()
-    _delete(scene, topic)
+    scene.stage.delete(topic)
     scene.produce()
     _fails_to_publish(worker)
     assert not any(scene.stage.committed(scene.topic).values()), "nothing may be acked"
-    _create(scene, topic)
+    scene.stage.create(topic)
     scene.finish(worker)
 
 
@@ -92,12 +73,12 @@ def dead_letter_topic_missing(scene: Scene) -> None:
     """The first bad record finds no dead-letter topic: nothing behind it is acked (ADR 5)."""
     topic = f"{scene.topic}.dlq"
     worker = scene.start()
-    _delete(scene, topic)
+    scene.stage.delete(topic)
     scene.put([(0, BAD, None)])
     scene.produce(range(4, len(scene.messages)))
     _fails_to_publish(worker)
     assert not scene.stage.committed(scene.topic).get(0), "nothing may be acked behind it"
-    _create(scene, topic)
+    scene.stage.create(topic)
     scene.finish(worker)
     assert scene.totals().dead == 1
 
