@@ -49,7 +49,7 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
         for partition in [*self._next]:
             self._look(partition)
         polled = self._consumer.poll(timeout_ms=int(wait * 1000), max_records=max(1, room))
-        return sum(self._take(*found) for found in polled.items() if self._resume(found[0]))
+        return sum(self._take(*found) for found in polled.items() if self._resume(*found))
 
     @property
     def is_due(self) -> bool:
@@ -132,19 +132,24 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
             partition.partition,
             extra=EACH,
         )
-        start = int(self._consumer.beginning_offsets([partition])[partition])
+        start = self._start(partition)
         self._consumer.seek(partition, start)
         self._next[partition], self._ids[partition] = start, topic_id
         return False
 
-    def _resume(self, partition: TopicPartition) -> bool:
+    def _resume(self, partition: TopicPartition, records: list[Any]) -> bool:
         """Whether what was polled goes on from the last commit, where it is the first."""
         if partition in self._next:
             return True
         self._ids[partition] = topic_id_of(self._consumer, partition.topic)
         committed = self._consumer.committed(partition, metadata=True)
         if committed is None:
-            return True
+            # A broker forgets the offsets of a topic some time after it deletes it. kafka-python
+            # may have asked before, and be where the topic of that name was read to.
+            start = self._next[partition] = self._start(partition)
+            if records[0].offset > start:
+                self._consumer.seek(partition, start)
+            return bool(records[0].offset <= start)
         self._next[partition] = committed.offset
         if committed.metadata is not None and not ours(committed.metadata) and committed.offset:
             log.warning(
@@ -166,5 +171,7 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
         self._next[partition] = records[-1].offset + 1
         if expected is None or first - expected <= 1:  # one may be a transaction's marker
             return 0
-        start = int(self._consumer.beginning_offsets([partition])[partition])
-        return int(max(0, min(first, start) - expected))
+        return int(max(0, min(first, self._start(partition)) - expected))
+
+    def _start(self, partition: TopicPartition) -> int:
+        return int(self._consumer.beginning_offsets([partition])[partition])

@@ -494,10 +494,11 @@ async def test_a_log_that_went_back_is_not_sought_under_the_assignment_that_read
     thread, marks = consumer._thread, consumer._guards.marks
     monkeypatch.setattr(thread, "_ensure_consumer", lambda: client)
 
-    async def parted(*_: object) -> Parted:
+    async def parted(*_: object, **__: object) -> Parted:
         return Parted(P0, 230, 94, True, 0)
 
-    monkeypatch.setattr(thread, "_parted", parted)
+    logs = SimpleNamespace(parted=parted)
+    monkeypatch.setattr(thread, "_logs", logs, raising=False)
     assignments = [SimpleNamespace(active=True) for _ in range(2)]
     marks.start(assignments[0])
     marks.begin(P0, Mark("old", 0))
@@ -522,7 +523,7 @@ async def test_where_reading_goes_on_is_told(
     async def begin(*_: object) -> Places:
         return {tps[1]: OffsetAndMetadata(5, "winnow::")}
 
-    async def nothing(*_: object) -> None: ...
+    async def nothing(*_: object, **__: object) -> None: ...
 
     assignment = SimpleNamespace(active=True, tps=tps)
     client = SimpleNamespace(
@@ -532,9 +533,27 @@ async def test_where_reading_goes_on_is_told(
     )
     thread = consumer._thread
     monkeypatch.setattr(thread, "_ensure_consumer", lambda: client)
-    monkeypatch.setattr(thread, "_logs", SimpleNamespace(topics=nothing), raising=False)
+    logs = SimpleNamespace(topics=nothing, parted=nothing)
+    monkeypatch.setattr(thread, "_logs", logs, raising=False)
     monkeypatch.setattr(thread, "_begin", begin)
-    monkeypatch.setattr(thread, "_parted", nothing)
     assert await thread._resume({}) == {TP("mail", 0): 7, TP("mail", 1): 5}
     assert list(sought.values()) == [7, 5]
     assert events.seen == ["committed 7 ''", "begun at 5"]
+
+
+async def test_a_partition_without_an_offset_is_read_from_its_start(
+    consumer: GuardedConsumer, monkeypatch: pytest.MonkeyPatch
+):
+    """aiokafka may have asked for one just before the broker forgot it, with the topic that it
+    deleted: it would read the new one from there."""
+    sought: list[int] = []
+    client = SimpleNamespace(seek=lambda _, offset: sought.append(offset))
+    thread, assignment = consumer._thread, SimpleNamespace(active=True)
+
+    async def start(*_: object) -> int:
+        return 3
+
+    monkeypatch.setattr(thread, "_ensure_consumer", lambda: client)
+    monkeypatch.setattr(thread, "_logs", SimpleNamespace(start=start), raising=False)
+    assert await thread._place(assignment, P0, None, None) == 3
+    assert sought == [3]

@@ -172,6 +172,7 @@ def test_a_topic_that_is_made_again_under_it_is_read_from_its_beginning(
 ):
     """Its first labels had offsets that were read of the one before."""
     batch = Batch(consumer, most=5)
+    consumer.committed_at = OffsetAndMetadata(4, OURS, -1)
     consumer.coming = [4, 5]
     batch.poll()
     consumer.topic_id = UUID(int=0)  # deleted, and not there yet
@@ -194,6 +195,17 @@ def test_a_topic_that_was_made_again_meanwhile_is_read_from_its_beginning(consum
     batch = Batch(consumer, most=5)
     batch.poll()
     assert (batch.records, consumer.sought) == ([], [0])
+
+
+def test_an_offset_that_the_broker_forgot_meanwhile_is_no_beginning(consumer: Consumer):
+    """kafka-python had it of the topic before, which was deleted; what is polled is behind it."""
+    consumer.coming = [6, 7]
+    batch = Batch(consumer, most=5)
+    assert batch.poll() == 0
+    assert (batch.records, consumer.sought) == ([], [0])
+    consumer.coming = [2, 3]  # the first ones were compacted
+    assert batch.poll() == 0
+    assert (offsets(batch), consumer.sought) == ([2, 3], [0])
 
 
 @pytest.mark.parametrize(("metadata", "told"), [("", True), (None, False), (OURS, False)])

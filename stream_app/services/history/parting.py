@@ -65,6 +65,10 @@ class BrokerLogs:
         """The broker to ask about a partition. Raises KafkaError."""
         return self._leader(partition, await self.topics([partition.topic]))
 
+    async def start(self, partition: Partition, topics: Topics | None) -> int:
+        """Where a partition begins. Raises KafkaError."""
+        return await self._offset(partition, EARLIEST, self._leader(partition, topics))
+
     async def end(self, partition: Partition, topics: Topics | None) -> int:
         """Where a partition ends; the embedded broker says where its last batch begins. Raises
         KafkaError."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import (
@@ -23,10 +24,12 @@ from stream_app.core.messages import UNMARKED, Mark, Partition
 from stream_app.pipeline.ack import AckTracker
 from stream_app.services.history.beginning import Beginning
 from stream_app.services.history.marks import Marks, read, written
-from stream_app.services.history.parting import BrokerLogs, Parted, Topics, ids_of
+from stream_app.services.history.parting import BrokerLogs, Topics, ids_of
 from stream_app.services.history.report import Report
 from stream_app.services.reading.commit import RETRY_SECONDS, commit_now
 from stream_app.services.reading.fetch import GuardedFetch
+
+T = TypeVar("T")
 
 FETCH_WAIT_MS = 50
 REQUEST_SECONDS = 20.0  # for one answer of the broker, where the session timeout is not longer
@@ -180,12 +183,17 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
         topics: Topics | None,
     ) -> int | None:
         """Seek to where reading of a partition goes on: `start`, or where its log parts from the
-        one that is there now."""
-        offset, mark = start or (None, UNMARKED)
-        known = self._guards.marks.knows(partition, assignment)
-        parted = None
-        if offset is not None:
-            parted = await self._parted(assignment, partition, offset, mark, topics)
+        one that is there now. Without a `start` that is its beginning, whatever aiokafka was told
+        before: a broker forgets the offsets of a topic some time after it deletes it."""
+        offset: int | None
+        known, parted = self._guards.marks.knows(partition, assignment), None
+        if start is None:
+            ask = partial(self._logs.start, partition)
+            offset, mark = await self._ask(assignment, ask, topics), UNMARKED
+        else:
+            offset, mark = start
+            doubt = partial(self._logs.parted, partition, offset, mark)
+            parted = await self._ask(assignment, doubt, topics)
         if not assignment.active:
             return None
         if parted is not None:
@@ -211,18 +219,16 @@ class GuardedThread(driver.AIOKafkaConsumerThread):
         consumer.pause(TopicPartition(*partition))
         consumer._coordinator.request_rejoin()
 
-    async def _parted(
+    async def _ask(
         self,
         assignment: Any,
-        partition: Partition,
-        offset: int,
-        mark: Mark,
+        question: Callable[[Topics | None], Awaitable[T]],
         topics: Topics | None,
-    ) -> Parted | None:
-        """See BrokerLogs.parted; asks until there is an answer. None for what no longer exists."""
+    ) -> T | None:
+        """What the broker answers about a log, asked until it does. None for what is gone."""
         while assignment.active:
             try:
-                return await self._logs.parted(partition, offset, mark, topics)
+                return await question(topics)
             except UnknownTopicOrPartitionError:
                 break  # deleted just now
             except KafkaError as error:
