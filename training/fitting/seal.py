@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from stream_app.model.artifact import EXITS, Artifact, ModelCard
-from training.data.augment import shortened
+from training.data.augment import cuts
 from training.data.corpus import Corpus, Example
 from training.fitting.drift_reference import write_reference
 from training.fitting.familiarity import write_familiarity
+from training.fitting.lean import lean_again
 from training.fitting.model_files import unsealed
 from training.judging.calibrate import Outcomes, as_choices, temperature_and_evidence
 from training.judging.card import write_cards
@@ -23,7 +24,6 @@ from training.judging.thresholds import with_thresholds
 from training.recipe import Recipe
 
 ENGINE = "auto"  # what `winnow worker` serves with
-_COPIES = 4  # of a text cut short: of one each, an error of 0.03 could be chance
 
 
 def seal(out: Path, card: ModelCard, corpus: Corpus, recipe: Recipe) -> Artifact:
@@ -37,8 +37,13 @@ def seal(out: Path, card: ModelCard, corpus: Corpus, recipe: Recipe) -> Artifact
     agreement = int8_agreement(unsealed(out, card), tests.values())
     card = card.model_copy(update={"int8_agreement": agreement})
     write_familiarity(out, corpus)
-    validation = score(unsealed(out, card), corpus.validation, ENGINE)
-    card = calibrated(card, validation, cut_and_scored(unsealed(out, card), corpus.validation))
+    model = unsealed(out, card)
+    kinds = [corpus.validation, cuts(corpus.validation)]
+    found = [score(model, examples, ENGINE) for examples in kinds]
+    if recipe.ngrams and recipe.ngrams.lean and corpus.validation:
+        found = lean_again(model, kinds, found)
+    validation, cut = found
+    card = calibrated(card, validation, cut)
     model = unsealed(out, card)
     write_reference(model, corpus.validation, validation.logits)
     scored = {name: score(model, examples, ENGINE) for name, examples in tests.items()}
@@ -66,8 +71,7 @@ def figures(
 
 def cut_and_scored(model: Artifact, examples: Sequence[Example]) -> Scored:
     """Copies of the examples cut short at several places, scored."""
-    cuts = [cut for seed in range(1, 1 + _COPIES) for cut in shortened(examples, 1, seed)]
-    return score(model, cuts, ENGINE)
+    return score(model, cuts(examples), ENGINE)
 
 
 def without_exits(out: Path, card: ModelCard) -> ModelCard:
