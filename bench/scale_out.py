@@ -28,7 +28,8 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from bench.autoscaler import SYNC_SECONDS, Autoscaler
 from bench.slow_worker import BACKEND
 from tests.conftest import ROOT, apache_kafka
-from tests.integration.harness import Stage, Worker
+from tests.integration.harness import Stage
+from tests.integration.process import Worker
 from tests.tiny_model import save_tiny_albert
 
 PARTITIONS = 4

@@ -18,7 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ WINNOW = [sys.executable, "-m", "stream_app"]
 ARCHIVE = "spam/spamassassin.tar.gz"
 PARTITIONS = 4
 IDLE_SECONDS = 60
+APACHE_STARTS = 5
 
 
 @dataclass(frozen=True)
@@ -223,23 +224,29 @@ def broker(kind: str, shared: Path, folder: Path) -> Iterator[str]:
     if kind != "apache":
         yield kind
         return
-    port = usable_port(0)
-    process = subprocess.Popen(
-        [shared / "kafka" / "kafka.sh", folder / "kafka", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    address, process = _apache(shared / "kafka" / "kafka.sh", folder)
     try:
-        while True:
-            try:
-                KafkaAdminClient(bootstrap_servers=f"127.0.0.1:{port}").close()
-                break
-            except KafkaError:
-                continue
-        yield f"127.0.0.1:{port}"
+        yield address
     finally:
         process.terminate()
         process.wait()
+
+
+def _apache(program: Path, folder: Path) -> tuple[str, subprocess.Popen[bytes]]:
+    """One that answers. Ports that are free now may be taken when it opens them: then on others."""
+    for attempt in range(APACHE_STARTS):
+        address, controller = f"127.0.0.1:{usable_port(0)}", str(usable_port(0))
+        process = subprocess.Popen(
+            [program, folder / f"kafka{attempt}", address.split(":")[1]],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"KAFKA_CONTROLLER_PORT": controller},
+        )
+        while process.poll() is None:
+            with suppress(KafkaError):
+                KafkaAdminClient(bootstrap_servers=address, bootstrap_timeout_ms=1000).close()
+                return address, process
+    raise SystemExit(f"no Apache Kafka here: {program} ended with {process.returncode}")
 
 
 def route(topic: str, codec: str, model: str, **more: str) -> dict[str, str]:

@@ -141,14 +141,14 @@ def weight(name: str, value: float) -> Change:
     return both(unsealed, change)
 
 
-def head(**metadata: Any) -> Change:
+def head(scale: float | None = None, **metadata: str) -> Change:
     """An n-gram head of other features, or with a scale that is no number."""
 
     def change(folder: Path) -> None:
         tensors = load_file(folder / NGRAMS)
         said = {"words": "1", "characters": "", "bits": "12", "power": "0.5"}
-        if "scale" in metadata:
-            tensors["scale"][0] = metadata.pop("scale")
+        if scale is not None:
+            tensors["scale"][0] = scale
         save_file(tensors, folder / NGRAMS, metadata=said | metadata)
 
     return both(unsealed, change)

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, free_port
-from tests.integration.harness import PATIENCE, get
+from tests.integration.process import PATIENCE, get
 
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -47,3 +48,18 @@ def test_winnow_alone_survives_a_poison_record(shared: Path, tmp_path: Path) -> 
     assert winnow["killed"]["lost"] == winnow["poisoned"]["lost"] == 0
     assert winnow["poisoned"]["deaths"] == 0
     assert all(row["poisoned"]["lost"] > 0 for row in peers)
+
+
+def test_a_broker_that_does_not_start_is_said(tmp_path: Path) -> None:
+    """Another process may have its port by then: the benchmarks waited for ever for one that had
+    ended."""
+    program = tmp_path / "kafka" / "kafka.sh"
+    for folder in (program.parent, tmp_path / "data" / "reviews"):
+        folder.mkdir(parents=True)
+    program.write_text("#!/bin/sh\nexit 3\n")
+    program.chmod(0o755)
+    gzip.open(tmp_path / "data" / "reviews" / "sst2_train.jsonl.gz", "wb").close()
+    command = [sys.executable, "bench/delivery.py", "--shared", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("kafka.sh ended with 3")

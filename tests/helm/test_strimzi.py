@@ -22,7 +22,7 @@ from kafka.errors import TopicAuthorizationFailedError
 
 from stream_app.core.settings import KafkaClientSettings
 from tests.helm.conftest import EXAMPLES
-from tests.integration.harness import Worker
+from tests.integration.process import Worker
 from tests.secured_kafka import Secured, secured_kafka
 
 # Strimzi's `authorization: {type: simple}`; the open listener of the tests may do anything

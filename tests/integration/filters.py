@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.conftest import free_port
-from tests.integration.harness import Stage, Worker, get, wait_until_ready
+from tests.integration.harness import Stage
+from tests.integration.process import Worker, get, wait_until_ready
 
 
 @dataclass(frozen=True)

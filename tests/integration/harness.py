@@ -1,17 +1,10 @@
-"""Real workers as processes, real topics, and an account of every record."""
+"""Real topics, what goes into them, and an account of every record that comes out."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import signal
-import subprocess
-import sys
 import tarfile
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -25,10 +18,10 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError, UnknownTopicOrPartitionError
 
+from tests.integration.process import PATIENCE, Worker
 from tests.integration.reading import at_end, polled
 
 MAX_BYTES = 64 * 1024 * 1024
-PATIENCE = 180.0  # seconds; a machine may have much else to do
 
 
 @dataclass
@@ -245,102 +238,9 @@ class Stage:
         }
 
 
-class Worker:
-    """`winnow worker`, or another command with a configuration, as a process of its own."""
-
-    def __init__(
-        self,
-        config: Path,
-        log: Path,
-        environment: dict[str, str],
-        module: str = "stream_app",
-        command: Sequence[str] = ("worker",),
-        inside: Sequence[str] = (),
-    ) -> None:
-        self.log = log
-        self.port = environment.get("WINNOW_METRICS__PORT")
-        with log.open("wb") as out:
-            self.process = subprocess.Popen(
-                [*inside, sys.executable, "-m", module, *command, "--config", str(config)],
-                stdout=out,
-                stderr=out,
-                env=os.environ | environment,
-            )
-
-    @property
-    def output(self) -> str:
-        """What it wrote so far."""
-        return self.log.read_text(errors="replace")
-
-    @property
-    def failed(self) -> bool:
-        """Whether it ended by itself; a test's own SIGKILL is no failure."""
-        return self.process.poll() not in (None, 0, -signal.SIGKILL)
-
-    def consumed(self) -> int:
-        """Records it read, by its own metrics (its port must be given)."""
-        _, text = get(f"http://127.0.0.1:{self.port}/metrics")
-        found = re.search(r"^winnow_records_consumed_total\S* (\S+)$", text, re.MULTILINE)
-        return int(float(found[1])) if found else 0
-
-    def kill(self) -> None:
-        """SIGKILL: no goodbye."""
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self, seconds: float = PATIENCE) -> int:
-        """SIGTERM; the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(seconds)
-
-    def wait_for_log(self, text: str, seconds: float = PATIENCE) -> None:
-        """Return once the worker has logged `text`."""
-        deadline = time.monotonic() + seconds
-        while text not in self.output:
-            assert self.process.poll() is None, f"the worker ended:\n{self.output[-3000:]}"
-            assert time.monotonic() < deadline, f"no {text!r} in:\n{self.output[-3000:]}"
-            time.sleep(0.05)  # a process's log offers no event to await
-
-
 def distinct(count: int) -> Callable[[Labels], bool]:
     """Whether so many different records have come out."""
     return lambda found: len(found.times) >= count
-
-
-def get(url: str) -> tuple[int, str]:
-    """Status and body of an HTTP request; status 0 where nobody listens yet."""
-    try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-    except urllib.error.URLError as error:
-        return 0, str(error.reason)
-
-
-def wait_until_ready(url: str, seconds: float = PATIENCE) -> None:
-    """Return once /readyz says so."""
-    deadline = time.monotonic() + seconds
-    while (answer := get(f"{url}/readyz"))[0] != 200:
-        assert time.monotonic() < deadline, answer
-        time.sleep(0.1)  # HTTP offers no event to await
-
-
-def wait_until_unready(url: str, why: str, seconds: float = PATIENCE) -> None:
-    """Return once /readyz says that it is not, and these words why."""
-    deadline = time.monotonic() + seconds
-    while (answer := get(f"{url}/readyz"))[0] != 503 or why not in answer[1]:
-        assert time.monotonic() < deadline, answer
-        time.sleep(0.1)  # HTTP offers no event to await
-
-
-def wait_for_metric(url: str, name: str, value: str, seconds: float = PATIENCE) -> str:
-    """The page of metrics, once one of them has the value."""
-    deadline = time.monotonic() + seconds
-    while f"{name} {value}\n" not in (text := get(f"{url}/metrics")[1]):
-        assert time.monotonic() < deadline, [x for x in text.split("\n") if x.startswith(name[:20])]
-        time.sleep(0.1)  # HTTP offers no event to await
-    return text
 
 
 def mails(shared: Path, count: int) -> list[bytes]:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from stream_app.core.label_record import LabelRecord
-from tests.integration.harness import Stage, Worker
+from tests.integration.harness import Stage
+from tests.integration.process import Worker
 from tests.labels import a_label
 
 LABELS = ("spam", "ham")

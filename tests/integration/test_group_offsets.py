@@ -15,7 +15,8 @@ from kafka.structs import OffsetAndMetadata
 from stream_app.core.messages import Partition
 from stream_app.core.settings import KafkaSettings
 from stream_app.services.reading.broker import Committed, committed_offset
-from tests.integration.harness import PATIENCE, Stage, send
+from tests.integration.harness import Stage, send
+from tests.integration.process import PATIENCE
 
 
 def new_topic(address: str, folder: Path) -> str:

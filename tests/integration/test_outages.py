@@ -7,7 +7,8 @@ from pathlib import Path
 
 from stream_app.kafka.embedded_broker import EmbeddedBroker
 from tests.conftest import apache_kafka, free_port
-from tests.integration.harness import Stage, distinct, send, wait_until_ready
+from tests.integration.harness import Stage, distinct, send
+from tests.integration.process import wait_until_ready
 
 FAST_GROUP = {"session_timeout_seconds": 6.0, "heartbeat_interval_seconds": 1.0}
 

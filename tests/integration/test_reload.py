@@ -28,7 +28,8 @@ from stream_app.model.decision import decide, lengths
 from stream_app.model.registry import CHALLENGER, CHAMPION
 from stream_app.serving.served import ModelLoader, ServedModel
 from tests.conftest import free_port
-from tests.integration.harness import PATIENCE, Stage, distinct, get, wait_until_ready
+from tests.integration.harness import Stage, distinct
+from tests.integration.process import PATIENCE, get, wait_until_ready
 from tests.registries import NAME, WORD, OwnRegistry
 
 REFERENCE = f"models:/{NAME}@{CHAMPION}"

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from stream_app.__main__ import app
 from stream_app.model.artifact import load_artifact, write_card
 from tests.conftest import free_port
-from tests.integration.harness import Stage, distinct, send, wait_for_metric
+from tests.integration.harness import Stage, distinct, send
+from tests.integration.process import wait_for_metric
 from tests.tiny_model import WORDS, save_tiny_albert
 from training.data.corpus import Example
 from training.fitting.drift_reference import write_reference

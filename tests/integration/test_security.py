@@ -16,7 +16,8 @@ from stream_app.__main__ import app, main
 from stream_app.core.errors import AccessError
 from tests.command_line import run_main
 from tests.conftest import free_port
-from tests.integration.harness import Stage, distinct, get, wait_until_ready
+from tests.integration.harness import Stage, distinct
+from tests.integration.process import get, wait_until_ready
 from tests.secured_kafka import (
     KEY_PASSWORD,
     PLAIN_PASSWORD,

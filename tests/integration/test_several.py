@@ -15,7 +15,8 @@ from stream_app.__main__ import app as winnow
 from stream_app.library import LocalModel
 from stream_app.model.registry import CHAMPION, PREVIOUS
 from tests.conftest import free_port
-from tests.integration.harness import Stage, distinct, wait_for_metric
+from tests.integration.harness import Stage, distinct
+from tests.integration.process import wait_for_metric
 from tests.registries import NAME, OwnRegistry
 from tests.tiny_model import save_tiny_albert
 from tests.training_data import WORDS

@@ -9,9 +9,9 @@ import pytest
 
 from tests.conftest import free_port
 from tests.integration.faults.scene import until
-from tests.integration.harness import (
+from tests.integration.harness import Stage
+from tests.integration.process import (
     PATIENCE,
-    Stage,
     get,
     wait_for_metric,
     wait_until_ready,

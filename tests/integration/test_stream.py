@@ -13,18 +13,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from tests.conftest import free_port
-from tests.integration.harness import (
-    MAX_BYTES,
-    PATIENCE,
-    Labels,
-    Stage,
-    distinct,
-    get,
-    mails,
-    send,
-    wait_for_metric,
-    wait_until_ready,
-)
+from tests.integration.harness import MAX_BYTES, Labels, Stage, distinct, mails, send
+from tests.integration.process import PATIENCE, get, wait_for_metric, wait_until_ready
 from tests.tiny_model import add_tiny_head, save_tiny_albert
 
 FAST_GROUP = {"session_timeout_seconds": 6.0, "heartbeat_interval_seconds": 1.0}

@@ -13,7 +13,8 @@ import tomli_w
 from stream_app.__main__ import main
 from tests.collector import collecting
 from tests.command_line import run_main
-from tests.integration.harness import Stage, Worker
+from tests.integration.harness import Stage
+from tests.integration.process import Worker
 
 ON = {
     "OTEL_TRACES_EXPORTER": "otlp",

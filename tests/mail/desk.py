@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.integration.filters import Filter, running_filter
-from tests.integration.harness import PATIENCE, Stage
+from tests.integration.harness import Stage
+from tests.integration.process import PATIENCE
 from tests.mail.mail_server import MailServer
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.harness import PATIENCE
+from tests.integration.process import PATIENCE
 from tests.mail.conftest import mail_stage
 from tests.mail.desk import Desk, move
 from tests.mail.mail_server import DOMAIN, HAM, SPAM, MailServer, someone

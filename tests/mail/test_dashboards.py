@@ -18,7 +18,8 @@ import pytest
 from tests.conftest import free_port
 from tests.dashboards import queries
 from tests.feed_server import rss
-from tests.integration.harness import Stage, Worker, wait_until_ready
+from tests.integration.harness import Stage
+from tests.integration.process import Worker, wait_until_ready
 from tests.mail.imap_server import ImapServer, imap_server
 from tests.mail.mail_server import HAM, SPAM
 from tests.prometheus import Prometheus, prometheus

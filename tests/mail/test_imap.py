@@ -22,7 +22,8 @@ from tests.command_line import run_main
 from tests.conftest import free_port
 from tests.filter_answers import labelled
 from tests.integration.filters import ready_worker
-from tests.integration.harness import Stage, Worker, wait_for_metric, wait_until_ready
+from tests.integration.harness import Stage
+from tests.integration.process import Worker, wait_for_metric, wait_until_ready
 from tests.mail.imap_server import OLD, PASSWORD, ImapServer, imap_server
 from tests.mail.mail_server import HAM, SPAM, someone
 

@@ -13,7 +13,8 @@ import pytest
 
 from stream_app.model.registry import CHAMPION
 from tests.conftest import free_port
-from tests.integration.harness import mails, send, wait_for_metric, wait_until_ready
+from tests.integration.harness import mails, send
+from tests.integration.process import wait_for_metric, wait_until_ready
 from tests.mail.conftest import mail_stage
 from tests.mail.desk import Desk
 from tests.mail.mail_server import DOMAIN, HAM, MailServer, someone

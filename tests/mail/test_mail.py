@@ -18,7 +18,8 @@ import pytest
 from stream_app.kafka.embedded_broker import EmbeddedBroker
 from tests.conftest import Apache, apache_kafka, free_port
 from tests.integration.filters import Filter, ready_worker, running_filter
-from tests.integration.harness import PATIENCE, Stage, Worker
+from tests.integration.harness import Stage
+from tests.integration.process import PATIENCE, Worker
 from tests.mail.conftest import mail_stage
 from tests.mail.mail_server import HAM, SPAM, Delivered, MailServer, someone
 

@@ -311,3 +311,16 @@ def test_a_group_that_begins_at_the_end_says_what_it_leaves_out(
     [line] = caplog.messages
     assert "they expired" in line
     assert line.endswith("Partition: offset 1: 1")
+
+
+def test_records_that_were_deleted_unread_are_counted_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Until one is labelled behind them, each seek to the committed offset finds them again."""
+    metrics = Metrics()
+    report = Report({"mail": "inbox"}, metrics)
+    for parted in [Parted(P0, 100, 150, False, 50)] * 2 + [Parted(P0, 160, 170, False, 10)]:
+        report.parted(parted)
+    assert len(caplog.messages) == 2
+    name = "winnow_records_missed_total"
+    assert metrics.registry.get_sample_value(name, {"route": "inbox"}) == 60

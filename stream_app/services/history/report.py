@@ -28,6 +28,7 @@ class Report:
         self._routes = routes
         self._metrics = metrics
         self._told: set[tuple[TopicPartition, int]] = set()
+        self._deleted: set[Parted] = set()
         for name in routes.values():  # from 0 on, so that an alert sees the first
             for counter in (metrics.log_reverted, metrics.missed, metrics.offsets_moved):
                 counter.labels(name)
@@ -48,7 +49,8 @@ class Report:
                 parted.offset,
                 extra=EACH,
             )
-        if parted.missed:
+        if parted.missed and (parted.went_back or parted not in self._deleted):
+            self._deleted.add(parted)  # until records are labelled, each assignment finds it again
             self._metrics.missed.labels(route).inc(parted.missed)
             log.error(
                 "route %s: offsets %d to %d of topic %s, partition %d, were deleted before they "

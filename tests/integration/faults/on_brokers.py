@@ -8,7 +8,7 @@ import time
 from tests.integration.faults.brokers import Wire
 from tests.integration.faults.registry import BOTH, NO_DISK, fault
 from tests.integration.faults.scene import Scene, health, until
-from tests.integration.harness import Worker
+from tests.integration.process import Worker
 
 LINES_A_MINUTE = 120  # what a person can still read
 

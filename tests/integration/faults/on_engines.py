@@ -6,7 +6,7 @@ from stream_app.model.references import resolve
 from stream_app.model.tokenizer import Tokenizer
 from tests.integration.faults.registry import BOTH, TWICE, fault
 from tests.integration.faults.scene import Scene, health, order, until
-from tests.integration.harness import Worker
+from tests.integration.process import Worker
 
 
 def _ordered(scene: Scene, what: str) -> Worker:

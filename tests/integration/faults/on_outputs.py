@@ -6,7 +6,7 @@ import time
 
 from tests.integration.faults.registry import BOTH, NO_LIMITS, fault
 from tests.integration.faults.scene import Scene, configure, gauge, health, order, until
-from tests.integration.harness import Worker
+from tests.integration.process import Worker
 
 MAKES_TOPICS = {"tansu": "the embedded broker takes records for a topic that was deleted"}
 LIMITS = {"tansu": NO_LIMITS}

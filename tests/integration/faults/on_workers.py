@@ -17,7 +17,7 @@ import pytest
 from tests.integration.faults.brokers import mount
 from tests.integration.faults.registry import BOTH, ONCE, fault
 from tests.integration.faults.scene import Scene, gauge, order
-from tests.integration.harness import Worker
+from tests.integration.process import Worker
 
 DRAWS = ("kill", "term", "pause", "join", "engine", "broker")
 

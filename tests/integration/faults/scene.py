@@ -26,7 +26,8 @@ from tests.integration.faults.account import (
     Totals,
 )
 from tests.integration.faults.brokers import Broker
-from tests.integration.harness import Stage, Worker, get
+from tests.integration.harness import Stage
+from tests.integration.process import Worker, get
 
 FAST_GROUP = {"session_timeout_seconds": 6.0, "heartbeat_interval_seconds": 1.0}
 RUN_SECONDS = 6.0  # a run takes so long at least, shared by the workers

@@ -19,7 +19,8 @@ from tests.integration.faults.account import Totals
 from tests.integration.faults.brokers import Broker
 from tests.integration.faults.commits import group_offsets
 from tests.integration.faults.scene import FAST_GROUP, FINISH_SECONDS, RUN_SECONDS, until
-from tests.integration.harness import Stage, Worker
+from tests.integration.harness import Stage
+from tests.integration.process import Worker
 from tests.integration.sinks import numbered, send_labels, sink
 from tests.postgres import Postgres
 from tests.receiver import Receiver, secret_file

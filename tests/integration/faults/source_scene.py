@@ -16,7 +16,8 @@ from tests.integration.faults.account import Totals
 from tests.integration.faults.brokers import Broker
 from tests.integration.faults.inlets import Inlet
 from tests.integration.faults.scene import FINISH_SECONDS, RUN_SECONDS, until
-from tests.integration.harness import Stage, Worker
+from tests.integration.harness import Stage
+from tests.integration.process import Worker
 from tests.integration.reading import polled
 
 CHUNKS = 60

@@ -20,7 +20,8 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from tests.conftest import free_port
 from tests.integration.faults.scene import BROKEN, gauge, until
 from tests.integration.faults.table import Table
-from tests.integration.harness import Stage, Worker, get
+from tests.integration.harness import Stage
+from tests.integration.process import Worker, get
 
 EVERY_SECONDS = 10
 AHEAD = 20_000  # records the producer may be ahead: full speed, and no disk fills
