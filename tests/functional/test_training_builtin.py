@@ -78,6 +78,13 @@ def figures(name: str, examples: list[Example]) -> dict[str, Any]:
     return measure(score(artifact, examples, "reference"), artifact.card)
 
 
+def test_the_scores_of_short_mails_are_right() -> None:
+    """Of test mails cut to 16 tokens or fewer."""
+    short = resolve("builtin:spam").card.evaluation["short"]
+    assert len(short) == 2
+    assert max(found["calibration_error"] for found in short.values()) <= 0.03
+
+
 @pytest.mark.slow
 def test_spam_on_its_fifth_of_spamassassin(shared: Path) -> None:
     file, how = "spam/spamassassin.tar.gz", resolve("builtin:spam").card.preparation
