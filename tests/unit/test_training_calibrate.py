@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from stream_app.model.artifact import Artifact, ModelCard
+from training.data.corpus import Corpus
+from training.fitting import seal
 from training.judging.calibrate import (
     Outcomes,
     calibration_error,
@@ -12,6 +18,8 @@ from training.judging.calibrate import (
     temperature,
     temperature_and_evidence,
 )
+from training.judging.evaluate import Scored, rows_of
+from training.recipes import load_recipe
 
 
 def drawn(rows: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
@@ -91,3 +99,23 @@ def test_scores_that_are_right_have_the_error_of_chance(rows: int) -> None:
 def test_without_texts_or_doubt_there_is_no_chance() -> None:
     assert error_by_chance(np.zeros(0, np.float32)) == 0
     assert error_by_chance(np.ones(9, np.float32)) == 0
+
+
+@pytest.mark.parametrize("name", ["reviews", "spam"])
+def test_copies_cut_short_count_where_first_words_have_the_label(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, card = load_recipe(name), ModelCard(name="m", version="1", labels=("a", "b", "c"))
+    logits, truth = drawn(2_000, 1.0)
+    slices = {"source": [""] * 2_000}
+    read = np.repeat([5, 100], 1_000)
+    whole = Scored(logits, np.eye(3, dtype=bool)[truth], read, 0, 1, slices)
+    by_themselves = rows_of(whole, read == 5)
+    guessed = replace(whole, truth=np.roll(whole.truth, 1, axis=0), lengths=np.full(2_000, 5))
+    monkeypatch.setattr(seal, "cut_and_scored", lambda *_: guessed)
+    model = Artifact(Path(), card, "")
+    found = seal.recalibrated(model, whole, Corpus(), recipe)
+    of_cut, of_short = (seal.calibrated(card, whole, short) for short in (guessed, by_themselves))
+    assert of_cut != of_short
+    assert found == (of_cut if recipe.decide.first_words else of_short)
+    assert recipe.decide.first_words == (name == "spam")

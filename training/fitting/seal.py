@@ -17,7 +17,7 @@ from training.fitting.model_files import unsealed
 from training.judging.calibrate import Outcomes, as_choices, temperature_and_evidence
 from training.judging.card import write_cards
 from training.judging.decisions import decided
-from training.judging.evaluate import Scored, int8_agreement, rows_of, score
+from training.judging.evaluate import Scored, int8_agreement, rows_of, score, short_texts
 from training.judging.figures import measure, measure_short
 from training.judging.thresholds import with_thresholds
 from training.recipe import Recipe
@@ -38,7 +38,7 @@ def seal(out: Path, card: ModelCard, corpus: Corpus, recipe: Recipe) -> Artifact
     card = card.model_copy(update={"int8_agreement": agreement})
     write_familiarity(out, corpus)
     validation = score(unsealed(out, card), corpus.validation, ENGINE)
-    card = calibrated(card, validation, cut_and_scored(unsealed(out, card), corpus.validation))
+    card = recalibrated(unsealed(out, card), validation, corpus, recipe)
     model = unsealed(out, card)
     write_reference(model, corpus.validation, validation.logits)
     scored = {name: score(model, examples, ENGINE) for name, examples in tests.items()}
@@ -75,6 +75,16 @@ def without_exits(out: Path, card: ModelCard) -> ModelCard:
     (out / EXITS).unlink(missing_ok=True)
     training = {key: value for key, value in card.training.items() if key != "exits"}
     return card.model_copy(update={"exit_confidence": None, "training": training})
+
+
+def recalibrated(model: Artifact, validation: Scored, corpus: Corpus, recipe: Recipe) -> ModelCard:
+    """The model's card, calibrated on the validation texts and on short ones: copies cut short, or
+    where the recipe says that first words do not have a text's label, those that are short."""
+    if recipe.decide.first_words:
+        short = cut_and_scored(model, corpus.validation)
+    else:
+        short = short_texts(validation)
+    return calibrated(model.card, validation, short)
 
 
 def calibrated(card: ModelCard, whole: Scored, short: Scored) -> ModelCard:

@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from stream_app.core.errors import ConfigError
 from stream_app.engine.pooled import PooledAlbert
 from stream_app.model.artifact import Artifact, ModelCard
-from stream_app.model.decision import Lengths, divisors, lengths
+from stream_app.model.decision import Lengths, albert_shares, divisors, lengths
 from stream_app.model.exits import Exits
 from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
@@ -42,12 +42,13 @@ _MOST_TEXTS = 5_000  # to learn from
 @dataclass(frozen=True, slots=True)
 class Seen:
     """Texts as the model sees them: `cls` [layers - 1, texts, hidden] behind each layer but the
-    last, the model's own `logits` and the n-gram head's `prior` [texts, labels], and the `truth`
-    and `lengths` in tokens [texts]."""
+    last, the model's own `logits` and the n-gram head's `prior` [texts, labels], the `share` at
+    which logits count beside it [texts, 1], and the `truth` and `lengths` in tokens [texts]."""
 
     cls: Array
     logits: Array
     prior: Array
+    share: Array
     truth: NDArray[np.int64]
     lengths: Lengths
 
@@ -117,12 +118,14 @@ def see(artifact: Artifact, examples: Sequence[Example]) -> Seen:
     ids, head = Tokenizer(artifact).encode(texts), load_head(artifact)
     truth = true_labels(examples, artifact.card)
     cls = np.zeros((model.config.num_hidden_layers - 1, len(ids), model.config.hidden_size))
+    read = lengths(ids)
     seen = Seen(
         cls.astype(np.float32),
         np.zeros(truth.shape, np.float32),
         head.logits(texts) if head else np.zeros(truth.shape, np.float32),
+        albert_shares(artifact.card.span, read)[:, None],
         truth.argmax(axis=1),
-        lengths(ids),
+        read,
     )
     order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
     for at in range(0, len(order), _BATCH):
@@ -167,7 +170,7 @@ def _confidence(weight: Array, bias: Array, seen: Seen, divisor: NDArray[np.floa
     """
 
     def right(logits: Array) -> NDArray[np.bool_]:
-        return np.asarray((logits + seen.prior).argmax(axis=1) == seen.truth)
+        return np.asarray((seen.share * logits + seen.prior).argmax(axis=1) == seen.truth)
 
     for confidence in _CONFIDENCES:
         layers, logits = leave(weight, bias, seen, divisor, confidence)
