@@ -174,7 +174,7 @@ def _confidence(weight: Array, bias: Array, seen: Seen, divisor: NDArray[np.floa
 
     for confidence in _CONFIDENCES:
         layers, logits = leave(weight, bias, seen, divisor, confidence)
-        if (right(seen.logits) & ~right(logits)).mean() <= LOSS:
+        if (right(seen.logits) & ~right(logits)).sum() <= round(LOSS * len(seen.truth)):
             _log.info("confidence %.3f: %.2f layers a text", confidence, layers.mean())
             return confidence
     return _CONFIDENCES[-1]
