@@ -166,6 +166,11 @@ class Ngrams(BaseModel):
         description="a text counts as a label's the more, the more of its pairs of words that "
         "label's texts have, see `stream_app.model.kinship`",
     )
+    lean: bool = Field(
+        False,
+        description="a text of few words leans to the labels that such texts mostly have, see "
+        "`training.fitting.lean`",
+    )
 
 
 class Decide(BaseModel):

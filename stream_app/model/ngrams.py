@@ -8,7 +8,8 @@ Bigrams", 2012.
 
 The file `ngrams.safetensors` holds `weights` int8 [buckets, labels], `scale` and `bias` float32
 [labels]; its metadata says which n-grams, and the power. A head with kinship has uint8 `kin.0` to
-`kin.N` too, the gaps between the pairs that each label knows, and its strength in the metadata.
+`kin.N` too, the gaps between the pairs that each label knows, and its strength in the metadata; one
+that leans has `lean` float32 [labels].
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ NGRAMS_BYTES = 1024 * MIB
 LONGEST_RUN, MOST_BITS = 16, 24
 
 _WORD = re.compile(r"\w+|[^\w\s]")
+_FEW_WORDS = 16  # of which a head leans half as much as of none
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class NgramHead:
     """A loaded head. `weights` int8 [buckets, labels]; `scale`, `bias` float32 [labels].
 
     With `power` 0.5 a text's features are of unit length; the lower, the more a long text counts.
+    `lean` [labels] is what having no words says, and the more of them a text has the less of it
+    counts: the bias is right for whole texts alone.
     """
 
     features: Features
@@ -73,6 +77,7 @@ class NgramHead:
     bias: Logits
     power: float = 0.5
     kin: Kinship | None = None
+    lean: Logits | None = None
 
     def logits(self, texts: Sequence[str]) -> Logits:
         """float32 [texts, labels], to be added to the engine's; the same for a text every time."""
@@ -85,6 +90,8 @@ class NgramHead:
                 out[row] += self.scale * (total / found.size**self.power).astype(np.float32)
             if self.kin:
                 out[row] += self.kin.logits(pairs(hashes))
+            if self.lean is not None:
+                out[row] += self.lean * fewness(len(hashes))
         return out
 
     def save(self, folder: Path) -> None:
@@ -99,6 +106,8 @@ class NgramHead:
         if self.kin:
             described["kinship"] = str(self.kin.strength)
             tensors |= {_kin(label): to_gaps(known) for label, known in enumerate(self.kin.known)}
+        if self.lean is not None:
+            tensors["lean"] = self.lean
         (folder / NGRAMS).write_bytes(_in_order(save(tensors, metadata=described)))
 
 
@@ -111,7 +120,8 @@ def load_head(artifact: Artifact) -> NgramHead | None:
     try:
         with safe_open(file, "numpy") as opened:
             said = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in ("weights", "scale", "bias")}
+            names = ["weights", "scale", "bias", *({"lean"} & {*opened.keys()})]
+            tensors = {name: opened.get_tensor(name) for name in names}
             gaps = [opened.get_tensor(_kin(label)) for label in range(labels) if "kinship" in said]
         features = Features(int(said["words"]), _numbers(said["characters"]), int(said["bits"]))
         power = float(said["power"])
@@ -119,12 +129,18 @@ def load_head(artifact: Artifact) -> NgramHead | None:
         kin = _kinship(gaps, float(said["kinship"])) if gaps else None
     except (SafetensorError, KeyError, IndexError, ValueError) as error:
         raise ModelError(f"{file} is not an n-gram head: {type(error).__name__}") from None
-    shapes = [tensors[name].shape for name in ("weights", "scale", "bias")]
-    if shapes != [(1 << features.bits, labels), (labels,), (labels,)]:
+    shapes = [tensors[name].shape for name in names]
+    if shapes != [(1 << features.bits, labels), *[(labels,)] * (len(names) - 1)]:
         raise ModelError(f"{file} does not fit the {labels} labels of {artifact.card.name}")
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise ModelError(f"{file} has values that are not finite: fit the head again")
-    return NgramHead(features, tensors["weights"], tensors["scale"], tensors["bias"], power, kin)
+    weights, scale, bias, *_ = tensors.values()
+    return NgramHead(features, weights, scale, bias, power, kin, tensors.get("lean"))
+
+
+def fewness(words: int) -> float:
+    """1 of no words, a half of sixteen, next to nothing of a whole text's."""
+    return _FEW_WORDS / (_FEW_WORDS + words)
 
 
 def word_hashes(text: str) -> Hashes:

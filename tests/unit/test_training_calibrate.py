@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stream_app.model.artifact import Artifact, ModelCard
-from training.data.corpus import Corpus
+from stream_app.model.artifact import load_artifact
+from tests.tiny_model import save_tiny_albert
+from training.data.augment import cuts
+from training.data.corpus import Corpus, Example
 from training.fitting import seal
 from training.judging.calibrate import (
     Outcomes,
@@ -18,7 +19,7 @@ from training.judging.calibrate import (
     temperature,
     temperature_and_evidence,
 )
-from training.judging.evaluate import Scored, rows_of
+from training.recipe import Decide
 from training.recipes import load_recipe
 
 
@@ -101,21 +102,17 @@ def test_without_texts_or_doubt_there_is_no_chance() -> None:
     assert error_by_chance(np.ones(9, np.float32)) == 0
 
 
-@pytest.mark.parametrize("name", ["reviews", "spam"])
+@pytest.mark.parametrize("first_words", [True, False])
 def test_copies_cut_short_count_where_first_words_have_the_label(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    first_words: bool, tmp_path: Path
 ) -> None:
-    recipe, card = load_recipe(name), ModelCard(name="m", version="1", labels=("a", "b", "c"))
-    logits, truth = drawn(2_000, 1.0)
-    slices = {"source": [""] * 2_000}
-    read = np.repeat([5, 100], 1_000)
-    whole = Scored(logits, np.eye(3, dtype=bool)[truth], read, 0, 1, slices)
-    by_themselves = rows_of(whole, read == 5)
-    guessed = replace(whole, truth=np.roll(whole.truth, 1, axis=0), lengths=np.full(2_000, 5))
-    monkeypatch.setattr(seal, "cut_and_scored", lambda *_: guessed)
-    model = Artifact(Path(), card, "")
-    found = seal.recalibrated(model, whole, Corpus(), recipe)
-    of_cut, of_short = (seal.calibrated(card, whole, short) for short in (guessed, by_themselves))
-    assert of_cut != of_short
-    assert found == (of_cut if recipe.decide.first_words else of_short)
-    assert recipe.decide.first_words == (name == "spam")
+    recipe = load_recipe("reviews").model_copy(update={"decide": Decide(first_words=first_words)})
+    model = load_artifact(save_tiny_albert(tmp_path))
+    texts = ["a good model", "any text that a working model can score is a good text " * 3]
+    examples = [Example(text, ("spam",), source="a") for text in texts]
+    whole, short = seal.held_out(model, Corpus(validation=examples), recipe)
+    assert len(whole.truth) == 2
+    if first_words:
+        assert len(short.truth) == len(cuts(examples))
+    else:
+        assert short.lengths.tolist() == [3]

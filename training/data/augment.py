@@ -32,6 +32,7 @@ _LOOK_ALIKES = {
 }
 _BETWEEN = ".-_*'"
 _MOST_WORDS = 32  # of a text cut short
+_CUTS = 4  # of a text that is judged: of one each, a calibration error of 0.03 could be chance
 _TITLES = 0.25  # of those are the first line
 
 
@@ -52,6 +53,11 @@ def shortened(examples: Sequence[Example], share: float, seed: int) -> list[Exam
     count = round(share * len(examples))
     chosen = ((ex, _start(ex.text, chance)) for ex in chance.sample(list(examples), count))
     return [replace(example, text=text) for example, text in chosen if text != example.text]
+
+
+def cuts(examples: Sequence[Example]) -> list[Example]:
+    """Copies of the examples cut short, each at several places."""
+    return [cut for seed in range(1, 1 + _CUTS) for cut in shortened(examples, 1, seed)]
 
 
 def obfuscated(text: str, share: float, chance: random.Random) -> str:

@@ -124,6 +124,9 @@ def add_decisions(model: Artifact, recipe: Recipe, data: Path) -> Artifact:
         "preparation": recipe.preparation,  # its texts are measured as it will read them
         "data": corpus.lineage,
     }
+    if head := model.card.training.get("ngrams"):
+        leans = bool(recipe.ngrams and recipe.ngrams.lean)
+        known["training"] = {**model.card.training, "ngrams": {**head, "lean": leans}}
     return seal(model.path, model.card.model_copy(update=known), corpus, recipe)
 
 

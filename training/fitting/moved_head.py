@@ -55,7 +55,8 @@ def moved(head: NgramHead, taught: Taught, strength: float) -> NgramHead:
     change = matters[:, None] * _change(features.tocsr(), taught, strength)
     weights = head.weights.astype(np.float64) * head.scale
     weights[moves] += change
-    return replace(rounded(head.features, weights, head.bias), power=head.power, kin=head.kin)
+    new = rounded(head.features, weights, head.bias)
+    return replace(new, power=head.power, kin=head.kin, lean=head.lean)
 
 
 def _change(features: csr_matrix, taught: Taught, strength: float) -> NDArray[np.float64]:

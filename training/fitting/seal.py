@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 
 from stream_app.model.artifact import EXITS, Artifact, ModelCard
-from training.data.augment import shortened
+from training.data.augment import cuts
 from training.data.corpus import Corpus, Example
 from training.fitting.drift_reference import write_reference
 from training.fitting.familiarity import write_familiarity
+from training.fitting.lean import lean_again
 from training.fitting.model_files import unsealed
 from training.judging.calibrate import Outcomes, as_choices, temperature_and_evidence
 from training.judging.card import write_cards
 from training.judging.decisions import decided
-from training.judging.evaluate import Scored, int8_agreement, rows_of, score, short_texts
+from training.judging.evaluate import SHORT, Scored, int8_agreement, rows_of, score
 from training.judging.figures import measure, measure_short
 from training.judging.thresholds import with_thresholds
 from training.recipe import Recipe
 
 ENGINE = "auto"  # what `winnow worker` serves with
-_COPIES = 4  # of a text cut short: of one each, an error of 0.03 could be chance
 
 
 def seal(out: Path, card: ModelCard, corpus: Corpus, recipe: Recipe) -> Artifact:
@@ -37,8 +37,8 @@ def seal(out: Path, card: ModelCard, corpus: Corpus, recipe: Recipe) -> Artifact
     agreement = int8_agreement(unsealed(out, card), tests.values())
     card = card.model_copy(update={"int8_agreement": agreement})
     write_familiarity(out, corpus)
-    validation = score(unsealed(out, card), corpus.validation, ENGINE)
-    card = recalibrated(unsealed(out, card), validation, corpus, recipe)
+    validation, short = held_out(unsealed(out, card), corpus, recipe)
+    card = calibrated(card, validation, short)
     model = unsealed(out, card)
     write_reference(model, corpus.validation, validation.logits)
     scored = {name: score(model, examples, ENGINE) for name, examples in tests.items()}
@@ -66,8 +66,7 @@ def figures(
 
 def cut_and_scored(model: Artifact, examples: Sequence[Example]) -> Scored:
     """Copies of the examples cut short at several places, scored."""
-    cuts = [cut for seed in range(1, 1 + _COPIES) for cut in shortened(examples, 1, seed)]
-    return score(model, cuts, ENGINE)
+    return score(model, cuts(examples), ENGINE)
 
 
 def without_exits(out: Path, card: ModelCard) -> ModelCard:
@@ -77,14 +76,21 @@ def without_exits(out: Path, card: ModelCard) -> ModelCard:
     return card.model_copy(update={"exit_confidence": None, "training": training})
 
 
-def recalibrated(model: Artifact, validation: Scored, corpus: Corpus, recipe: Recipe) -> ModelCard:
-    """The model's card, calibrated on the validation texts and on short ones: copies cut short, or
-    where the recipe says that first words do not have a text's label, those that are short."""
+def held_out(model: Artifact, corpus: Corpus, recipe: Recipe) -> tuple[Scored, Scored]:
+    """The validation texts and short ones, scored: copies cut short, or where the recipe says that
+    first words do not have a text's label, those that are short. Where the recipe asks for it, the
+    head's lean is fitted to both."""
+    whole = corpus.validation
+    validation = score(model, whole, ENGINE)
     if recipe.decide.first_words:
-        short = cut_and_scored(model, corpus.validation)
+        short = cuts(whole)
     else:
-        short = short_texts(validation)
-    return calibrated(model.card, validation, short)
+        few = (validation.lengths <= SHORT).tolist()
+        short = [example for example, is_short in zip(whole, few, strict=True) if is_short]
+    found = [validation, score(model, short, ENGINE)]
+    if recipe.ngrams and recipe.ngrams.lean and whole:
+        found = lean_again(model, (whole, short), found)
+    return found[0], found[1]
 
 
 def calibrated(card: ModelCard, whole: Scored, short: Scored) -> ModelCard:

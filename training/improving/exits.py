@@ -19,7 +19,13 @@ from sklearn.linear_model import LogisticRegression
 from stream_app.core.errors import ConfigError
 from stream_app.engine.pooled import PooledAlbert
 from stream_app.model.artifact import Artifact, ModelCard
-from stream_app.model.decision import Lengths, albert_shares, divisors, lengths
+from stream_app.model.decision import (
+    Lengths,
+    albert_shares,
+    divisors,
+    lengths,
+    probabilities,
+)
 from stream_app.model.exits import Exits
 from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
@@ -88,7 +94,7 @@ def fitted(train: Seen, validation: Seen, card: ModelCard) -> Exits:
         right = ((held_out @ weight.T + bias).argmax(axis=1) == validation.truth).mean()
         _log.info("exit %d: %.4f of the validation texts", layer + 1, right)
     weight, bias = (np.stack(part).astype(np.float32) for part in (weights, biases))
-    return Exits(weight, bias, _confidence(weight, bias, validation, divisor))
+    return Exits(weight, bias, _confidence(weight, bias, validation, card))
 
 
 def leave(
@@ -163,18 +169,30 @@ def _regression(cls: Array, truth: NDArray[np.int64], labels: int) -> tuple[Arra
     return weight, bias
 
 
-def _confidence(weight: Array, bias: Array, seen: Seen, divisor: NDArray[np.float64]) -> float:
-    """The least confidence that makes next to no validation text wrong that was right.
+def _confidence(weight: Array, bias: Array, seen: Seen, card: ModelCard) -> float:
+    """The least confidence that makes next to no validation text wrong that was right, and none
+    reach the bar of a label that it does not have.
 
     What it makes right does not count: on other texts that is luck, and the loss is not.
     """
+    divisor = divisors(card, seen.lengths)[:, None]
+    bars = np.array([card.decide_at.get(label, np.inf) for label in card.labels])
+
+    def summed(logits: Array) -> Array:
+        return np.asarray(seen.share * logits + seen.prior)
 
     def right(logits: Array) -> NDArray[np.bool_]:
-        return np.asarray((seen.share * logits + seen.prior).argmax(axis=1) == seen.truth)
+        return np.asarray(summed(logits).argmax(axis=1) == seen.truth)
+
+    def acted_on(logits: Array) -> NDArray[np.bool_]:
+        scores = probabilities(summed(logits), card, seen.lengths)
+        return np.asarray(scores.max(axis=1) >= bars[scores.argmax(axis=1)])
 
     for confidence in _CONFIDENCES:
         layers, logits = leave(weight, bias, seen, divisor, confidence)
-        if (right(seen.logits) & ~right(logits)).sum() <= round(LOSS * len(seen.truth)):
+        lost = right(seen.logits) & ~right(logits)
+        harm = ~right(logits) & acted_on(logits) & ~acted_on(seen.logits)
+        if lost.sum() <= round(LOSS * len(lost)) and not harm.any():
             _log.info("confidence %.3f: %.2f layers a text", confidence, layers.mean())
             return confidence
     return _CONFIDENCES[-1]

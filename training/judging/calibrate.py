@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.model.artifact import Problem
+
+Real = TypeVar("Real", np.float32, np.float64)
 
 _CANDIDATES = np.geomspace(0.1, 100, 601)  # each about 1 % above the one before
 
@@ -30,8 +33,8 @@ class Outcomes:
 
 
 def as_choices(
-    logits: NDArray[np.float32], truth: NDArray[np.bool_], problem: Problem
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    logits: NDArray[Real], truth: NDArray[np.bool_], problem: Problem
+) -> tuple[NDArray[Real], NDArray[np.int64]]:
     """`logits` and `truth` [texts, labels] as logits [rows, choices] of which one index [rows] is
     true: a row a text; or where the problem is multi-label a row for each label of each text, yes
     or no, since a sigmoid is a softmax over the logit and 0."""
@@ -102,7 +105,7 @@ def _best(kinds: Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]]) -> tup
     exact = [(logits.astype(np.float64), truth) for logits, truth in kinds]
 
     def loss(at: int) -> float:
-        return float(np.mean([_loss(each / _CANDIDATES[at], truth) for each, truth in exact]))
+        return float(np.mean([loss_of(each / _CANDIDATES[at], truth) for each, truth in exact]))
 
     low, high = 0, len(_CANDIDATES) - 1
     while low < high:
@@ -111,7 +114,8 @@ def _best(kinds: Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]]) -> tup
     return float(_CANDIDATES[low]), loss(low)
 
 
-def _loss(scaled: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+def loss_of(scaled: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    """The mean negative log-likelihood of `truth` [rows] under calibrated logits [rows, labels]."""
     top = scaled.max(axis=1)
     normalizer = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
     return float((normalizer - scaled[np.arange(len(truth)), truth]).mean())

@@ -22,7 +22,7 @@ from training.data.corpus import Example
 from training.judging import metrics
 
 _BATCH_TOKENS = 8_192
-_SHORT = 16  # tokens
+SHORT = 16  # tokens
 _COMPARED = 1_000  # texts of a test, at most: float32 takes twice as long, for each of them
 
 
@@ -120,7 +120,7 @@ def rows_of(scored: Scored, rows: NDArray[np.bool_]) -> Scored:
 
 def short_texts(scored: Scored) -> Scored:
     """Those of up to 16 tokens."""
-    return rows_of(scored, scored.lengths <= _SHORT)
+    return rows_of(scored, scored.lengths <= SHORT)
 
 
 def true_labels(examples: Sequence[Example], card: ModelCard) -> NDArray[np.bool_]:
