@@ -182,6 +182,11 @@ class Decide(BaseModel):
         default_factory=dict,
         description="label -> share of the texts of other labels that may be decided to have it",
     )
+    first_words: bool = Field(
+        True,
+        description="whether a text's first words have its label, as a mail's subject does: then "
+        "copies cut short say how sure a short text may be, else texts that are short anyway",
+    )
     unfamiliar: float = Field(
         0.01, ge=0, lt=1, description="share of the model's own kinds of text left undecided"
     )

@@ -76,12 +76,14 @@ class CompiledEngine:
 
     def logits(self, batch: Sequence[TokenIds], prior: Prior = None) -> Logits:
         """float32 `[len(batch), labels]`; see `Engine.logits`."""
-        logits = plus(self._compute(self._weights, batch), prior)
+        logits = plus(self._compute(self._weights, batch), prior, batch, self._card.span)
         if self._exact is not None:
             close = np.flatnonzero(too_close(logits, self._card, lengths(batch)))
             if close.size:
-                exact = self._compute(self._exact, [batch[row] for row in close.tolist()])
-                logits[close] = plus(exact, None if prior is None else prior[close])
+                again = [batch[row] for row in close.tolist()]
+                known = None if prior is None else prior[close]
+                exact = self._compute(self._exact, again)
+                logits[close] = plus(exact, known, again, self._card.span)
         return logits
 
     def computed_tokens(self, batch: Sequence[TokenIds]) -> int:

@@ -162,6 +162,7 @@ class PackedCpuEngine:
         self.at_once = 1
         self.batch_records = BATCH_RECORDS
         self._max_tokens = artifact.card.max_tokens
+        self._span = artifact.card.span
         self._dtype = dtype
         self._load(read_shape(artifact), read_weights(artifact).convert(as_tensor))
 
@@ -205,7 +206,7 @@ class PackedCpuEngine:
             with torch.inference_mode():
                 for indexes in micro_batches([len(ids) for ids in batch]):
                     out[indexes] = self._forward([batch[index] for index in indexes])
-            return plus(np.asarray(out.numpy(), dtype=np.float32), prior)
+            return plus(np.asarray(out.numpy(), dtype=np.float32), prior, batch, self._span)
         except (RuntimeError, IndexError, ValueError) as error:
             failed = failure(error, len(batch))
         raise failed

@@ -52,6 +52,7 @@ class PackedCudaEngine:
 
     def __init__(self, artifact: Artifact, gpu: Gpu, dtype: torch.dtype) -> None:
         self.labels = artifact.card.labels
+        self._span = artifact.card.span
         self.at_once = 2  # one batch is computed, one launched
         self.batch_records = RUN_TOKENS // TOKENS_A_TEXT  # so that tokens close a batch first
         self._gpu, self._launching = gpu, Lock()
@@ -103,7 +104,7 @@ class PackedCudaEngine:
         packed = pack(batch, self._vocabulary, self._places)
         try:
             with self._gpu.on(self._stream):
-                return plus(self._logits(packed), prior)
+                return plus(self._logits(packed), prior, batch, self._span)
         except RuntimeError as error:
             failed = failure(error, len(batch))
         raise failed

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.core.errors import EngineError
+from stream_app.model.decision import albert_shares, lengths
 
 TokenIds = Sequence[int]
 Prior = NDArray[np.float32] | None
@@ -42,9 +43,10 @@ class Engine(Protocol):
 
         They may be NaN or infinite, from an overflow or a broken device: `scores` refuses those.
 
-        `prior`, of the same shape, is what the model's n-gram head says of the texts: it is added,
-        and an engine that rounds looks at the sum. An empty batch gives `[0, labels]`. Raises
-        OutOfMemory when the device has none left, EngineError for any other failure.
+        `prior`, of the same shape, is what the model's n-gram head says of the texts. It is added
+        to ALBERT's, which count by the card's `span`, and an engine that rounds looks at the sum.
+        An empty batch gives `[0, labels]`. Raises OutOfMemory when the device has none left,
+        EngineError for any other failure.
         """
         ...
 
@@ -73,6 +75,10 @@ def scores(engine: Engine, batch: Sequence[TokenIds], prior: Prior = None) -> ND
     return logits
 
 
-def plus(logits: NDArray[np.float32], prior: Prior) -> NDArray[np.float32]:
-    """Both `[texts, labels]`; the logits alone without a prior."""
-    return logits if prior is None else logits + prior
+def plus(
+    albert: NDArray[np.float32], prior: Prior, batch: Sequence[TokenIds], span: float = 0.0
+) -> NDArray[np.float32]:
+    """ALBERT's logits of a batch, by its card's `span`, and the prior: both `[texts, labels]`."""
+    if span:
+        albert = albert * albert_shares(span, lengths(batch))[:, None]
+    return albert if prior is None else albert + prior

@@ -34,6 +34,7 @@ class ReferenceEngine:
         self.batch_records = BATCH_RECORDS
         self._device = _device(device)
         self._max_tokens = artifact.card.max_tokens
+        self._span = artifact.card.span
         self._model = _load_model(artifact)
         torch.nn.Module.eval(self._model)
         torch.nn.Module.to(self._model, self._device)
@@ -56,7 +57,8 @@ class ReferenceEngine:
         try:
             ids, mask = self._padded(batch)  # [batch, longest] each
             out = self._model(input_ids=ids, attention_mask=mask).logits  # [batch, labels]
-            return plus(np.asarray(out.float().cpu().numpy(), dtype=np.float32), prior)
+            albert = np.asarray(out.float().cpu().numpy(), dtype=np.float32)
+            return plus(albert, prior, batch, self._span)
         except (RuntimeError, IndexError, ValueError) as error:
             failed = failure(error, len(batch))
         raise failed

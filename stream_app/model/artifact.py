@@ -85,6 +85,8 @@ class ModelCard(BaseModel):
     truncation: Truncation = "head"  # what is kept of a longer text
     temperature: float = Field(1.0, ge=1e-3, le=1e3)
     evidence: float = Field(0.0, ge=0, le=1e6)  # tokens at which a text's logits count half
+    # tokens at which ALBERT's logits count half beside the n-gram head's; 0: all of them count
+    span: float = Field(0.0, ge=0, le=1e6)
     thresholds: dict[str, Threshold] = Field(default_factory=dict)  # multi-label; 0.5 where absent
     # label -> the score from which `decision` is that label; 0 where absent
     decide_at: dict[str, Score] = Field(default_factory=dict)

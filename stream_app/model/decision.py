@@ -53,6 +53,16 @@ def divisors(card: ModelCard, lengths: Lengths) -> NDArray[np.float64]:
     return np.asarray(card.temperature * (1 + card.evidence / lengths))
 
 
+def albert_shares(span: float, lengths: Lengths) -> NDArray[np.float32]:
+    """[texts]: how much ALBERT's logits count in texts of so many tokens, span / (span + n).
+
+    It reads a few hundred tokens at most, and a long text's verdict is in all of its words, which
+    are the n-gram head's. A card without a `span` lets ALBERT count the same everywhere.
+    """
+    shares = span / (span + lengths) if span else np.ones(len(lengths))
+    return np.asarray(shares, dtype=np.float32)
+
+
 def probabilities(
     logits: NDArray[np.float32], card: ModelCard, lengths: Lengths
 ) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from stream_app.core.messages import Prediction
 from stream_app.model.artifact import ModelCard
 from stream_app.model.decision import (
     WITHOUT_TEXT,
+    albert_shares,
     decide,
     for_route,
     lengths,
@@ -117,6 +118,12 @@ def test_evidence_tells_how_sure_a_text_of_few_tokens_may_be():
     assert ham + spam == pytest.approx(np.ones(3))
 
 
+def test_the_span_tells_how_much_albert_counts_in_a_long_text():
+    read = np.array([1, 60, 10**9])
+    assert albert_shares(60.0, read) == pytest.approx([60 / 61, 0.5, 0], abs=1e-6)
+    assert albert_shares(0.0, read).tolist() == [1, 1, 1], "a card of before has none"
+
+
 def test_a_texts_length_is_what_it_gives_to_read():
     assert lengths([[2, 7, 8, 9, 3], [2, 7, 3], [2, 3], []]).tolist() == [3, 1, 1, 1]
     assert lengths([]).tolist() == []
@@ -136,6 +143,7 @@ def test_without_text_there_is_no_label_of_the_models():
         ("thresholds", {"eggs": 0.5}, "thresholds name 1 labels .* as 'eggs'"),
         ("familiar_at", -0.1, "greater than or equal to 0"),
         ("evidence", -1, "greater than or equal to 0"),
+        ("span", -1, "greater than or equal to 0"),
     ],
 )
 def test_a_card_that_cannot_be_is_refused(field: str, value: Any, says: str):
@@ -145,4 +153,4 @@ def test_a_card_that_cannot_be_is_refused(field: str, value: Any, says: str):
 
 def test_a_card_of_before_says_nothing_of_decisions():
     card = ModelCard.model_validate_json('{"name": "m", "version": "1", "labels": ["a", "b"]}')
-    assert (card.evidence, card.decide_at, card.familiar_at) == (0.0, {}, None)
+    assert (card.evidence, card.span, card.decide_at, card.familiar_at) == (0.0, 0.0, {}, None)

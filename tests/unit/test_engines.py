@@ -29,6 +29,7 @@ from stream_app.engine.packing import Packed
 from stream_app.engine.protocol import Engine
 from stream_app.engine.reference import ReferenceEngine
 from stream_app.model.artifact import Artifact, ModelCard, load_artifact
+from stream_app.model.decision import albert_shares, lengths
 from stream_app.model.references import BUILTIN, resolve
 from stream_app.model.tokenizer import Tokenizer
 from tests.kernels import needs_kernels
@@ -99,6 +100,22 @@ def texts(lengths: list[int]) -> list[list[int]]:
 
 def tolerance(backend: str, *, trained: bool) -> float:
     return TOLERANCE[backend.split()[-1]][trained]
+
+
+@every_backend
+def test_the_longer_a_text_the_less_albert_counts(tmp_path: Path, backend: str):
+    artifact, batch = random_model(tmp_path), texts(MIXED)
+    prior = np.random.default_rng(3).normal(size=(len(batch), 2)).astype(np.float32)
+    card = artifact.card.model_copy(update={"span": 20.0})
+    spanning = BACKENDS[backend](dataclasses.replace(artifact, card=card))
+    alone = ReferenceEngine(artifact, "cpu").logits(batch)
+    heard = alone * albert_shares(20.0, lengths(batch))[:, None]
+    assert np.abs(alone - heard).max() > 0.1, "it shows"
+    for said, expected in (
+        (spanning.logits(batch), heard),
+        (spanning.logits(batch, prior), heard + prior),
+    ):
+        assert np.abs(said - expected).max() <= tolerance(backend, trained=False)
 
 
 @every_backend

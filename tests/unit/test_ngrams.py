@@ -18,14 +18,15 @@ from stream_app.core.messages import Message
 from stream_app.engine import load_engine
 from stream_app.engine.native_library import find_kernels
 from stream_app.model.artifact import NGRAMS, Artifact, load_artifact, write_card
+from stream_app.model.decision import albert_shares
 from stream_app.model.encoder import Encoder
 from stream_app.model.ngrams import Features, NgramHead, load_head
 from stream_app.model.tokenizer import Tokenizer
 from tests.kernels import COMPILED
 from tests.tiny_model import save_tiny_albert
 from training.data.corpus import Corpus, Example
-from training.fitting.ngrams import add_head, balanced, fit_head, matrix
-from training.judging.evaluate import score
+from training.fitting.ngrams import add_head, balanced, fit_head, matrix, spanned
+from training.judging.evaluate import Scored, score
 from training.recipe import Ngrams
 
 TEXTS = [
@@ -199,6 +200,23 @@ def test_every_engine_adds_it(artifact: Artifact, head: NgramHead, engine: str):
     loaded = load_engine(engine, artifact, "cpu")
     ids, prior = Tokenizer(artifact).encode(TEXTS), head.logits(TEXTS)
     np.testing.assert_allclose(loaded.logits(ids, prior), loaded.logits(ids) + prior, atol=1e-6)
+
+
+def test_length_tells_which_of_the_two_is_heard(head: NgramHead):
+    """ALBERT is right of short texts and guesses at long ones, which the head knows."""
+    chance = np.random.default_rng(5)
+    short, long = ["the " + "a " * 9] * 200, TEXTS * 40
+    truth = np.concatenate([chance.integers(0, 2, 200), np.tile(TRUTH, 40)])
+    right = one_hot(truth, 2)
+    logits = chance.normal(size=(400, 2)).astype(np.float32) * 3
+    logits[:200] = np.where(right[:200], 3, 0) + chance.normal(size=(200, 2))
+    read = np.repeat([10, 200], 200)
+    span, served = spanned(head, [*short, *long], Scored(logits, right, read, 0, 1), "single_label")
+    assert span
+    heard = albert_shares(span, read)[:, None] * logits + served.logits([*short, *long])
+    assert (heard.argmax(axis=1) == truth).mean() > (logits.argmax(axis=1) == truth).mean() + 0.1
+    everywhere = Scored(logits[:200], right[:200], read[:200], 0, 1)
+    assert spanned(head, short, everywhere, "single_label")[0] == 0
 
 
 def test_int8_looks_at_the_sum(artifact: Artifact):

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from stream_app.model.artifact import load_artifact
+from tests.tiny_model import save_tiny_albert
+from training.data.augment import cuts
+from training.data.corpus import Corpus, Example
+from training.fitting import seal
 from training.judging.calibrate import (
     Outcomes,
     calibration_error,
@@ -12,6 +19,8 @@ from training.judging.calibrate import (
     temperature,
     temperature_and_evidence,
 )
+from training.recipe import Decide
+from training.recipes import load_recipe
 
 
 def drawn(rows: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
@@ -91,3 +100,19 @@ def test_scores_that_are_right_have_the_error_of_chance(rows: int) -> None:
 def test_without_texts_or_doubt_there_is_no_chance() -> None:
     assert error_by_chance(np.zeros(0, np.float32)) == 0
     assert error_by_chance(np.ones(9, np.float32)) == 0
+
+
+@pytest.mark.parametrize("first_words", [True, False])
+def test_copies_cut_short_count_where_first_words_have_the_label(
+    first_words: bool, tmp_path: Path
+) -> None:
+    recipe = load_recipe("reviews").model_copy(update={"decide": Decide(first_words=first_words)})
+    model = load_artifact(save_tiny_albert(tmp_path))
+    texts = ["a good model", "any text that a working model can score is a good text " * 3]
+    examples = [Example(text, ("spam",), source="a") for text in texts]
+    whole, short = seal.held_out(model, Corpus(validation=examples), recipe)
+    assert len(whole.truth) == 2
+    if first_words:
+        assert len(short.truth) == len(cuts(examples))
+    else:
+        assert short.lengths.tolist() == [3]

@@ -59,13 +59,14 @@ def test_it_says_when_a_label_is_decided_and_what_that_was_counted_on(tmp_path: 
         version="1",
         labels=("ham", "spam"),
         evidence=2,
+        span=80,
         decide_at={"spam": 0.987},
         familiar_at=0.01,
         evaluation={"decisions": {"spam": spam}},
     )
     write_readme(tmp_path, card)
     said = (tmp_path / "README.md").read_text()
-    assert "count by n / (n + 2)" in said
+    assert "count by n / (n + 2). Beside the n-gram head ALBERT's count by 80 / (n + 80)." in said
     assert "familiarity is below 0.01" in said
     assert "`spam` is decided from a score of 0.987, chosen so that at most 0.1%" in said
     assert (

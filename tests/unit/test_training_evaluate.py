@@ -65,12 +65,23 @@ def test_short_texts_have_figures_of_their_own() -> None:
     assert found["calibration_error_without_evidence"] == pytest.approx(0.3808, abs=1e-4)
     long = dataclasses.replace(judged, lengths=np.full(3, 17))
     assert measure_short(long, TWO) == {}
+    assert "short" not in measure(mixed, TWO), "too few to say anything"
+    many = scored([[2, 0]] * 20, [0] * 20)
+    many = dataclasses.replace(many, lengths=np.full(20, 16))
+    assert measure(many, TWO)["short"] == measure_short(many, TWO)
 
 
 def test_a_label_that_is_never_true_counts_as_wrong_and_can_be_left_out() -> None:
-    found = measure(scored([[2, 3, 0], [0, 0, 2], [0, 1, 2]], [0, 2, 2]), THREE)
+    judged = scored([[2, 3, 0], [0, 0, 2], [0, 1, 2]], [0, 2, 2])
+    found = measure(judged, THREE)
     assert found["accuracy"] == pytest.approx(2 / 3, abs=1e-4)
     assert found["accuracy_among_present"] == 1.0
+    said = 1 / (1 + np.exp(-2))  # of the label that is left, each time
+    assert found["calibration_error_among_present"] == pytest.approx(1 - said, abs=1e-4)
+    short = dataclasses.replace(judged, lengths=np.full(3, 5))
+    assert measure_short(short, THREE)["calibration_error_among_present"] == pytest.approx(
+        1 - said, abs=1e-4
+    )
 
 
 def test_a_figure_is_a_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -134,8 +134,10 @@ def with_head(out: Path, card: ModelCard, corpus: Corpus, recipe: Recipe) -> Mod
     """The card, with what is to be known of the n-gram head that now lies in `out`."""
     if recipe.ngrams is None:
         return card
-    figures = add_head(unsealed(out, card), corpus, recipe.ngrams, ENGINE)
-    return card.model_copy(update={"training": {**card.training, "ngrams": figures}})
+    alone = card.model_copy(update={"span": 0.0})
+    span, figures = add_head(unsealed(out, alone), corpus, recipe.ngrams, ENGINE)
+    training = {**card.training, "ngrams": figures}
+    return card.model_copy(update={"span": span, "training": training})
 
 
 def fit_model(job: FitJob, encoder: Artifact, corpus: Corpus) -> AlbertForSequenceClassification:

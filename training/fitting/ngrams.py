@@ -4,7 +4,8 @@ The head is a logistic regression over hashed n-grams. Those count more that are
 document frequency) and, where the recipe says so, that one label has more often than the others
 (the naive Bayes ratio of Wang and Manning, "Baselines and Bigrams", 2012, section 2.3). It learns
 from its own sources, which may be far more text than ALBERT has time for; how much it counts beside
-ALBERT, and kinship beside both, is fitted on validation texts that none has learnt from.
+ALBERT, in long texts and short ones, and kinship beside both, is fitted on validation texts that
+none has learnt from.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from sklearn.linear_model import LogisticRegression
 
 from stream_app.core.errors import ConfigError
 from stream_app.model.artifact import Artifact, Problem
+from stream_app.model.decision import albert_shares
 from stream_app.model.hashing import Buckets
 from stream_app.model.kinship import Kinship, known_pairs, pairs
 from stream_app.model.ngrams import Features, Logits, NgramHead, word_hashes
@@ -34,14 +36,19 @@ from training.recipe import Ngrams
 _log = logging.getLogger(__name__)
 _POWERS = (0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
 _SHARES = np.concatenate([[0.0], np.geomspace(0.05, 20, 79)])  # each about 8 % above the last
+_SPANS = (0.0, 30.0, 60.0, 120.0, 240.0)  # tokens; 0 is none
+_WORTH = 0.001  # of the loss, at least, is what a span takes off: less may be chance
 _STRENGTHS = np.concatenate([[0.0], np.geomspace(5, 640, 15)])  # of kinship: 41 % above the last
 _LEAST_TEXTS = 2  # a bucket that fewer texts have says nothing of others
 _ITERATIONS = 100
 _SEED = 1
 
 
-def add_head(artifact: Artifact, corpus: Corpus, how: Ngrams, engine: str) -> dict[str, Any]:
-    """Fit a head for a model that has none, and write it into its folder; figures for the card.
+def add_head(
+    artifact: Artifact, corpus: Corpus, how: Ngrams, engine: str
+) -> tuple[float, dict[str, Any]]:
+    """Fit a head for a model that has none, and write it into its folder; the span and figures for
+    the card.
 
     Among the figures are those of either part alone. The card has to be sealed again afterwards.
     Raises ConfigError without validation texts.
@@ -53,9 +60,10 @@ def add_head(artifact: Artifact, corpus: Corpus, how: Ngrams, engine: str) -> di
         raise ConfigError("an n-gram head needs validation texts: the recipe has none")
     truth = true_labels(learnt, card)
     head = fit_head([example.text for example in learnt], truth, how)
-    albert = score(artifact, corpus.validation, engine)
-    texts = [example.text for example in corpus.validation]
-    served = balanced(head, texts, albert.logits, albert.truth, card.problem)
+    held_out = corpus.validation + shortened(corpus.validation, how.short_copies, _SEED)
+    albert = score(artifact, held_out, engine)
+    texts = [example.text for example in held_out]
+    span, served = spanned(head, texts, albert, card.problem)
     parts: dict[str, Any] = {}
     for name, examples in corpus.test.items():
         albert = score(artifact, examples, engine)
@@ -64,7 +72,7 @@ def add_head(artifact: Artifact, corpus: Corpus, how: Ngrams, engine: str) -> di
         parts[name] = {by: _brief(measure(scored, card)) for by, scored in told}
     served.save(artifact.path)
     fitted = {"power": served.power, "strength_of_kinship": served.kin and served.kin.strength}
-    return {**how.model_dump(), **fitted, "texts": len(learnt), "alone": parts}
+    return span, {**how.model_dump(), **fitted, "texts": len(learnt), "alone": parts}
 
 
 def fit_head(texts: Sequence[str], truth: NDArray[np.bool_], how: Ngrams) -> NgramHead:
@@ -137,6 +145,21 @@ def _contrast(
     ratio = np.log((1 + within) / (1 + seen - within))
     ratio -= np.log((len(seen) + within.sum()) / (len(seen) + (seen - within).sum()))
     return np.abs(ratio)
+
+
+def spanned(
+    head: NgramHead, texts: Sequence[str], albert: Scored, problem: Problem
+) -> tuple[float, NgramHead]:
+    """The span at which ALBERT's scores of `texts` serve best beside the head, 0 where length does
+    not matter, and the head balanced beside it."""
+    found: list[tuple[float, float, NgramHead]] = []
+    for span in _SPANS:
+        said = albert.logits * albert_shares(span, albert.lengths)[:, None]
+        served = balanced(head, texts, said, albert.truth, problem)
+        rows = as_choices(said + served.logits(texts), albert.truth, problem)
+        found.append((cross_entropy(*rows) + (_WORTH if span else 0), span, served))
+    _, span, served = min(found, key=lambda entry: entry[0])
+    return span, served
 
 
 def balanced(

@@ -18,7 +18,7 @@ from training.fitting.model_files import unsealed
 from training.judging.calibrate import Outcomes, as_choices, temperature_and_evidence
 from training.judging.card import write_cards
 from training.judging.decisions import decided
-from training.judging.evaluate import Scored, int8_agreement, rows_of, score
+from training.judging.evaluate import SHORT, Scored, int8_agreement, rows_of, score
 from training.judging.figures import measure, measure_short
 from training.judging.thresholds import with_thresholds
 from training.recipe import Recipe
@@ -37,13 +37,8 @@ def seal(out: Path, card: ModelCard, corpus: Corpus, recipe: Recipe) -> Artifact
     agreement = int8_agreement(unsealed(out, card), tests.values())
     card = card.model_copy(update={"int8_agreement": agreement})
     write_familiarity(out, corpus)
-    model = unsealed(out, card)
-    kinds = [corpus.validation, cuts(corpus.validation)]
-    found = [score(model, examples, ENGINE) for examples in kinds]
-    if recipe.ngrams and recipe.ngrams.lean and corpus.validation:
-        found = lean_again(model, kinds, found)
-    validation, cut = found
-    card = calibrated(card, validation, cut)
+    validation, short = held_out(unsealed(out, card), corpus, recipe)
+    card = calibrated(card, validation, short)
     model = unsealed(out, card)
     write_reference(model, corpus.validation, validation.logits)
     scored = {name: score(model, examples, ENGINE) for name, examples in tests.items()}
@@ -79,6 +74,23 @@ def without_exits(out: Path, card: ModelCard) -> ModelCard:
     (out / EXITS).unlink(missing_ok=True)
     training = {key: value for key, value in card.training.items() if key != "exits"}
     return card.model_copy(update={"exit_confidence": None, "training": training})
+
+
+def held_out(model: Artifact, corpus: Corpus, recipe: Recipe) -> tuple[Scored, Scored]:
+    """The validation texts and short ones, scored: copies cut short, or where the recipe says that
+    first words do not have a text's label, those that are short. Where the recipe asks for it, the
+    head's lean is fitted to both."""
+    whole = corpus.validation
+    validation = score(model, whole, ENGINE)
+    if recipe.decide.first_words:
+        short = cuts(whole)
+    else:
+        few = (validation.lengths <= SHORT).tolist()
+        short = [example for example, is_short in zip(whole, few, strict=True) if is_short]
+    found = [validation, score(model, short, ENGINE)]
+    if recipe.ngrams and recipe.ngrams.lean and whole:
+        found = lean_again(model, (whole, short), found)
+    return found[0], found[1]
 
 
 def calibrated(card: ModelCard, whole: Scored, short: Scored) -> ModelCard:

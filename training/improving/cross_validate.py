@@ -18,7 +18,7 @@ from training.data.corpus import Corpus, Example, load_folds
 from training.data.split import development_parts, like_any
 from training.fitting.build import FitJob, fit_model, save, with_head
 from training.fitting.model_files import unsealed
-from training.fitting.seal import ENGINE, calibrated, cut_and_scored
+from training.fitting.seal import ENGINE, calibrated, held_out
 from training.judging.card import UNSEEN, write_cards
 from training.judging.evaluate import Scored, labels_given, score
 from training.recipe import Recipe
@@ -99,8 +99,7 @@ def _fitted_and_scored(
         out = Path(folder)
         save(model, dataclasses.replace(job, out=out, tokenizer="."), encoder)
         fitted = unsealed(out, with_head(out, encoder.card, corpus, job.recipe))
-        validation = score(fitted, corpus.validation, ENGINE)
-        card = calibrated(fitted.card, validation, cut_and_scored(fitted, corpus.validation))
+        card = calibrated(fitted.card, *held_out(fitted, corpus, job.recipe))
         scored = score(fitted, tested, ENGINE)
     calm = scaled(scored.logits, card, scored.lengths).astype(np.float32)
     return dataclasses.replace(scored, logits=calm, given=labels_given(scored, card))

@@ -19,7 +19,13 @@ from sklearn.linear_model import LogisticRegression
 from stream_app.core.errors import ConfigError
 from stream_app.engine.pooled import PooledAlbert
 from stream_app.model.artifact import Artifact, ModelCard
-from stream_app.model.decision import Lengths, divisors, lengths, probabilities
+from stream_app.model.decision import (
+    Lengths,
+    albert_shares,
+    divisors,
+    lengths,
+    probabilities,
+)
 from stream_app.model.exits import Exits
 from stream_app.model.ngrams import load_head
 from stream_app.model.tokenizer import Tokenizer
@@ -42,12 +48,13 @@ _MOST_TEXTS = 5_000  # to learn from
 @dataclass(frozen=True, slots=True)
 class Seen:
     """Texts as the model sees them: `cls` [layers - 1, texts, hidden] behind each layer but the
-    last, the model's own `logits` and the n-gram head's `prior` [texts, labels], and the `truth`
-    and `lengths` in tokens [texts]."""
+    last, the model's own `logits` and the n-gram head's `prior` [texts, labels], the `share` at
+    which logits count beside it [texts, 1], and the `truth` and `lengths` in tokens [texts]."""
 
     cls: Array
     logits: Array
     prior: Array
+    share: Array
     truth: NDArray[np.int64]
     lengths: Lengths
 
@@ -117,12 +124,14 @@ def see(artifact: Artifact, examples: Sequence[Example]) -> Seen:
     ids, head = Tokenizer(artifact).encode(texts), load_head(artifact)
     truth = true_labels(examples, artifact.card)
     cls = np.zeros((model.config.num_hidden_layers - 1, len(ids), model.config.hidden_size))
+    read = lengths(ids)
     seen = Seen(
         cls.astype(np.float32),
         np.zeros(truth.shape, np.float32),
         head.logits(texts) if head else np.zeros(truth.shape, np.float32),
+        albert_shares(artifact.card.span, read)[:, None],
         truth.argmax(axis=1),
-        lengths(ids),
+        read,
     )
     order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
     for at in range(0, len(order), _BATCH):
@@ -169,18 +178,21 @@ def _confidence(weight: Array, bias: Array, seen: Seen, card: ModelCard) -> floa
     divisor = divisors(card, seen.lengths)[:, None]
     bars = np.array([card.decide_at.get(label, np.inf) for label in card.labels])
 
+    def summed(logits: Array) -> Array:
+        return np.asarray(seen.share * logits + seen.prior)
+
     def right(logits: Array) -> NDArray[np.bool_]:
-        return np.asarray((logits + seen.prior).argmax(axis=1) == seen.truth)
+        return np.asarray(summed(logits).argmax(axis=1) == seen.truth)
 
     def acted_on(logits: Array) -> NDArray[np.bool_]:
-        scores = probabilities(logits + seen.prior, card, seen.lengths)
+        scores = probabilities(summed(logits), card, seen.lengths)
         return np.asarray(scores.max(axis=1) >= bars[scores.argmax(axis=1)])
 
     for confidence in _CONFIDENCES:
         layers, logits = leave(weight, bias, seen, divisor, confidence)
         lost = right(seen.logits) & ~right(logits)
         harm = ~right(logits) & acted_on(logits) & ~acted_on(seen.logits)
-        if lost.mean() <= LOSS and not harm.any():
+        if lost.sum() <= round(LOSS * len(lost)) and not harm.any():
             _log.info("confidence %.3f: %.2f layers a text", confidence, layers.mean())
             return confidence
     return _CONFIDENCES[-1]

@@ -39,8 +39,8 @@ def _lines(card: ModelCard) -> Iterator[str]:
     yield (
         f"Labels: {', '.join(card.labels)} ({card.problem.replace('_', '-')}). Reads up to "
         f"{card.max_tokens} tokens (`{card.truncation}`). Confidence is calibrated with a "
-        f"temperature of {card.temperature}{_by_length(card)}. `winnow.json` has all figures and "
-        "digests."
+        f"temperature of {card.temperature}{_by_length(card)}.{_span(card)} `winnow.json` has all "
+        "figures and digests."
     )
     yield from _evaluation(card)
     yield from _decisions(card)
@@ -64,6 +64,12 @@ def _by_length(card: ModelCard) -> str:
     return f"; the logits of a text of n tokens count by n / (n + {card.evidence:g})"
 
 
+def _span(card: ModelCard) -> str:
+    if not card.span:
+        return ""
+    return f" Beside the n-gram head ALBERT's count by {card.span:g} / (n + {card.span:g})."
+
+
 def _evaluation(card: ModelCard) -> Iterator[str]:
     tests: Mapping[str, Any] = card.evaluation.get("test", {})
     if not tests:
@@ -75,7 +81,9 @@ def _evaluation(card: ModelCard) -> Iterator[str]:
         f"scaling.{_of_several(card)}"
     )
     yield from _figures(tests)
-    yield from _short(card.evaluation.get("short", {}))
+    whole = {name: found.get("short", {}) for name, found in tests.items()}
+    yield from _short("of 16 tokens or fewer", whole)
+    yield from _short("cut to 16 tokens or fewer", card.evaluation.get("short", {}))
     if card.int8_agreement is not None:
         share = f"{card.int8_agreement:.2%}"
         yield from (
@@ -143,18 +151,18 @@ def _figures(tests: Mapping[str, Any]) -> Iterator[str]:
         yield from _per_label(name, found)
 
 
-def _short(tests: Mapping[str, Any]) -> Iterator[str]:
-    """Of the test texts cut to their title or first words."""
+def _short(said: str, tests: Mapping[str, Any]) -> Iterator[str]:
+    """Of test texts that are as short as is `said`."""
     if any(tests.values()):
-        head = "| cut to 16 tokens or fewer | texts | accuracy | calibration error | by chance |"
+        head = f"| {said} | texts | accuracy | calibration error | by chance |"
         yield from ("", head)
         yield "|---|---|---|---|---|"
     for name, found in tests.items():
         if found:
-            errors = (
-                f"{found['calibration_error']} | {found.get('calibration_error_by_chance', '')}"
-            )
-            yield f"| {name} | {found['rows']} | {found['accuracy']} | {errors} |"
+            error, among = found["calibration_error"], found.get("calibration_error_among_present")
+            told = error if among is None else f"{error}; {among} between the labels it has"
+            chance = found.get("calibration_error_by_chance", "")
+            yield f"| {name} | {found['rows']} | {found['accuracy']} | {told} | {chance} |"
 
 
 def _targets(card: ModelCard) -> Iterator[str]:

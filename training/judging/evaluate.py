@@ -22,6 +22,7 @@ from training.data.corpus import Example
 from training.judging import metrics
 
 _BATCH_TOKENS = 8_192
+SHORT = 16  # tokens
 _COMPARED = 1_000  # texts of a test, at most: float32 takes twice as long, for each of them
 
 
@@ -104,17 +105,22 @@ def labels_given(scored: Scored, card: ModelCard) -> NDArray[np.bool_]:
 
 
 def rows_of(scored: Scored, rows: NDArray[np.bool_]) -> Scored:
-    """Some of the texts, `rows` [rows], without slices or familiarities."""
+    """Some of the texts, `rows` [rows], without familiarities."""
     return replace(
         scored,
         logits=scored.logits[rows],
         truth=scored.truth[rows],
         lengths=scored.lengths[rows],
-        slices={},
+        slices={name: np.asarray(of)[rows].tolist() for name, of in scored.slices.items()},
         familiarities=None,
         given=None if scored.given is None else scored.given[rows],
         known=None if scored.known is None else scored.known[rows],
     )
+
+
+def short_texts(scored: Scored) -> Scored:
+    """Those of up to 16 tokens."""
+    return rows_of(scored, scored.lengths <= SHORT)
 
 
 def true_labels(examples: Sequence[Example], card: ModelCard) -> NDArray[np.bool_]:

@@ -16,9 +16,8 @@ from stream_app.model.decision import probabilities
 from training.judging import metrics
 from training.judging.calibrate import calibration_error, error_by_chance
 from training.judging.decisions import acted_on
-from training.judging.evaluate import Scored, labels_given, rows_of
+from training.judging.evaluate import Scored, labels_given, short_texts
 
-SHORT = 16  # tokens
 _SMALLEST_SLICE = 20  # rows: fewer say nothing
 
 
@@ -79,21 +78,21 @@ def reported(
 
 def measure_short(scored: Scored, card: ModelCard) -> dict[str, Any]:
     """Accuracy and calibration error of the texts of up to 16 tokens, what chance has in it, and
-    the error without the card's `evidence`."""
-    rows = scored.lengths <= SHORT
-    if not rows.any():
+    the error without the card's `evidence`; nothing without any."""
+    short = short_texts(scored)
+    if not len(short.truth):
         return {}
-    short = rows_of(scored, rows)
     judged = _judged(short, card)
     (confidence, right), (flat, _) = (
         _confidence(short, how) for how in (card, card.model_copy(update={"evidence": 0.0}))
     )
     return {
-        "rows": int(rows.sum()),
+        "rows": len(short.truth),
         "accuracy": metrics.rounded((judged.predicted == short.truth).all(axis=1).mean()),
         "calibration_error": metrics.rounded(calibration_error(confidence, right)),
         "calibration_error_by_chance": metrics.rounded(error_by_chance(confidence)),
         "calibration_error_without_evidence": metrics.rounded(calibration_error(flat, right)),
+        **among_present(judged),
     }
 
 
@@ -174,13 +173,25 @@ def slices(judged: Judged) -> Figures:
     return {"slices": {name: kinds for name, kinds in tables.items() if kinds}}
 
 
-def accuracy_among_present(judged: Judged) -> Figures:
-    """Where the truth uses only some of the labels: `accuracy` counts the others as wrong, this
-    chooses between those that are present."""
+def among_present(judged: Judged) -> Figures:
+    """Where the truth uses only some of the labels: `accuracy` counts the others as wrong, and so
+    does the calibration error; these choose between the labels that are present."""
     if not judged.single_label or len(judged.present) == len(judged.card.labels):
         return {}
-    among = judged.present[judged.scores[:, judged.present].argmax(axis=1)]
-    return {"accuracy_among_present": metrics.rounded((among == judged.truth).mean())}
+    scores = judged.scores[:, judged.present]
+    right = judged.present[scores.argmax(axis=1)] == judged.truth
+    confidence = scores.max(axis=1) / np.maximum(scores.sum(axis=1), 1e-12)
+    error = calibration_error(confidence, right)
+    return {
+        "accuracy_among_present": metrics.rounded(right.mean()),
+        "calibration_error_among_present": metrics.rounded(error),
+    }
+
+
+def short(judged: Judged) -> Figures:
+    """Of the texts of up to 16 tokens, as they are: those in a card's own `short` are cut."""
+    found = measure_short(judged.scored, judged.card)
+    return {"short": found} if found.get("rows", 0) >= _SMALLEST_SLICE else {}
 
 
 def ranking(judged: Judged) -> Figures:
@@ -227,7 +238,8 @@ FIGURES: Sequence[Callable[[Judged], Figures]] = (
     per_label,
     confusion,
     slices,
-    accuracy_among_present,
+    among_present,
+    short,
     ranking,
     recall_at_fpr,
     decisions,

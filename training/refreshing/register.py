@@ -71,6 +71,7 @@ def facts_of(name: str, card: ModelCard, files: Sequence[Path] = ()) -> RunFacts
         "labels": ", ".join(card.labels),
         "temperature": card.temperature,
         "evidence": card.evidence,
+        "span": card.span,
         "familiar_at": card.familiar_at,
         "decide_at": ", ".join(f"{label} {score:g}" for label, score in card.decide_at.items()),
         **{key: value for key, value in card.training.items() if not isinstance(value, dict)},
