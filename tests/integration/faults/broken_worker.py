@@ -80,9 +80,9 @@ class Restless(GuardedThread):
 
     async def on_start(self) -> None:
         await super().on_start()
-        self._asking = asyncio.create_task(self._ask())
+        self._rejoining = asyncio.create_task(self._rejoin())
 
-    async def _ask(self) -> None:
+    async def _rejoin(self) -> None:
         for _ in range(int(os.environ["FAULT_REJOINS"])):
             await asyncio.sleep(0.2)
             for _ in range(self._dice.randrange(1, 6)):
