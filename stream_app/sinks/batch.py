@@ -132,9 +132,8 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
             partition.partition,
             extra=EACH,
         )
-        start = self._start(partition)
-        self._consumer.seek(partition, start)
-        self._next[partition], self._ids[partition] = start, topic_id
+        self._ids[partition] = topic_id
+        self._go_to(partition, self._start(partition))
         return False
 
     def _resume(self, partition: TopicPartition, records: list[Any]) -> bool:
@@ -146,10 +145,11 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
         if committed is None:
             # A broker forgets the offsets of a topic some time after it deletes it. kafka-python
             # may have asked before, and be where the topic of that name was read to.
-            start = self._next[partition] = self._start(partition)
-            if records[0].offset > start:
-                self._consumer.seek(partition, start)
-            return bool(records[0].offset <= start)
+            start = self._start(partition)
+            if records[0].offset <= start:
+                return True
+            self._go_to(partition, start)
+            return False
         self._next[partition] = committed.offset
         if committed.metadata is not None and not ours(committed.metadata) and committed.offset:
             log.warning(
@@ -172,6 +172,10 @@ class Batch(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has
         if expected is None or first - expected <= 1:  # one may be a transaction's marker
             return 0
         return int(max(0, min(first, self._start(partition)) - expected))
+
+    def _go_to(self, partition: TopicPartition, offset: int) -> None:
+        self._consumer.seek(partition, offset)
+        self._next[partition] = offset
 
     def _start(self, partition: TopicPartition) -> int:
         return int(self._consumer.beginning_offsets([partition])[partition])

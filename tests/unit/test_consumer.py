@@ -237,7 +237,7 @@ def seeks(consumer: GuardedConsumer, monkeypatch: pytest.MonkeyPatch) -> Seeks:
         await done.wait()
         return {TP0: 0}
 
-    async def nothing(*_: object, **__: object) -> None: ...
+    async def nothing(*_: object) -> None: ...
 
     monkeypatch.setattr(consumer._thread, "resume", resume)
     monkeypatch.setattr(consumer, "_on_partitions_revoked", nothing)
@@ -494,7 +494,7 @@ async def test_a_log_that_went_back_is_not_sought_under_the_assignment_that_read
     thread, marks = consumer._thread, consumer._guards.marks
     monkeypatch.setattr(thread, "_ensure_consumer", lambda: client)
 
-    async def parted(*_: object, **__: object) -> Parted:
+    async def parted(*_: object) -> Parted:
         return Parted(P0, 230, 94, True, 0)
 
     logs = SimpleNamespace(parted=parted)
@@ -523,7 +523,7 @@ async def test_where_reading_goes_on_is_told(
     async def begin(*_: object) -> Places:
         return {tps[1]: OffsetAndMetadata(5, "winnow::")}
 
-    async def nothing(*_: object, **__: object) -> None: ...
+    async def nothing(*_: object) -> None: ...
 
     assignment = SimpleNamespace(active=True, tps=tps)
     client = SimpleNamespace(

@@ -20,8 +20,7 @@ def seen(wrong: int) -> Seen:
     looks = truth.copy()
     looks[np.flatnonzero(truth == 0)[:wrong]] = 1
     cls = np.where(looks == 1, 1.0, -1.0).astype(np.float32)[None, :, None]
-    share = np.ones((TEXTS, 1), np.float32)
-    return Seen(cls, logits, np.zeros_like(logits), share, truth, np.full(TEXTS, 20))
+    return Seen(cls, logits, np.zeros_like(logits), truth, np.full(TEXTS, 20))
 
 
 @pytest.mark.parametrize("bars", [{}, {"spam": 0.9}])

@@ -20,7 +20,7 @@ from stream_app.model.artifact import Artifact, Problem
 from stream_app.model.ngrams import Logits, fewness, load_head, word_hashes
 from training.data.corpus import Example
 from training.judging.calibrate import as_choices, loss_of
-from training.judging.evaluate import Scored
+from training.judging.evaluate import Scored, sources
 
 Part = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
 
@@ -45,7 +45,7 @@ def lean_again(
     parts = [
         (scored.logits[rows], of_kind[rows], scored.truth[rows])
         for scored, of_kind in zip(upright, few, strict=True)
-        for rows in _sources(scored)
+        for rows in sources(scored)
     ]
     lean = leaning(parts, model.card.problem)
     replace(head, lean=lean).save(model.path)
@@ -81,8 +81,3 @@ def _fewness(examples: Sequence[Example]) -> Logits:
     """[texts, 1]"""
     counts = [len(word_hashes(example.text)) for example in examples]
     return np.array([[fewness(words)] for words in counts], np.float32).reshape(-1, 1)
-
-
-def _sources(scored: Scored) -> list[NDArray[np.bool_]]:
-    source = np.asarray(scored.slices["source"], dtype=np.str_)
-    return [source == name for name in np.unique(source)]

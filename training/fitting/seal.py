@@ -18,7 +18,15 @@ from training.fitting.model_files import unsealed
 from training.judging.calibrate import Outcomes, as_choices, temperature_and_evidence
 from training.judging.card import write_cards
 from training.judging.decisions import decided
-from training.judging.evaluate import SHORT, Scored, int8_agreement, rows_of, score
+from training.judging.evaluate import (
+    SHORT,
+    Scored,
+    int8_agreement,
+    rows_of,
+    score,
+    short_texts,
+    sources,
+)
 from training.judging.figures import measure, measure_short
 from training.judging.thresholds import with_thresholds
 from training.recipe import Recipe
@@ -58,15 +66,10 @@ def figures(
         "engine": ENGINE,
         "test": {name: measure(test, card) for name, test in scored.items()},
         "short": {
-            name: measure_short(cut_and_scored(model, examples), card)
+            name: measure_short(score(model, cuts(examples), ENGINE), card)
             for name, examples in tests.items()
         },
     }
-
-
-def cut_and_scored(model: Artifact, examples: Sequence[Example]) -> Scored:
-    """Copies of the examples cut short at several places, scored."""
-    return score(model, cuts(examples), ENGINE)
 
 
 def without_exits(out: Path, card: ModelCard) -> ModelCard:
@@ -84,10 +87,11 @@ def held_out(model: Artifact, corpus: Corpus, recipe: Recipe) -> tuple[Scored, S
     validation = score(model, whole, ENGINE)
     if recipe.decide.first_words:
         short = cuts(whole)
+        found = [validation, score(model, short, ENGINE)]
     else:
         few = (validation.lengths <= SHORT).tolist()
         short = [example for example, is_short in zip(whole, few, strict=True) if is_short]
-    found = [validation, score(model, short, ENGINE)]
+        found = [validation, short_texts(validation)]
     if recipe.ngrams and recipe.ngrams.lean and whole:
         found = lean_again(model, (whole, short), found)
     return found[0], found[1]
@@ -96,15 +100,14 @@ def held_out(model: Artifact, corpus: Corpus, recipe: Recipe) -> tuple[Scored, S
 def calibrated(card: ModelCard, whole: Scored, short: Scored) -> ModelCard:
     """The card with the temperature and evidence, and for multi-label the thresholds, that fit
     `whole` texts and `short` ones."""
-    kinds = [_outcomes(kind, card) for scored in (whole, short) for kind in _by_source(scored)]
+    kinds = [
+        _outcomes(rows_of(scored, rows), card)
+        for scored in (whole, short)
+        for rows in sources(scored)
+    ]
     divisor, evidence = temperature_and_evidence(kinds)
     card = card.model_copy(update={"temperature": divisor, "evidence": evidence})
     return card if card.problem == "single_label" else with_thresholds(card, (whole, short))
-
-
-def _by_source(scored: Scored) -> list[Scored]:
-    source = np.asarray(scored.slices["source"], dtype=np.str_)
-    return [rows_of(scored, source == name) for name in np.unique(source)]
 
 
 def _outcomes(scored: Scored, card: ModelCard) -> Outcomes:

@@ -48,13 +48,12 @@ _MOST_TEXTS = 5_000  # to learn from
 @dataclass(frozen=True, slots=True)
 class Seen:
     """Texts as the model sees them: `cls` [layers - 1, texts, hidden] behind each layer but the
-    last, the model's own `logits` and the n-gram head's `prior` [texts, labels], the `share` at
-    which logits count beside it [texts, 1], and the `truth` and `lengths` in tokens [texts]."""
+    last, the model's own `logits` and the n-gram head's `prior` [texts, labels], and the `truth`
+    and `lengths` in tokens [texts]."""
 
     cls: Array
     logits: Array
     prior: Array
-    share: Array
     truth: NDArray[np.int64]
     lengths: Lengths
 
@@ -124,14 +123,12 @@ def see(artifact: Artifact, examples: Sequence[Example]) -> Seen:
     ids, head = Tokenizer(artifact).encode(texts), load_head(artifact)
     truth = true_labels(examples, artifact.card)
     cls = np.zeros((model.config.num_hidden_layers - 1, len(ids), model.config.hidden_size))
-    read = lengths(ids)
     seen = Seen(
         cls.astype(np.float32),
         np.zeros(truth.shape, np.float32),
         head.logits(texts) if head else np.zeros(truth.shape, np.float32),
-        albert_shares(artifact.card.span, read)[:, None],
         truth.argmax(axis=1),
-        read,
+        lengths(ids),
     )
     order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
     for at in range(0, len(order), _BATCH):
@@ -176,10 +173,11 @@ def _confidence(weight: Array, bias: Array, seen: Seen, card: ModelCard) -> floa
     What it makes right does not count: on other texts that is luck, and the loss is not.
     """
     divisor = divisors(card, seen.lengths)[:, None]
+    share = albert_shares(card.span, seen.lengths)[:, None]
     bars = np.array([card.decide_at.get(label, np.inf) for label in card.labels])
 
     def summed(logits: Array) -> Array:
-        return np.asarray(seen.share * logits + seen.prior)
+        return np.asarray(share * logits + seen.prior)
 
     def right(logits: Array) -> NDArray[np.bool_]:
         return np.asarray(summed(logits).argmax(axis=1) == seen.truth)

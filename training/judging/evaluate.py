@@ -118,6 +118,12 @@ def rows_of(scored: Scored, rows: NDArray[np.bool_]) -> Scored:
     )
 
 
+def sources(scored: Scored) -> list[NDArray[np.bool_]]:
+    """[rows] for each source: which texts are of it."""
+    source = np.asarray(scored.slices["source"], dtype=np.str_)
+    return [source == name for name in np.unique(source)]
+
+
 def short_texts(scored: Scored) -> Scored:
     """Those of up to 16 tokens."""
     return rows_of(scored, scored.lengths <= SHORT)
