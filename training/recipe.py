@@ -38,6 +38,11 @@ class Source(BaseModel):
     dataset_split: str = Field("train", description="the split of the dataset")
     use: Literal["train", "validation", "test", "split", "develop", "unlabelled"]
     terms: str = Field(description="the terms its corpus comes under, for the model card")
+    how_made: str = Field(
+        "",
+        description="the page that tells how the file is made from its corpus, where it is not as "
+        "published; `evaluate` goes without such a file where it is not there",
+    )
     rows: int | None = Field(
         None, gt=0, description="take this many, each label its share; the smallest hashes win"
     )
