@@ -95,7 +95,7 @@ def test_spam_on_its_fifth_of_spamassassin(shared: Path) -> None:
 def test_reviews_on_sst2_validation(shared: Path) -> None:
     how = resolve("builtin:reviews").card.preparation
     found = figures("reviews", read_file(shared / "data/reviews/sst2_validation.jsonl.gz", how))
-    assert found["accuracy_among_present"] >= 0.87
+    assert found["accuracy_among_present"] >= 0.86
 
 
 @pytest.mark.slow
