@@ -37,10 +37,12 @@ _TITLES = 0.25  # of those are the first line
 
 
 def augmented(examples: Sequence[Example], how: Augmentation, seed: int) -> list[Example]:
-    """Altered copies of a share of the examples, the same for the same seed."""
+    """Altered copies of a share of the examples, and of a share copies cut short; the same for the
+    same seed."""
     chance = random.Random(seed)
     count = round(how.share * len(examples))
-    return [_altered(example, how, chance) for example in chance.sample(list(examples), count)]
+    altered = [_altered(example, how, chance) for example in chance.sample(list(examples), count)]
+    return altered + shortened(examples, how.short_copies, seed)
 
 
 def shortened(examples: Sequence[Example], share: float, seed: int) -> list[Example]:
