@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from training.data.corpus import Example
-from training.recipe import Augmentation
+from training.recipe import Augmentation, Recipe
 
 # what a reader takes for the letter: digits and signs, Cyrillic and Greek, accents
 _LOOK_ALIKES = {
@@ -34,6 +34,13 @@ _BETWEEN = ".-_*'"
 _MOST_WORDS = 32  # of a text cut short
 _CUTS = 4  # of a text that is judged: of one each, a calibration error of 0.03 could be chance
 _TITLES = 0.25  # of those are the first line
+
+
+def with_copies(recipe: Recipe, examples: Sequence[Example]) -> list[Example]:
+    """The training examples, and the copies of them that the recipe wants."""
+    if recipe.augmentation is None:
+        return list(examples)
+    return [*examples, *augmented(examples, recipe.augmentation, recipe.hyper.seed)]
 
 
 def augmented(examples: Sequence[Example], how: Augmentation, seed: int) -> list[Example]:
