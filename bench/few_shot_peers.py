@@ -122,9 +122,11 @@ def _probe(encoder: str, of: Drawn, out: Path) -> Artifact:
     model = _encoder(encoder)
     card = model.card.model_copy(update={"labels": of.labels, "max_tokens": MAX_TOKENS})
     texts = [example.text for example in of.train]
-    known = embeddings(model, Tokenizer(Artifact(model.path, card, "")).encode(texts))
-    truth = true_labels(of.train, card)
-    fitted = fit_linear(Learnable(texts, known, truth, of.labels, "single_label"), STRENGTH)
+    ids = Tokenizer(Artifact(model.path, card, "")).encode(texts)
+    learnt = Learnable(
+        texts, ids, embeddings(model, ids), true_labels(of.train, card), of.labels, "single_label"
+    )
+    fitted = fit_linear(learnt, STRENGTH)
     write_classifier(model, fitted.weight, fitted.bias, of.labels, out)
     copy_tokenizer(model.tokenizer, out)
     return unsealed(out, card)

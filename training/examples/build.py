@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from stream_app.engine.protocol import TokenIds
 from stream_app.model.artifact import Artifact, ModelCard
@@ -22,6 +23,7 @@ from stream_app.model.tokenizer import Tokenizer
 from training.data.augment import shortened
 from training.data.corpus import Example
 from training.examples.bars import barred
+from training.examples.contrast import contrasted
 from training.examples.embeddings import embeddings, write_classifier
 from training.examples.found import Examples
 from training.examples.probe import Array, Learnable, Probe, Settings, fit_probe
@@ -63,34 +65,21 @@ class Job:
 def fit(job: Job) -> Artifact:
     """The model in `job.out`, measured and sealed. Raises WinnowError."""
     started = time.monotonic()
-    found = job.found
-    card = ModelCard(
-        name=job.name,
-        version="1",
-        labels=found.labels,
-        problem=found.problem,
-        max_tokens=min(MAX_TOKENS, positions(job.encoder.path)),
-        description=f"Made from {len(found.examples)} examples.",
-        data=list(job.lineage),
-        text_field=job.text_field,
-    )
-    model = Artifact(
-        job.encoder.path, card.model_copy(update={"tokenizer": job.encoder.card.tokenizer}), ""
-    )
-    ids = Tokenizer(model).encode([example.text for example in found.examples])
-    truth = true_labels(found.examples, card)
+    card = _card(job)
     job.progress("embedding the texts")
-    texts = [example.text for example in found.examples]
-    learnt = Learnable(texts, embeddings(job.encoder, ids), truth, found.labels, found.problem)
-    with threadpool_limits(1):  # sums are so small that threads mostly wait for each other
-        judged = cross_validated(learnt, found.groups, job.progress)
-        how = best_settings(judged, truth, found.problem)
+    learnt = _learnable(job, card)
+    with tempfile.TemporaryDirectory() as scratch:
+        taught = partial(_taught, job.encoder, Path(scratch))
+        judged = cross_validated(learnt, job.found.groups, taught, job.progress)
+        how = best_settings(judged, learnt.truth, card.problem)
         job.progress("fitting on every text")
-        _write(job, fit_probe(learnt, how))
-    scored = _scored(found.examples, judged.logits(how), truth, ids)
-    short = _short(job, model, learnt, judged, how)
+        encoder = taught("all", learnt) if how.contrast else job.encoder
+        seen = learnt.seen_by(encoder) if how.contrast else learnt
+        _write(job, encoder, fit_probe(seen, how))
+        short = _short(job, card, judged, how)
+    scored = _scored(job.found.examples, judged.logits(how), learnt.truth, learnt.ids)
     card = calibrated(card, scored, short.scored)
-    card, bars = barred(card, found, scored, job.false_positives)
+    card, bars = barred(card, job.found, scored, job.false_positives)
     if card.problem == "multi_label":
         whole = Folded(scored, judged.fold_of)
         scored = replace(scored, given=given_out_of_fold(card, whole, [short]))
@@ -100,9 +89,39 @@ def fit(job: Job) -> Artifact:
     return _sealed(job, card, scored, started)
 
 
+def _card(job: Job) -> ModelCard:
+    return ModelCard(
+        name=job.name,
+        version="1",
+        labels=job.found.labels,
+        problem=job.found.problem,
+        max_tokens=min(MAX_TOKENS, positions(job.encoder.path)),
+        description=f"Made from {len(job.found.examples)} examples.",
+        data=list(job.lineage),
+        text_field=job.text_field,
+    )
+
+
+def _learnable(job: Job, card: ModelCard) -> Learnable:
+    examples = job.found.examples
+    texts = [example.text for example in examples]
+    ids = _tokens(job, card, texts)
+    embedded, truth = embeddings(job.encoder, ids), true_labels(examples, card)
+    return Learnable(texts, ids, embedded, truth, card.labels, card.problem)
+
+
+def _tokens(job: Job, card: ModelCard, texts: Sequence[str]) -> Sequence[TokenIds]:
+    tokenizer = card.model_copy(update={"tokenizer": job.encoder.card.tokenizer})
+    return Tokenizer(unsealed(job.encoder.path, tokenizer)).encode(texts)
+
+
+def _taught(encoder: Artifact, scratch: Path, name: str, learnt: Learnable) -> Artifact:
+    return contrasted(encoder, learnt.ids, learnt.truth, scratch / name)
+
+
 def _training(job: Job, learnt: Learnable, how: Settings) -> dict[str, Any]:
     return {
-        "method": "linear classifier on frozen embeddings, and n-gram head",
+        "method": "linear classifier on embeddings, and n-gram head",
         "texts": len(learnt.texts),
         "chosen": asdict(how),
         "ngrams": learnt.ngrams.model_dump(),
@@ -147,24 +166,25 @@ def _tfidf(judged: Judged, scored: Scored, card: ModelCard) -> dict[str, Any]:
     return found | (metrics.f1_of_several(scored.truth, given) if several else {})
 
 
-def _short(job: Job, model: Artifact, learnt: Learnable, judged: Judged, how: Settings) -> Folded:
+def _short(job: Job, card: ModelCard, judged: Judged, how: Settings) -> Folded:
     """Texts cut short, each scored by a model that has not learnt from it."""
     cuts: list[Example] = []
     every: list[TokenIds] = []
-    logits = [np.zeros((0, len(model.card.labels)), np.float32)]
-    fold: list[int] = []
-    for number, (rest, held) in enumerate(judged.folds):
-        cut = shortened([job.found.examples[row] for row in held.tolist()], 1, seed=1)
+    logits = [np.zeros((0, len(card.labels)), np.float32)]
+    fold_of: list[int] = []
+    for number, fold in enumerate(judged.folds):
+        cut = shortened([job.found.examples[row] for row in fold.held.tolist()], 1, seed=1)
         texts = [example.text for example in cut]
-        ids = Tokenizer(model).encode(texts)
-        probe = fit_probe(learnt.at(rest), how)
-        logits.append(probe.logits(texts, embeddings(job.encoder, ids)))
+        ids = _tokens(job, card, texts)
+        encoder = fold.encoder if how.contrast else job.encoder
+        probe = fit_probe(fold.seen[how.contrast].at(fold.rest), how)
+        logits.append(probe.logits(texts, embeddings(encoder, ids)))
         cuts += cut
         every += ids
-        fold += [number] * len(cut)
-    truth = true_labels(cuts, model.card)
+        fold_of += [number] * len(cut)
+    truth = true_labels(cuts, card)
     scored = _scored(cuts, np.concatenate(logits), truth, every)
-    return Folded(scored, np.array(fold, dtype=np.int64))
+    return Folded(scored, np.array(fold_of, dtype=np.int64))
 
 
 def _scored(
@@ -178,7 +198,7 @@ def _scored(
     return Scored(logits, truth, lengths(ids), sum(map(len, ids)), 1.0, slices)
 
 
-def _write(job: Job, probe: Probe) -> None:
-    write_classifier(job.encoder, probe.linear.weight, probe.linear.bias, job.found.labels, job.out)
+def _write(job: Job, encoder: Artifact, probe: Probe) -> None:
+    write_classifier(encoder, probe.linear.weight, probe.linear.bias, job.found.labels, job.out)
     copy_tokenizer(job.encoder.tokenizer, job.out)
     probe.head.save(job.out)

@@ -1,8 +1,9 @@
-"""What is fitted to examples: a linear classifier on frozen embeddings, and an n-gram head beside.
+"""What is fitted to examples: a linear classifier on embeddings, and an n-gram head beside.
 
-The encoder stays as it is: a few hundred texts teach it nothing, and make it forget what it knows
-(Kumar et al., "Fine-Tuning can Distort Pretrained Features", 2022). Each part is weak where the
-other is strong: the embedding knows what texts mean, the head the words that give a label away.
+The embeddings are the encoder's as it is, or as contrast has taught it. No classifier is fine-tuned
+with it: a few hundred texts would make it forget what it knows (Kumar et al., "Fine-Tuning can
+Distort Pretrained Features", 2022). Each part is weak where the other is strong: the embedding
+knows what texts mean, the head the words that give a label away.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
-from stream_app.model.artifact import Problem
+from stream_app.engine.protocol import TokenIds
+from stream_app.model.artifact import Artifact, Problem
 from stream_app.model.ngrams import NgramHead
 from training.examples.bayes import fit_bayes
+from training.examples.embeddings import embeddings
 from training.fitting.ngrams import fit_head
 from training.recipe import Ngrams
 
@@ -38,9 +42,10 @@ _UNSEEN = 10.0  # logit of a label that every text has, or none
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is chosen out of fold: the linear part's strength, the kind of head, and how much the
-    head counts in the sum of logits."""
+    """What is chosen out of fold: whether the encoder learns by contrast, the linear part's
+    strength, the kind of head, and how much the head counts in the sum of logits."""
 
+    contrast: bool
     strength: float
     head: str
     share: float
@@ -48,9 +53,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Learnable:
-    """Prepared texts, their embeddings [texts, hidden] and labels [texts, labels], by name."""
+    """Prepared texts, their token ids, embeddings [texts, hidden] and labels [texts, labels], by
+    name."""
 
     texts: Sequence[str]
+    ids: Sequence[TokenIds]
     embedded: Array
     truth: Truth
     labels: tuple[str, ...]
@@ -69,7 +76,13 @@ class Learnable:
     def at(self, rows: NDArray[np.int64]) -> Learnable:
         """Some of the texts."""
         texts = [self.texts[row] for row in rows.tolist()]
-        return replace(self, texts=texts, embedded=self.embedded[rows], truth=self.truth[rows])
+        ids = [self.ids[row] for row in rows.tolist()]
+        embedded, truth = self.embedded[rows], self.truth[rows]
+        return replace(self, texts=texts, ids=ids, embedded=embedded, truth=truth)
+
+    def seen_by(self, encoder: Artifact) -> Learnable:
+        """With the embeddings of another encoder."""
+        return replace(self, embedded=embeddings(encoder, self.ids))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +111,16 @@ class Probe:
 
 def fit_probe(learnt: Learnable, how: Settings) -> Probe:
     """Both parts, weighed."""
-    head = HEADS[how.head](learnt.texts, learnt.truth, learnt.ngrams)
-    share = np.float32(how.share)
-    weighed = replace(head, scale=head.scale * share, bias=head.bias * share)
-    return Probe(fit_linear(learnt, how.strength), weighed)
+    with one_thread():
+        head = HEADS[how.head](learnt.texts, learnt.truth, learnt.ngrams)
+        share = np.float32(how.share)
+        weighed = replace(head, scale=head.scale * share, bias=head.bias * share)
+        return Probe(fit_linear(learnt, how.strength), weighed)
+
+
+def one_thread() -> threadpool_limits:
+    """The sums of a fit are so small that threads mostly wait for each other."""
+    return threadpool_limits(1)
 
 
 def unspaced(texts: Sequence[str]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 from stream_app.core.errors import ConfigError
-from stream_app.model.artifact import Problem
+from stream_app.model.artifact import Artifact, Problem
 from training.examples.found import LEAST
 from training.examples.probe import (
     HEADS,
@@ -26,6 +27,7 @@ from training.examples.probe import (
     Settings,
     Truth,
     fit_linear,
+    one_thread,
     unspaced,
 )
 from training.judging.calibrate import as_choices, cross_entropy
@@ -33,56 +35,79 @@ from training.judging.calibrate import as_choices, cross_entropy
 _FOLDS = 5
 _SHARES = np.concatenate([[0.0], np.geomspace(0.05, 20, 30)])  # each a fifth above the last
 _TFIDF_STRENGTH = 30.0
-Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to learn from, rows to score
+Rows = NDArray[np.int64]
+Taught = Callable[[str, Learnable], Artifact]  # the encoder after contrast, in a folder of a name
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Rows to learn from, rows to score, the encoder after contrast with the former, and all texts
+    as it saw them before contrast and after."""
+
+    rest: Rows
+    held: Rows
+    encoder: Artifact
+    seen: Mapping[bool, Learnable]
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Out-of-fold logits [texts, labels]: of linear parts by strength, of heads by kind, and of
-    TF-IDF."""
+    """Out-of-fold logits [texts, labels]: of linear parts by contrast and strength, of heads by
+    kind, and of TF-IDF."""
 
-    linear: Mapping[float, Array]
+    linear: Mapping[tuple[bool, float], Array]
     heads: Mapping[str, Array]
     tfidf: Array
-    folds: Sequence[Fold]
+    folds: list[Fold]
 
     @property
     def fold_of(self) -> NDArray[np.int64]:
         """[texts]: the number of the fold that each was scored in."""
         found = np.zeros(len(self.tfidf), dtype=np.int64)
-        for number, (_, held) in enumerate(self.folds):
-            found[held] = number
+        for number, fold in enumerate(self.folds):
+            found[fold.held] = number
         return found
 
     def logits(self, how: Settings) -> Array:
         """Of the sum, [texts, labels]."""
-        return self.linear[how.strength] + np.float32(how.share) * self.heads[how.head]
+        linear = self.linear[how.contrast, how.strength]
+        return linear + np.float32(how.share) * self.heads[how.head]
 
 
 def cross_validated(
-    learnt: Learnable, group: NDArray[np.int64], progress: Callable[[str], None]
+    learnt: Learnable, group: Rows, taught: Taught, progress: Callable[[str], None]
 ) -> Judged:
     """Fit every candidate for each fold, and score the texts of the fold. Texts of a `group`
     [texts] are held back together."""
-    judged = Judged(
-        {strength: np.zeros(learnt.truth.shape, np.float32) for strength in STRENGTHS},
-        {kind: np.zeros(learnt.truth.shape, np.float32) for kind in learnt.heads},
-        np.zeros(learnt.truth.shape, np.float32),
-        list(folds(learnt, group)),
-    )
-    for number, (rest, held) in enumerate(judged.folds, 1):
-        progress(f"fold {number} of {len(judged.folds)}")
-        known, texts = learnt.at(rest), [learnt.texts[row] for row in held.tolist()]
-        for strength, logits in judged.linear.items():
-            logits[held] = fit_linear(known, strength).logits(learnt.embedded[held])
-        for kind, logits in judged.heads.items():
-            logits[held] = HEADS[kind](known.texts, known.truth, learnt.ngrams).logits(texts)
-        judged.tfidf[held] = tfidf_logits(known.texts, known.truth, texts)
+    none = np.zeros(learnt.truth.shape, np.float32)
+    linear = {how: none.copy() for how in product((False, True), STRENGTHS)}
+    judged = Judged(linear, {kind: none.copy() for kind in learnt.heads}, none, [])
+    parts = list(folds(learnt, group))
+    for number, (rest, held) in enumerate(parts, 1):
+        progress(f"fold {number} of {len(parts)}")
+        encoder = taught(f"fold-{number}", learnt.at(rest))
+        fold = Fold(rest, held, encoder, {False: learnt, True: learnt.seen_by(encoder)})
+        with one_thread():
+            _score(fold, judged)
+        judged.folds.append(fold)
     return judged
 
 
-def folds(learnt: Learnable, group: NDArray[np.int64]) -> Iterator[Fold]:
-    """At most five, each group in one of them; where texts have one label, each has its share.
+def _score(fold: Fold, into: Judged) -> None:
+    for (contrast, strength), logits in into.linear.items():
+        seen = fold.seen[contrast]
+        fitted = fit_linear(seen.at(fold.rest), strength)
+        logits[fold.held] = fitted.logits(seen.embedded[fold.held])
+    known, held = fold.seen[False].at(fold.rest), fold.seen[False].at(fold.held)
+    for kind, logits in into.heads.items():
+        head = HEADS[kind](known.texts, known.truth, fold.seen[False].ngrams)
+        logits[fold.held] = head.logits(held.texts)
+    into.tfidf[fold.held] = tfidf_logits(known.texts, known.truth, held.texts)
+
+
+def folds(learnt: Learnable, group: Rows) -> Iterator[tuple[Rows, Rows]]:
+    """Rows to learn from and rows to score, at most five times: each group is scored once, and
+    where texts have one label, each label has its share.
 
     Raises ConfigError for a label all of whose texts are near-duplicates.
     """
@@ -111,8 +136,8 @@ def folds(learnt: Learnable, group: NDArray[np.int64]) -> Iterator[Fold]:
 def best_settings(judged: Judged, truth: Truth, problem: Problem) -> Settings:
     """Those of the least cross-entropy out of fold, each sum at its own best temperature."""
     every = (
-        Settings(strength, head, float(share))
-        for strength in judged.linear
+        Settings(contrast, strength, head, float(share))
+        for contrast, strength in judged.linear
         for head in judged.heads
         for share in _SHARES
     )
