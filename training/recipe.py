@@ -141,7 +141,8 @@ class Augmentation(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    share: float = Field(1.0, gt=0, le=1, description="of the texts that get a copy")
+    share: float = Field(1.0, ge=0, le=1, description="of the texts that get an altered copy")
+    short_copies: float = Field(0.0, ge=0, le=1, description="of the texts that get one cut short")
     drop_words: float = Field(0.0, ge=0, lt=1, description="of a copy's words")
     swap_words: float = Field(0.0, ge=0, lt=1, description="of a copy's words")
     obfuscate_words: float = Field(0.0, ge=0, le=1, description="of a copy's words")

@@ -108,7 +108,7 @@ def test_reviews_on_a_sample_of_imdb_is_ahead_of_tfidf(shared: Path) -> None:
 def test_news_on_ag_test(shared: Path) -> None:
     how = resolve("builtin:news").card.preparation
     found = figures("news", read_file(shared / "data/news/agnews_test.jsonl.gz", how))
-    assert found["accuracy"] >= 0.915
+    assert found["accuracy"] >= 0.918
 
 
 @pytest.mark.slow
