@@ -38,6 +38,11 @@ class Source(BaseModel):
     dataset_split: str = Field("train", description="the split of the dataset")
     use: Literal["train", "validation", "test", "split", "develop", "unlabelled"]
     terms: str = Field(description="the terms its corpus comes under, for the model card")
+    how_made: str = Field(
+        "",
+        description="the page that tells how the file is made from its corpus, where it is not as "
+        "published; `evaluate` goes without such a file where it is not there",
+    )
     rows: int | None = Field(
         None, gt=0, description="take this many, each label its share; the smallest hashes win"
     )
@@ -136,7 +141,8 @@ class Augmentation(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    share: float = Field(1.0, gt=0, le=1, description="of the texts that get a copy")
+    share: float = Field(1.0, ge=0, le=1, description="of the texts that get an altered copy")
+    short_copies: float = Field(0.0, ge=0, le=1, description="of the texts that get one cut short")
     drop_words: float = Field(0.0, ge=0, lt=1, description="of a copy's words")
     swap_words: float = Field(0.0, ge=0, lt=1, description="of a copy's words")
     obfuscate_words: float = Field(0.0, ge=0, le=1, description="of a copy's words")

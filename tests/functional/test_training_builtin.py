@@ -95,7 +95,7 @@ def test_spam_on_its_fifth_of_spamassassin(shared: Path) -> None:
 def test_reviews_on_sst2_validation(shared: Path) -> None:
     how = resolve("builtin:reviews").card.preparation
     found = figures("reviews", read_file(shared / "data/reviews/sst2_validation.jsonl.gz", how))
-    assert found["accuracy_among_present"] >= 0.87
+    assert found["accuracy_among_present"] >= 0.86
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_reviews_on_a_sample_of_imdb_is_ahead_of_tfidf(shared: Path) -> None:
 def test_news_on_ag_test(shared: Path) -> None:
     how = resolve("builtin:news").card.preparation
     found = figures("news", read_file(shared / "data/news/agnews_test.jsonl.gz", how))
-    assert found["accuracy"] >= 0.915
+    assert found["accuracy"] >= 0.918
 
 
 @pytest.mark.slow

@@ -53,6 +53,8 @@ def test_short_copies_are_the_start_of_a_text_or_its_title() -> None:
     assert min(lengths) == 1
     assert max(lengths) < len(words)
     assert sum(example.text == "Cheap pills" for example in found) > 80
+    how = Augmentation(share=0, short_copies=1)
+    assert augmented([mail] * 400, how, seed=1) == found
 
 
 def test_a_text_that_is_short_already_has_no_copy() -> None:

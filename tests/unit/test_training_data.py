@@ -10,7 +10,7 @@ from stream_app.core.errors import ConfigError, SourceError
 from stream_app.model.artifact import sha256
 from tests.training_data import RECIPE, write_data, write_mail, write_rows
 from training.data.corpus import held_out_messages, load_corpus, read_file, read_test
-from training.recipe import Recipe
+from training.recipe import Recipe, Source
 from training.recipes import load_recipe, shipped
 
 
@@ -79,6 +79,17 @@ def test_the_test_messages_are_named_with_their_labels(tmp_path: Path, recipe: R
     assert set(named) == {"mail.tar.gz"}
     assert all(name.split("/")[0] == label for name, label in named["mail.tar.gz"].items())
     assert len(named["mail.tar.gz"]) == len(load_corpus(recipe, tmp_path).test["mail.tar.gz"])
+
+
+def test_a_test_whose_file_has_to_be_made_first_is_left_out_where_it_is_not(
+    tmp_path: Path, recipe: Recipe, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = Source(file="made.jsonl", use="split", terms="mine", how_made="docs/mine.md")
+    recipe = recipe.model_copy(update={"sources": (*recipe.sources, made)})
+    assert set(read_test(recipe, tmp_path, recipe.preparation)) == {"mail.tar.gz"}
+    assert caplog.messages == ["without made.jsonl: docs/mine.md tells how to make it"]
+    with pytest.raises(SourceError, match=r"does not exist: docs/mine\.md tells how to make it"):
+        load_corpus(recipe, tmp_path)
 
 
 def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, recipe: Recipe) -> None:

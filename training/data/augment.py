@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from training.data.corpus import Example
-from training.recipe import Augmentation
+from training.recipe import Augmentation, Recipe
 
 # what a reader takes for the letter: digits and signs, Cyrillic and Greek, accents
 _LOOK_ALIKES = {
@@ -36,11 +36,20 @@ _CUTS = 4  # of a text that is judged: of one each, a calibration error of 0.03 
 _TITLES = 0.25  # of those are the first line
 
 
+def with_copies(recipe: Recipe, examples: Sequence[Example]) -> list[Example]:
+    """The training examples, and the copies of them that the recipe wants."""
+    if recipe.augmentation is None:
+        return list(examples)
+    return [*examples, *augmented(examples, recipe.augmentation, recipe.hyper.seed)]
+
+
 def augmented(examples: Sequence[Example], how: Augmentation, seed: int) -> list[Example]:
-    """Altered copies of a share of the examples, the same for the same seed."""
+    """Altered copies of a share of the examples, and of a share copies cut short; the same for the
+    same seed."""
     chance = random.Random(seed)
     count = round(how.share * len(examples))
-    return [_altered(example, how, chance) for example in chance.sample(list(examples), count)]
+    altered = [_altered(example, how, chance) for example in chance.sample(list(examples), count)]
+    return altered + shortened(examples, how.short_copies, seed)
 
 
 def shortened(examples: Sequence[Example], share: float, seed: int) -> list[Example]:

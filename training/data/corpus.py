@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from training.data.split import (
 )
 from training.recipe import Recipe, Source
 
+_log = logging.getLogger(__name__)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|<[^<>]*>")
 _LEAST_WORDS = 4  # of a sentence
 
@@ -160,8 +162,12 @@ def _sentences(text: str) -> list[str]:
 
 def _test_raws(recipe: Recipe, folder: Path) -> Iterator[tuple[Source, list[Raw]]]:
     for source in recipe.sources:
-        if source.use in ("split", "test"):
-            yield source, [raw for raw, part in _placed(source, folder) if part == "test"]
+        if source.use not in ("split", "test"):
+            continue
+        if source.how_made and not source.path(folder).exists():
+            _log.warning("without %s: %s tells how to make it", source.name, source.how_made)
+            continue
+        yield source, [raw for raw, part in _placed(source, folder) if part == "test"]
 
 
 def _taken(source: Source, folder: Path) -> list[Raw]:

@@ -60,7 +60,8 @@ def read_source(source: Source, folder: Path) -> Iterator[Raw]:
     try:
         yield from reader.read(file, source)
     except FileNotFoundError:
-        raise SourceError(f"data file {file} does not exist: check --data") from None
+        cure = f"{source.how_made} tells how to make it" if source.how_made else "check --data"
+        raise SourceError(f"data file {file} does not exist: {cure}") from None
     except (OSError, EOFError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
         raise SourceError(f"{file} cannot be read: {type(error).__name__}") from None
 

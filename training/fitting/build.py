@@ -32,7 +32,7 @@ from stream_app.model.artifact import (
 from stream_app.model.checks.config import positions
 from stream_app.model.references import resolve_folder
 from stream_app.model.tokenizer import Tokenizer
-from training.data.augment import augmented
+from training.data.augment import with_copies
 from training.data.corpus import Corpus, Example, load_corpus
 from training.fitting.finetune import FitRun, Tokenized, fine_tune, has_bfloat16
 from training.fitting.model_files import copy_tokenizer, require_encoder, unsealed
@@ -142,11 +142,9 @@ def with_head(out: Path, card: ModelCard, corpus: Corpus, recipe: Recipe) -> Mod
 
 def fit_model(job: FitJob, encoder: Artifact, corpus: Corpus) -> AlbertForSequenceClassification:
     """The encoder fine-tuned on the training part of a corpus. Raises ConfigError without one."""
-    recipe, train = job.recipe, corpus.train
+    recipe, train = job.recipe, with_copies(job.recipe, corpus.train)
     if not train:
         raise ConfigError(f"recipe {recipe.name} has nothing to train on")
-    if recipe.augmentation:
-        train = [*train, *augmented(train, recipe.augmentation, recipe.hyper.seed)]
     data, validation = _targets(job, encoder, train, corpus), tokenized(encoder, corpus.validation)
     _log.info("fitting %d texts, %d tokens", len(data), sum(map(len, data.ids)))
     with tempfile.TemporaryDirectory() as scratch:

@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from stream_app.core.errors import ConfigError, ModelError
+from training.data.augment import with_copies
 from training.data.corpus import Corpus, Example, load_corpus
 from training.fitting.build import empty_card
 from training.fitting.finetune import FitRun, Tokenized, fine_tune
@@ -76,8 +77,9 @@ def _tokenizer(encoder: Path) -> PreTrainedTokenizerBase:
 
 def _fitted(lesson: Lesson, tokenizer: PreTrainedTokenizerBase, corpus: Corpus) -> PreTrainedModel:
     recipe = lesson.recipe
-    data = _tokenized(recipe, tokenizer, corpus.train)
-    data = data.repeated([example.times for example in corpus.train])
+    train = with_copies(recipe, corpus.train)
+    data = _tokenized(recipe, tokenizer, train)
+    data = data.repeated([example.times for example in train])
     _log.info("fitting %d texts, %d tokens", len(data), sum(map(len, data.ids)))
     origin = {"encoder": str(lesson.encoder), "data": corpus.lineage, "steps": lesson.steps}
     with tempfile.TemporaryDirectory() as scratch:
