@@ -30,10 +30,14 @@ class PooledAlbert(AlbertForSequenceClassification):
                 super().forward(input_ids=input_ids, attention_mask=attention_mask, **more),
             )
         out = self.albert(input_ids=input_ids, attention_mask=attention_mask, **more)
-        tokens = out.last_hidden_state  # [texts, length, hidden]
-        real = attention_mask[:, :, None].to(tokens.dtype)
-        mean = (tokens * real).sum(1) / real.sum(1)
+        mean = mean_token(out.last_hidden_state, attention_mask)
         pooled = self.dropout(torch.tanh(self.albert.pooler(mean)))
         return SequenceClassifierOutput(
             logits=self.classifier(pooled), hidden_states=out.hidden_states
         )
+
+
+def mean_token(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """[texts, length, hidden] and `mask` [texts, length] -> [texts, hidden]."""
+    real = mask[:, :, None].to(tokens.dtype)
+    return (tokens * real).sum(1) / real.sum(1)

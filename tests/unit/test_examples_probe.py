@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,10 @@ CARD = ModelCard(name="encoder", version="1", labels=("-", "--"))
 
 
 def test_a_way_to_learn_words_is_a_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def by_letters(texts: list[str], truth: NDArray[np.bool_], how: Ngrams) -> NgramHead:
+    def by_letters(texts: Sequence[str], truth: NDArray[np.bool_], how: Ngrams) -> NgramHead:
         return fit_head(texts, truth, CHARACTERS)
 
-    monkeypatch.setitem(probe.HEADS, "by letters", by_letters)  # type: ignore[arg-type] # the row
+    monkeypatch.setitem(probe.HEADS, "by letters", by_letters)
     draw = np.random.default_rng(1)
     truth = np.eye(2, dtype=bool)[np.arange(40) % 2]
     # no word comes twice, so that only letters tell one label from the other

@@ -17,11 +17,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import AlbertModel
 
+from stream_app.engine.pooled import mean_token
 from stream_app.engine.protocol import TokenIds
 from stream_app.model.artifact import Artifact
-from training.fitting.finetune import Padded, attention, has_bfloat16, quiet, use_cores
-
-Truth = NDArray[np.bool_]  # [texts, labels]
+from training.examples.probe import Truth
+from training.fitting.encoder import read_encoder
+from training.fitting.finetune import Padded, has_bfloat16, quiet, use_cores
 
 _EPOCHS = 6
 _TOKENS = 40_000  # that are read at most; about 20 s of one core
@@ -41,7 +42,9 @@ def contrasted(encoder: Artifact, ids: Sequence[TokenIds], truth: Truth, out: Pa
     quiet()
     use_cores()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = _encoder(encoder.path, device)
+    model = read_encoder(encoder.path)
+    model.embeddings.requires_grad_(False)
+    torch.nn.Module.to(model.eval(), device)  # a few hundred steps are too few to need dropout
     learning = [each for each in model.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=_RATE, weight_decay=0.01)
     short = [[*text[: _LONGEST - 1], text[-1]] if len(text) > _LONGEST else text for text in ids]
@@ -80,28 +83,12 @@ def loss(vectors: Tensor, wanted: Tensor) -> Tensor:
     return torch.stack([half.sum() / max(1, len(half)) for half in halves]).sum()
 
 
-def _encoder(folder: Path, device: torch.device) -> AlbertModel:
-    """Without dropout: a few hundred steps are too few to need it."""
-    model: AlbertModel = AlbertModel.from_pretrained(
-        folder,
-        dtype=torch.float32,
-        use_safetensors=True,
-        attn_implementation=attention(),
-        add_pooling_layer=False,
-    )
-    model.embeddings.requires_grad_(False)
-    torch.nn.Module.to(model.eval(), device)
-    return model
-
-
 def _mean_token(model: AlbertModel, batch: dict[str, Tensor], device: torch.device) -> Tensor:
     """[texts, hidden]."""
     ids, mask = batch["input_ids"].to(device), batch["attention_mask"].to(device)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16()):
         tokens = model(input_ids=ids, attention_mask=mask).last_hidden_state
-    real = mask[:, :, None].float()
-    mean: Tensor = (tokens.float() * real).sum(1) / real.sum(1)
-    return mean
+    return mean_token(tokens.float(), mask)
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[NDArray[np.int64]]:

@@ -22,9 +22,11 @@ from torch.nn.functional import cosine_similarity, mse_loss, normalize
 from transformers import AlbertConfig, AlbertModel
 
 from stream_app.core.errors import ModelError
+from stream_app.engine.pooled import mean_token
 from stream_app.engine.protocol import TokenIds
 from stream_app.model.artifact import WEIGHTS, ModelCard, sha256
 from stream_app.model.tokenizer import Tokenizer
+from training.fitting.encoder import read_encoder
 from training.fitting.finetune import attention, has_bfloat16, quiet, use_cores
 from training.fitting.model_files import copy_tokenizer, require_encoder, unsealed
 
@@ -159,10 +161,7 @@ def loss(student: Views, teacher: Views, mask: Tensor) -> Tensor:
 
 def _load_encoder(folder: Path) -> AlbertModel:
     require_encoder(folder)
-    encoder: AlbertModel = AlbertModel.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, attn_implementation=attention()
-    )
-    return encoder
+    return read_encoder(folder)
 
 
 def _load_student(folder: Path, teacher: AlbertModel) -> AlbertModel:
@@ -260,9 +259,7 @@ def _views(model: AlbertModel, batch: Batch) -> Views:
     with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=has_bfloat16()):
         out = model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
     hidden = [layer.float() for layer in out.hidden_states]
-    weight = mask[:, :, None].float()
-    sentence = (hidden[-1] * weight).sum(1) / weight.sum(1)
-    return Views(hidden, out.pooler_output.float(), sentence)
+    return Views(hidden, out.pooler_output.float(), mean_token(hidden[-1], mask))
 
 
 def _similarities(vectors: Tensor) -> Tensor:
